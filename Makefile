@@ -1,0 +1,53 @@
+# Hushnet. `make` lists the targets; the environment is .venv, made from hashed locks by `make setup`.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+PYTEST_WORKERS ?= 2
+
+.PHONY: help setup up demo test check format bench model docs lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: ## make or refresh .venv (seconds when nothing changed)
+	@tools/bootstrap.sh
+
+up: setup ## a private inference network on this machine: coordinator, provider, demo account
+	@$(BIN)/hush up
+
+demo: setup ## the same network, one standard and one sealed chat, the books, then stop
+	@$(BIN)/hush up --once
+
+test: setup ## every test
+	@$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
+
+check: setup ## format, lint, types, import contracts, tidy, dead code, dependencies
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-timings
+	@$(BIN)/python tools/tidy.py
+	@$(BIN)/vulture
+	@$(BIN)/deptry src
+
+format: setup ## format the code and fix what the linter can fix
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format .
+
+bench: setup ## measure, write bench/results/*.json, render docs/performance.md
+	@$(BIN)/python -m bench
+
+model: ## rebuild the built-in model from its recipe (about an hour of one core)
+	@models/hush-tiny/build.sh
+
+docs: setup ## render the generated references and fail when one drifted
+	@$(BIN)/python tools/docs.py
+
+lock: setup ## compile requirements/*.in to hashed locks that name no index
+	@for name in bootstrap dev; do \
+	  extras=$$( [ $$name = dev ] && echo "pyproject.toml --extra all" ); \
+	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	    --python-version 3.11 $$extras requirements/$$name.in -o requirements/$$name.txt; done
+
+clean: ## remove the environment and every cache
+	@rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -1,0 +1,1 @@
+"""Hushnet: a decentralised, private inference network."""

@@ -1,0 +1,122 @@
+"""The `hush` command line: a table of commands, of which only the one that runs is imported.
+
+A leaf module exposes `command` (a function with Typer annotations), a group exposes `app` (a `typer.Typer`).
+Adding a command is one row in `COMMANDS` and one module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+from hushnet.cli import console, processes
+from hushnet.foundation.errors import ConfigurationError, HushnetError
+
+CONSUMER, PROVIDER, OPERATOR = "Use models", "Serve models", "Run a network"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One command: its name, its module, one line of help, and its place in the list."""
+
+    name: str
+    module: str
+    help: str
+    panel: str
+    is_group: bool = False
+
+
+COMMANDS = (
+    Row("up", "up", "Start a private inference network on this machine, with a demo account.", OPERATOR),
+    Row("chat", "chat", "Chat with a model; sealed end to end by default.", CONSUMER),
+    Row("models", "models", "List the models on offer, their prices and who serves them.", CONSUMER),
+    Row("proxy", "proxy", "Serve a local OpenAI endpoint that verifies and seals for any tool.", CONSUMER),
+    Row("balance", "balance", "Show what is left to spend.", CONSUMER),
+    Row("keys", "keys", "Create, list and revoke API keys.", CONSUMER, is_group=True),
+    Row("doctor", "doctor", "Say what each part believes and why.", CONSUMER),
+    Row("provider", "provider", "Serve models from this machine and earn.", PROVIDER, is_group=True),
+    Row("coordinator", "coordinator", "Run the control plane and the relay.", OPERATOR, is_group=True),
+    Row("ledger", "ledger", "Check the books.", OPERATOR, is_group=True),
+)
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """Make the application for `arguments`; other commands appear as names with their help only."""
+    root = typer.Typer(
+        name="hush",
+        help="Hushnet: private inference on machines that people own.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    root.callback()(_root)
+    wanted = next((word for word in arguments if not word.startswith("-")), "")
+    for row in COMMANDS:
+        _add(root, row, is_wanted=row.name == wanted)
+    return root
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line, a hint, and exit status 1."""
+    processes.die_with_parent_when_asked()
+    try:
+        build(sys.argv[1:])()
+    except HushnetError as error:
+        console.print_error(error)
+        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        console.silence_stdout()
+        sys.exit(141)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        typer.echo(f"hush {version('hushnet')}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Hushnet: private inference on machines that people own."""
+
+
+def _add(root: typer.Typer, row: Row, *, is_wanted: bool) -> None:
+    if not is_wanted:
+        root.command(row.name, help=row.help, rich_help_panel=row.panel)(_unloaded)
+        return
+    module = _load(row)
+    if row.is_group:
+        root.add_typer(module.app, name=row.name, help=row.help, rich_help_panel=row.panel, no_args_is_help=True)
+    else:
+        command: Callable[..., None] = module.command
+        root.command(row.name, help=command.__doc__, rich_help_panel=row.panel)(command)
+
+
+def _load(row: Row) -> ModuleType:
+    try:
+        return importlib.import_module(f"hushnet.cli.{row.module}")
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("hushnet"):
+            raise
+        raise ConfigurationError(
+            f"`hush {row.name}` needs the package {error.name}",
+            code="missing_extra",
+            hint="install what it belongs to: pip install 'hushnet[all]'",
+        ) from None
+
+
+def _unloaded() -> None:
+    """Stand for a command that this run does not use."""

@@ -1,0 +1,4 @@
+"""What every package stands on: errors, clock, ids, money, tasks, redaction.
+
+Lowest place on the map: it imports nothing of ours.
+"""

@@ -1,0 +1,47 @@
+"""Background tasks that are owned: they are named, kept alive, and never fail in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+
+_LOG = logging.getLogger(__name__)
+
+
+class TaskSet:
+    """A set of background tasks with one owner; `aclose` cancels and awaits them all.
+
+    A task that fails is logged with its name and the type of its error, never with the error's text:
+    the text of a foreign exception may carry a prompt.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    def spawn(self, work: Coroutine[None, None, None], *, name: str) -> asyncio.Task[None]:
+        """Run `work` in the background until it ends or the set closes."""
+        if self._is_closed:
+            work.close()
+            raise RuntimeError(f"task {name} spawned after its owner closed")
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+        return task
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def aclose(self) -> None:
+        """Cancel every task and wait until each has ended."""
+        self._is_closed = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _reap(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.error("background task failed", extra={"task": task.get_name(), "error": type(error).__name__})
