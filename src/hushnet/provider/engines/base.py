@@ -1,0 +1,155 @@
+"""What an engine is: one small protocol, and the values that cross it.
+
+Rules every engine keeps, and `tests/conformance/engines` checks:
+
+- nothing blocks the event loop; nothing logs a prompt or an answer;
+- closing the generator of `generate` cancels: the engine stops within 100 ms and its slot is free again, whether the
+  request was queued, reading its prompt or writing its answer;
+- token counts come from the engine, never from guesses;
+- a capability is announced only after a probe has shown it;
+- a bad request raises `RequestError`, a full queue `EngineBusy`, a broken engine `EngineFailed`, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from hushnet.dialects.openai_chat import ChatRequest, Delta, FinishReason, Usage
+from hushnet.foundation.errors import CapacityError, HushnetError, RequestError
+from hushnet.foundation.ids import ModelId
+
+__all__ = [
+    "Capabilities",
+    "ChatRequest",
+    "ContextTooLong",
+    "Delta",
+    "Engine",
+    "EngineBusy",
+    "EngineCapacity",
+    "EngineFailed",
+    "Event",
+    "Finished",
+    "Health",
+    "ModelSpec",
+    "Usage",
+]
+
+
+class EngineFailed(HushnetError):  # noqa: N818 - named after what happened, as its code is
+    """The engine broke, died or cannot be reached; the request may run elsewhere."""
+
+    code = "engine_failed"
+    default_hint = "Look at `hush doctor`; the provider restarts a failed engine by itself."
+    is_retryable = True
+
+
+class ContextTooLong(RequestError):  # noqa: N818 - named after what happened, as its code is
+    """Prompt and answer do not fit the model's context."""
+
+    code = "context_too_long"
+    default_hint = "Shorten the prompt, or lower the bound on output tokens."
+
+    def __init__(self, *, prompt_tokens: int, context_tokens: int) -> None:
+        super().__init__(f"the prompt is {prompt_tokens} tokens; the context holds {context_tokens}, answer included")
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
+
+
+class EngineBusy(CapacityError):  # noqa: N818 - named after what happened, as its code is
+    """Every slot is taken and the engine's own queue is full."""
+
+    code = "engine_busy"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model to load: files on disk (`path`) or a server that already has it (`url`).
+
+    `context_tokens` is per slot; None takes what the model was trained for, within the engine's own limit. `build` is the
+    SHA-256 of the weights in hex, empty where nobody can know it.
+    """
+
+    model: ModelId
+    path: Path | None = None
+    url: str | None = None
+    slots: int = 4
+    context_tokens: int | None = None
+    threads: int = 1
+    build: str = ""
+    engine: str = "llamacpp"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What probing found: feature names of the sealing header, context tokens of one request, parallel requests."""
+
+    features: frozenset[str]
+    context_tokens: int
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCapacity:
+    """The engine's load now. `tokens_active` counts prompt and answer tokens held by running requests."""
+
+    slots: int
+    active: int
+    queued: int
+    tokens_active: int
+    decode_tokens_s: float
+    """Tokens a second of one request while it decodes, exponentially weighted over answers; 0 before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the engine answers, and a fixed word for why not."""
+
+    is_healthy: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event of every answer that was not cancelled."""
+
+    reason: FinishReason
+    usage: Usage
+
+
+Event: TypeAlias = Delta | Finished
+
+
+class Engine(Protocol):
+    """Runs one model at a time."""
+
+    name: str
+
+    async def load(self, spec: ModelSpec) -> Capabilities:
+        """Load `spec` and probe it; raise `EngineFailed` or `ConfigurationError`. Loading twice is an error."""
+        ...
+
+    async def unload(self) -> None:
+        """Cancel what runs and free the model; unloading twice is harmless."""
+        ...
+
+    def generate(self, request: ChatRequest, *, max_output_tokens: int) -> AsyncGenerator[Event, None]:
+        """Stream the answer: deltas, then one `Finished`. `max_output_tokens` binds, whatever the request says.
+
+        Raises `ContextTooLong` before any event when the prompt does not fit.
+        """
+        ...
+
+    async def count_prompt_tokens(self, request: ChatRequest) -> int:
+        """Count the prompt's tokens after the chat template: exactly what `Usage.input` will say."""
+        ...
+
+    def capacity(self) -> EngineCapacity:
+        """Report the load now, from memory: never waits."""
+        ...
+
+    async def health(self) -> Health:
+        """Ask the engine whether it still answers; never raises."""
+        ...
