@@ -1,0 +1,197 @@
+"""The provider's settings: flags win over environment, environment over HOME/provider.toml, the file over defaults."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from hushnet.foundation.errors import ConfigurationError
+from hushnet.foundation.redaction import Secret
+
+HOME_VARIABLE: Final = "HUSH_HOME"
+FILE_NAME: Final = "provider.toml"
+_FILE_BYTES_MAX = 64 * 1024
+_TOKEN_BYTES_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """Everything that a provider is told. `model` None is the built-in model, `engine` None lets the model decide."""
+
+    home: Path
+    token: Secret = field(default_factory=lambda: Secret(""))
+    coordinator: str = "http://127.0.0.1:8470"
+    network: str | None = None
+    model: str | None = None
+    engine: str | None = None
+    slots: int = 4
+    queue: int = 8
+    threads: int | None = None
+    context_tokens: int | None = None
+    drain_s: float = 30.0
+    statement_life_s: int = 3600
+
+    @property
+    def state_folder(self) -> Path:
+        """Where the provider keeps its identity and its lock: never shared with another provider."""
+        return self.home / "provider"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table of settings: its name, how text becomes a value, and what it means."""
+
+    name: str
+    read: Callable[[str], object]
+    meaning: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return f"HUSH_PROVIDER_{self.name.upper()}"
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text.strip()
+
+
+def _secret(text: str) -> Secret:
+    if len(text) > _TOKEN_BYTES_MAX:
+        raise ValueError(f"must be at most {_TOKEN_BYTES_MAX} characters")
+    return Secret(_text(text))
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError(f"must be in {low}..{high}")
+        return value
+
+    return read
+
+
+def _seconds(high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        value = float(text)
+        if not 0 <= value <= high:
+            raise ValueError(f"must be in 0..{high:g} seconds")
+        return value
+
+    return read
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text.strip())
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+        raise ValueError("must be an http(s):// or ws(s):// address")
+    if parts.username or parts.password:
+        raise ValueError("must not carry a user name or password")
+    return text.strip().rstrip("/")
+
+
+TABLE: Final = (
+    Setting("coordinator", _url, "the coordinator's base URL, or its link URL when it begins with ws:// or wss://"),
+    Setting("token", _secret, "the provider token (scope provider) that the operator gave out"),
+    Setting("token_file", _text, "a file that holds the provider token; used where `token` is not set"),
+    Setting("network", _text, "the network's name; asked of the coordinator when not set"),
+    Setting("model", _text, "the model: empty for the built-in one, PATH.gguf, hf:OWNER/REPO:FILE.gguf or URL#NAME"),
+    Setting("engine", _text, "the engine's name; chosen by the model when not set"),
+    Setting("slots", _whole(1, 256), "requests generated at the same time"),
+    Setting("queue", _whole(0, 4096), "requests that may wait for a slot before the provider says it is full"),
+    Setting("threads", _whole(1, 512), "threads of the engine; all cores but one when not set"),
+    Setting("context_tokens", _whole(64, 2**24), "context of one slot in tokens; the model's own when not set"),
+    Setting("drain_s", _seconds(86_400), "seconds that running requests may take to end when the provider stops"),
+    Setting("statement_life_s", _whole(60, 86_400), "seconds that one set of sealing keys lives"),
+)
+_ROWS = {row.name: row for row in TABLE}
+
+
+def home_of(flag: Path | None, environ: Mapping[str, str]) -> Path:
+    """Return the home folder: the flag, `HUSH_HOME`, or the platform's folder for user data."""
+    if flag is not None:
+        return flag.expanduser()
+    if text := environ.get(HOME_VARIABLE):
+        return Path(text).expanduser()
+    return platformdirs.user_data_path("hushnet", appauthor=False)
+
+
+def load_settings(*, flags: Mapping[str, object], environ: Mapping[str, str], home: Path | None) -> ProviderSettings:
+    """Merge flags (None means not given), environment and file; raise `ConfigurationError` for what is not allowed.
+
+    A token of a stronger source wins over a token file of a weaker one, and the other way round.
+    """
+    folder = home_of(home, environ)
+    layers = (
+        ("flag", {name: str(value) for name, value in flags.items() if value is not None}),
+        ("environment", {row.name: environ[row.variable] for row in TABLE if environ.get(row.variable)}),
+        ("file", _read_file(folder / FILE_NAME)),
+    )
+    merged: dict[str, object] = {}
+    for source, layer in layers:
+        if "token" in merged:
+            layer.pop("token_file", None)
+        if "token_file" in merged:
+            layer.pop("token", None)
+        for name, text in layer.items():
+            merged.setdefault(name, _read_value(name, text, source))
+    token_file = merged.pop("token_file", None)
+    if token_file is not None and "token" not in merged:
+        merged["token"] = _read_token_file(Path(str(token_file)).expanduser())
+    return ProviderSettings(home=folder, **merged)  # type: ignore[arg-type]  # each value came from its own reader
+
+
+def _read_value(name: str, text: str, source: str) -> object:
+    row = _ROWS.get(name)
+    if row is None:
+        raise ConfigurationError(f"unknown provider setting {name} ({source})", hint=f"known: {', '.join(_ROWS)}")
+    try:
+        return row.read(text)
+    except ValueError as error:
+        reason = "is not a number" if "literal" in str(error) or "convert" in str(error) else str(error)
+        raise ConfigurationError(
+            f"provider setting {name} ({source}) {reason}", hint=f"{name}: {row.meaning}"
+        ) from None
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    """Read HOME/provider.toml into text values; a missing file is an empty one."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}", hint=f"the system says: {error.strerror}") from None
+    if len(raw) > _FILE_BYTES_MAX:
+        raise ConfigurationError(f"{path} is too large for a settings file")
+    try:
+        parsed = tomllib.loads(raw.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise ConfigurationError(f"{path} is not valid TOML", hint='write lines like: slots = 4, model = "x"') from None
+    for name, value in parsed.items():
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ConfigurationError(f"provider setting {name} (file) must be text or a number", hint=str(path))
+    return {name: str(value) for name, value in parsed.items()}
+
+
+def _read_token_file(path: Path) -> Secret:
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read the token file {path}", hint=f"the system says: {error.strerror}"
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"the token file {path} is not text") from None
+    try:
+        return _secret(text)
+    except ValueError as error:
+        raise ConfigurationError(f"the token in {path} {error}") from None
