@@ -1,0 +1,15 @@
+"""The provider link without I/O: control frames, data records, limits, and the two session state machines.
+
+Place on the map: above `sealing` and `foundation`, below everything else. Pure: no socket, no clock, no random.
+
+    limits.py       every bound and interval of the link
+    errors.py       the closed list of faults; `LinkLost`
+    frames.py       control frames, both directions (JSON text messages)
+    codec.py        bytes <-> frames and data records
+    lanes.py        what waits to be sent: control before data, several records to a message
+    transitions.py  the state tables; events.py: what a session reports
+    coordinator_session.py, provider_session.py   one link end each
+    challenge.py    the bytes that a provider's identity signs
+
+docs/wire.md is the reference.
+"""

@@ -1,0 +1,80 @@
+"""Every bound and interval of the link, with its unit and its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+LINK_PATH: Final = "/v1/provider/link"
+LINK_VERSIONS: Final = (1,)
+"""What this build speaks, best first."""
+
+ATTEMPT_MAX: Final = 2**32 - 1
+CREDIT_BYTES_MAX: Final = 2**31 - 1
+DEADLINE_MS_MAX: Final = 86_400_000
+
+MESSAGE_BYTES_MAX: Final = 128 * 1024
+"""One WebSocket message, either way: room for the longest sealing record (65,820 bytes) and some more."""
+
+CONTROL_BYTES_MAX: Final = 64 * 1024
+"""One control frame: a register with the longest statement (16 KiB) and 64 offers stays below."""
+
+ENVELOPE_PART_BYTES: Final = 64 * 1024
+"""One part of an envelope: what a cancel can wait behind on a slow line, beside the kernel's buffer."""
+
+ENVELOPE_BYTES_MAX: Final = 16 * 1024 * 1024 + 8 * 1024
+"""Body ciphertext of 16 MiB, header, one entry with the longest wrap (design/sealing.md section 5), rounded up."""
+
+CANCEL_CREDIT_BYTES: Final = 256 * 1024
+"""What a cancel grants by itself, so that waiting records and the final record leave without more credit."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLimits:
+    """What a deployment or a test may change; both ends take the same class and read their own part."""
+
+    register_s: float = 10.0
+    """Hello to register at the coordinator; dial to registered at the provider."""
+
+    admit_s: float = 10.0
+    """Register to verdict: the gate reads the database, and a slow database is not the provider's fault."""
+
+    heartbeat_s: float = 5.0
+    heartbeat_missing_s: float = 15.0
+    """Three heartbeats: two may be lost in a burst of work before the link counts as dead."""
+
+    stall_s: float = 15.0
+    """How long a socket may refuse to take bytes before the link is given up."""
+
+    close_s: float = 1.0
+    """Time for the closing frames to leave before the socket is aborted."""
+
+    drain_s: float = 30.0
+    """How long a draining provider waits for its running attempts."""
+
+    ping_idle_s: float = 10.0
+    ping_reply_s: float = 5.0
+    """The provider finds a coordinator that vanished without a word within the sum of these two."""
+
+    backoff_s_min: float = 0.2
+    backoff_s_max: float = 30.0
+
+    control_frames_per_s: float = 200.0
+    control_frames_burst: int = 2000
+    """A provider with 256 slots that answers a burst of cancels sends a few hundred frames at once."""
+
+    faults_max: int = 16
+    """Tolerated rule breaches on one link before it is closed."""
+
+    attempts_open_max: int = 1024
+    outbound_bytes_max: int = 64 * 1024 * 1024
+    """Envelope bytes that may wait for one link; the next dispatch is refused."""
+
+    control_queue_bytes_max: int = 1024 * 1024
+    """Control bytes that may wait behind a full socket; past it the link is stalled."""
+
+    assembly_bytes_max: int = 128 * 1024 * 1024
+    """Unfinished envelopes that one provider holds; the next attempt is refused with `capacity`."""
+
+    data_high_bytes: int = 256 * 1024
+    """Waiting record bytes of one link above which writers wait."""
