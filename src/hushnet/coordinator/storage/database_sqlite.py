@@ -1,0 +1,179 @@
+"""SQLite in WAL mode: one writer thread with one connection, readers beside it, a lock file against a second process."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import QueuePool
+
+from hushnet.coordinator.storage.database import Database
+from hushnet.coordinator.storage.migrations import migrate, require_current
+from hushnet.foundation.errors import ConfigurationError, StorageError
+
+T = TypeVar("T")
+
+_READERS: Final = 2
+"""Threads that read; SQLite readers hold the interpreter lock for most of their work, so more gain nothing."""
+
+_WRITER_PRAGMAS: Final = (
+    "journal_mode = WAL",
+    "synchronous = FULL",  # NORMAL loses acknowledged money on power loss
+    "fullfsync = ON",  # where fsync alone does not reach the platter
+    "recursive_triggers = ON",  # otherwise INSERT OR REPLACE slips past the triggers of immutable tables
+    "wal_autocheckpoint = 4000",  # pages; checkpoints made by hand gave a worse tail
+    "foreign_keys = ON",
+    "busy_timeout = 5000",
+    "temp_store = MEMORY",
+)
+_READER_PRAGMAS: Final = ("query_only = ON", "busy_timeout = 5000", "temp_store = MEMORY")
+
+
+class SqliteDatabase(Database):
+    """One SQLite file."""
+
+    dialect: Literal["sqlite"] = "sqlite"
+
+    def __init__(self, url: URL, *, is_reader: bool) -> None:
+        if not url.database or url.database == ":memory:" or url.query:
+            raise ConfigurationError("an SQLite database is a file", hint="use sqlite:///PATH")
+        self._path = Path(url.database).absolute()
+        self._is_reader = is_reader
+        self._lock: _FileLock | None = None
+        self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
+        self._reader_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="sqlite-reader")
+        self._reader = self._engine("BEGIN", _READER_PRAGMAS, connections=_READERS)
+        self._writer: Connection | None = None
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        def transaction() -> T:
+            if self._writer is None:
+                raise StorageError("this database is open for reading only, or closed")
+            with self._writer.begin():
+                return work(self._writer)
+
+        return await _run(self._writer_thread, transaction)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        def snapshot() -> T:
+            with self._reader.connect() as connection, connection.begin() as transaction:
+                try:
+                    return work(connection)
+                finally:
+                    transaction.rollback()
+
+        return await _run(self._reader_threads, snapshot)
+
+    async def write_raw(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the driver's connection in the writer thread; `work` begins and commits itself.
+
+        For the ledger's hot path alone, where SQLAlchemy's parameter dictionaries cost more than the statements.
+        """
+
+        def transaction() -> T:
+            if self._writer is None:
+                raise StorageError("this database is open for reading only, or closed")
+            raw = self._writer.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            try:
+                return work(raw)
+            finally:
+                if raw.in_transaction:
+                    raw.rollback()
+                self._writer.rollback()  # ends the bookkeeping that touching `.connection` began
+
+        return await _run(self._writer_thread, transaction)
+
+    async def aclose(self) -> None:
+        if self._writer is not None:
+            await _run(self._writer_thread, self._close_writer)
+        self._writer_thread.shutdown()
+        self._reader_threads.shutdown()
+        self._reader.dispose()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    async def _start(self) -> None:
+        if self._is_reader:
+            if not self._path.is_file():
+                raise ConfigurationError("there is no database at this path", hint="start the coordinator first")
+            await self.read(require_current)
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _FileLock(self._path.with_name(self._path.name + ".lock"))
+        self._lock.acquire()
+        await _run(self._writer_thread, self._open_writer)
+
+    def _open_writer(self) -> None:
+        self._writer = self._engine("BEGIN IMMEDIATE", _WRITER_PRAGMAS, connections=1).connect()
+        with self._writer.begin():
+            migrate(self._writer)
+        self._path.chmod(0o600)
+
+    def _close_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+            writer.engine.dispose()
+
+    def _engine(self, begin: str, pragmas: tuple[str, ...], *, connections: int) -> Engine:
+        mode = "rw" if self._is_reader else "rwc"
+        uri = f"{self._path.as_uri()}?mode={mode}"
+
+        def connect() -> sqlite3.Connection:
+            raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            for pragma in pragmas:
+                raw.execute(f"PRAGMA {pragma}").close()
+            return raw
+
+        engine = create_engine(
+            "sqlite+pysqlite://",
+            creator=connect,
+            poolclass=QueuePool,
+            pool_size=connections,
+            max_overflow=0,
+            hide_parameters=True,
+        )
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin) and None)
+        return engine
+
+
+class _FileLock:
+    """An exclusive advisory lock that dies with its process; the file names the holder's pid for a person."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise ConfigurationError(
+                f"the database {self._path.stem} is being written by another process (pid {holder})",
+                hint=f"stop process {holder}, or give this one a database of its own",
+            ) from None
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        self._fd = fd
+
+    def release(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+async def _run(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(threads, work)

