@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hushnet.foundation.errors import ConfigurationError
 
@@ -28,18 +29,17 @@ def die_with_parent_when_asked() -> None:
 class Child:
     """One `hush` process: its first line of stdout is JSON that says it is ready; its log is a file."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path | None) -> None:
         self.name = name
-        self.log = log
+        self._log = log
         self._process = process
 
     @classmethod
     async def start(
-        cls, name: str, arguments: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None
+        cls, name: str, arguments: Sequence[str], *, log: Path | None, env: Mapping[str, str] | None = None
     ) -> Child:
-        """Start `hush ARGUMENTS`; stderr goes to `log` (created 0600)."""
-        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
+        """Start `hush ARGUMENTS`; stderr goes to `log` (created 0600), or is this process's own when there is none."""
+        with _open_log(log) as sink:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "hushnet", *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -86,6 +86,18 @@ class Child:
             await self._process.wait()
 
     def _failure(self, what: str) -> ConfigurationError:
-        tail = self.log.read_text(errors="replace").strip().splitlines()[-6:] if self.log.exists() else []
-        text = "".join(f"\n    {line}" for line in tail)
-        return ConfigurationError(f"the {self.name} {what}{text}", code="child_failed", hint=f"its log is {self.log}")
+        if self._log is None:
+            return ConfigurationError(f"the {self.name} {what}", code="child_failed", hint="it said why above")
+        lines = self._log.read_text(errors="replace").strip().splitlines()[-6:]
+        text = "".join(f"\n    {line}" for line in lines)
+        return ConfigurationError(f"the {self.name} {what}{text}", code="child_failed", hint=f"its log is {self._log}")
+
+
+@contextlib.contextmanager
+def _open_log(log: Path | None) -> Iterator[IO[bytes] | None]:
+    if log is None:
+        yield None
+        return
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
+        yield sink

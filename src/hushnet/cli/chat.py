@@ -1,0 +1,196 @@
+"""`hush chat`: talk with a model, one question or many; answers go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from hushnet.cli import console
+from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, Trust, client_of
+from hushnet.foundation.errors import CapacityError, HushnetError, RequestError
+from hushnet.foundation.money import format_usd
+from hushnet.sdk.client import ChatStream, Client
+
+STDIN_BYTES_MAX = 8 << 20
+
+
+def command(
+    prompt: Annotated[
+        str | None, typer.Argument(help="One question; without it, a conversation. '-' reads stdin.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="The model; default: the first on offer.")] = None,
+    system: Annotated[str | None, typer.Option("--system", "-s", help="Instructions before the conversation.")] = None,
+    standard: Annotated[
+        bool, typer.Option("--standard", help="Not end to end: the coordinator can read prompt and answer too.")
+    ] = False,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="The longest answer, in tokens.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", "-t", min=0, max=2)] = None,
+    trust: Trust = None,
+    base_url: BaseUrl = None,
+    api_key: ApiKey = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Chat with a model; sealed end to end by default.
+
+    With a question (or text piped in) it answers once and ends: `git diff | hush chat "what changed?"`.
+    """
+    with client_of(base_url, api_key, home, sealed=not standard, trust=trust) as client:
+        client.settings.require_key()
+        talk = Conversation(client, model or first_model(client), as_json=as_json)
+        talk.options = {"max_tokens": max_tokens, "temperature": temperature}
+        if system:
+            talk.messages.append({"role": "system", "content": system})
+        question = question_of(prompt)
+        talk.announce()
+        if question is not None:
+            talk.ask(question)
+        else:
+            talk.run()
+
+
+@dataclass(slots=True)
+class Conversation:
+    """The messages so far and how to print the next answer."""
+
+    client: Client
+    model: str
+    as_json: bool = False
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def announce(self) -> None:
+        """Say before the first prompt who will be able to read it."""
+        err = console.err()
+        err.print(f"[bold]{escape(self.model)}[/] at {escape(self.client.settings.base_url)}")
+        if self.client.sealed:
+            policy = self.client.policy
+            err.print(
+                f"[green]sealed[/]: readable by you and by at most {policy.recipients} provider(s) whose keys are verified here "
+                f"(trust {policy.floor} or better); the coordinator can't read it"
+            )
+            if policy.floor in {"none", "self_signed"}:
+                err.print(
+                    f"  [dim]a floor of {policy.floor} proves who holds the key, not what their machine does with the text[/]"
+                )
+        else:
+            err.print("[yellow]standard[/]: readable by you, the coordinator's memory, and the provider that answers")
+
+    def run(self) -> None:
+        """Ask until the person stops; an error ends one question, not the conversation."""
+        console.err().print("[dim]an empty line or Ctrl-D ends; Ctrl-C stops an answer[/]")
+        while question := self._read():
+            try:
+                self.ask(question)
+            except HushnetError as error:
+                self.messages.pop()
+                console.print_error(error)
+
+    def ask(self, question: str) -> None:
+        """Send one question, print the answer as it comes, then what it took."""
+        self.messages.append({"role": "user", "content": question})
+        started = time.perf_counter()
+        stream = self.client.chat.completions.create(
+            model=self.model, messages=self.messages, stream=True, **self.options
+        )
+        first, text = self._print_answer(stream)
+        if first is not None:
+            self.messages.append({"role": "assistant", "content": text})
+        now = time.perf_counter()
+        if self.as_json:
+            console.print_json(self._record(stream, text))
+        else:
+            self._print_facts(stream, first_s=(first or now) - started, total_s=now - started)
+
+    def _print_answer(self, stream: ChatStream) -> tuple[float | None, str]:
+        first: float | None = None
+        parts: list[str] = []
+        try:
+            for chunk in stream:
+                for choice in chunk.choices:
+                    if choice.delta.content:
+                        first = first or time.perf_counter()
+                        parts.append(choice.delta.content)
+                        self._write(choice.delta.content)
+        except KeyboardInterrupt:
+            stream.close()
+            console.err().print("\n[dim]stopped; what was delivered is charged[/]")
+        finally:
+            self._write("\n")
+        return first, "".join(parts)
+
+    def _write(self, text: str) -> None:
+        if not self.as_json:
+            sys.stdout.write(printable(text))
+            sys.stdout.flush()
+
+    def _print_facts(self, stream: ChatStream, *, first_s: float, total_s: float) -> None:
+        usage, facts = stream.usage, stream.facts
+        parts = []
+        if usage:
+            speed = usage.completion_tokens / max(total_s - first_s, 1e-6) if usage.completion_tokens > 1 else 0.0
+            parts.append(f"{usage.prompt_tokens} + {usage.completion_tokens} tokens")
+            parts.append(f"first after {first_s * 1000:.0f} ms" + (f", then {speed:.0f} tokens/s" if speed else ""))
+        if facts.cost_micro_usd is not None:
+            parts.append(format_usd(facts.cost_micro_usd))
+        if facts.provider_id:
+            parts.append(f"provider {facts.provider_id[:16]} ({facts.trust})")
+        console.err().print(f"[dim]{' | '.join(parts)}[/]")
+
+    def _record(self, stream: ChatStream, text: str) -> dict[str, Any]:
+        usage, facts = stream.usage, stream.facts
+        return {
+            "answer": text,
+            "model": self.model,
+            "mode": "sealed" if facts.sealed else "standard",
+            "readable_by": list(facts.readable_by),
+            "trust": facts.trust,
+            "provider_id": facts.provider_id,
+            "request_id": facts.request_id,
+            "input_tokens": usage.prompt_tokens if usage else None,
+            "output_tokens": usage.completion_tokens if usage else None,
+            "cost_micro_usd": facts.cost_micro_usd,
+        }
+
+    @staticmethod
+    def _read() -> str:
+        try:
+            return console.err().input("[bold]you>[/] ").strip()
+        except (EOFError, KeyboardInterrupt):
+            console.err().print()
+            return ""
+
+
+def question_of(prompt: str | None) -> str | None:
+    """Join the argument with what is piped in; None means a conversation at the terminal."""
+    if prompt is not None and prompt != "-" and sys.stdin.isatty():
+        return prompt
+    piped = "" if sys.stdin.isatty() else sys.stdin.read(STDIN_BYTES_MAX + 1).strip()
+    if len(piped) > STDIN_BYTES_MAX:
+        raise RequestError("more than 8 MiB was piped in", code="body_too_large")
+    joined = "\n\n".join(text for text in (prompt if prompt != "-" else "", piped) if text)
+    if not joined and not sys.stdin.isatty():
+        raise RequestError("there is no question", code="bad_request", hint='ask one: hush chat "hello"')
+    return joined or None
+
+
+def first_model(client: Client) -> str:
+    """Return the first model on offer; raises `CapacityError` when there is none."""
+    models = client.models.list()
+    if not models:
+        raise CapacityError(
+            "no model is on offer", code="model_unavailable", hint="`hush provider start` connects a machine"
+        )
+    return min(str(model["id"]) for model in models)
+
+
+def printable(text: str) -> str:
+    """Drop control characters with which a model could drive the terminal; newlines and tabs stay."""
+    return "".join(char for char in text if char in "\n\t" or not (char < " " or "\x7f" <= char <= "\x9f"))

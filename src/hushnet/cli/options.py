@@ -1,0 +1,49 @@
+"""The options that consumer commands share, and the client that they make of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hushnet.sdk.client import Client
+from hushnet.sdk.policy import VerificationPolicy
+from hushnet.sdk.settings import ConsumerSettings, resolve
+
+BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", help="The coordinator's address [env: HUSH_BASE_URL].", metavar="URL")
+]
+ApiKey = Annotated[str | None, typer.Option("--api-key", help="The API key [env: HUSH_API_KEY].", metavar="KEY")]
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Where Hushnet keeps its files [env: HUSH_HOME].", metavar="DIR")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON for a script.")]
+Trust = Annotated[
+    str | None,
+    typer.Option(
+        "--trust",
+        help="The least trust tier to seal to: none, self_signed, measured, hardware. "
+        "Default: measured; self_signed for a coordinator on this machine.",
+        metavar="TIER",
+    ),
+]
+
+
+def settings_of(base_url: str | None, api_key: str | None, home: Path | None) -> ConsumerSettings:
+    """Join flags, environment and the file that `hush up` writes."""
+    return resolve(base_url=base_url, api_key=api_key, home=home)
+
+
+def client_of(
+    base_url: str | None,
+    api_key: str | None,
+    home: Path | None,
+    *,
+    sealed: bool = True,
+    trust: str | None = None,
+    timeout_s: float = 600.0,
+) -> Client:
+    """Make the client that a command asked for."""
+    settings = settings_of(base_url, api_key, home)
+    return Client(settings=settings, sealed=sealed, policy=VerificationPolicy(floor=trust), timeout=timeout_s)

@@ -1,0 +1,117 @@
+"""The providers a consumer may seal to: the public listing, verified here, entry by entry."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from hushnet.foundation.errors import CapacityError, RemoteProtocolError, TrustError
+from hushnet.sdk.policy import VerificationPolicy
+from hushnet.sealing.errors import SealingError
+from hushnet.sealing.statements import Recipient, SerialMemory, verify_keys
+
+DOCUMENT_BYTES_MAX: Final = 1 << 20
+FRESH_S: Final = 60.0
+_HINTS: Final = {
+    "trust_below_floor": "the providers on offer prove less than your floor asks for",
+    "evidence_missing": "nobody on offer has evidence for your trust floor; a lower floor (policy floor, or --trust) means "
+    "that the coordinator could list a provider of its own and read what you seal to it",
+    "provider_not_pinned": "none of your pinned providers serves this model now",
+    "statement_wrong_network": "the providers belong to another network; set HUSH_NETWORK to the one you mean",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the listing held for one model after verification: whom to seal to, and why the others were left out."""
+
+    recipients: tuple[Recipient, ...]
+    rejected: Counter[str]
+    recipients_max: int
+    busy: frozenset[bytes]
+
+
+@dataclass(slots=True)
+class Directory:
+    """Verified listings by model, kept for a minute; serials are remembered for as long as the client lives."""
+
+    policy: VerificationPolicy
+    _serials: SerialMemory = field(default_factory=SerialMemory)
+    _listings: dict[str, tuple[float, Listing]] = field(default_factory=dict)
+    _random: random.Random = field(default_factory=random.SystemRandom)
+
+    def fresh(self, model: str, *, monotonic_s: float) -> Listing | None:
+        """Return the listing for `model` when it is younger than a minute."""
+        held = self._listings.get(model)
+        return held[1] if held and monotonic_s - held[0] < FRESH_S else None
+
+    def forget(self, model: str) -> None:
+        """Drop the listing, so that the next request fetches a new one."""
+        self._listings.pop(model, None)
+
+    def accept(self, model: str, document: bytes, *, now_s: int, monotonic_s: float) -> Listing:
+        """Verify a fetched document; raises `RemoteProtocolError` when it is not one."""
+        listing = self._verify(document, now_s)
+        self._listings[model] = (monotonic_s, listing)
+        return listing
+
+    def choose(self, model: str, listing: Listing, *, now_s: int) -> tuple[Recipient, ...]:
+        """Pick recipients at random among the verified, those with room first; raises when there is nobody.
+
+        The choice is the consumer's own (design/sealing.md section 13), so that a lying coordinator can't steer it.
+        """
+        live = [recipient for recipient in listing.recipients if now_s < recipient.expires_at]
+        if not live:
+            raise self._nobody(model, listing)
+        self._random.shuffle(live)
+        live.sort(key=lambda recipient: recipient.provider_id in listing.busy)
+        return tuple(live[: min(self.policy.recipients, listing.recipients_max)])
+
+    def _verify(self, document: bytes, now_s: int) -> Listing:
+        providers, recipients_max = _parse(document)
+        policy = self.policy.key_policy()
+        found: dict[bytes, Recipient] = {}
+        rejected: Counter[str] = Counter()
+        busy = set()
+        for entry in providers:
+            try:
+                recipient = verify_keys(entry, policy, now_s, self._serials)
+            except SealingError as error:
+                rejected[error.error_code] += 1
+                continue
+            found[recipient.provider_id] = recipient
+            if entry.get("load") == 3:
+                busy.add(recipient.provider_id)
+        return Listing(tuple(found.values()), rejected, recipients_max, frozenset(busy))
+
+    def _nobody(self, model: str, listing: Listing) -> TrustError | CapacityError:
+        if not listing.rejected:
+            return CapacityError(
+                f"no provider offers {model} now", code="model_unavailable", hint="`hush models` lists what is on offer"
+            )
+        code, _ = listing.rejected.most_common(1)[0]
+        total = listing.rejected.total()
+        return TrustError(
+            f"none of the {total} providers of {model} passes your policy (floor {self.policy.floor}): {code}",
+            code=code,
+            hint=_HINTS.get(code, "nothing was sent; `hush doctor` shows what each provider claims"),
+        )
+
+
+def _parse(document: bytes) -> tuple[list[dict[str, Any]], int]:
+    try:
+        if len(document) > DOCUMENT_BYTES_MAX:
+            raise ValueError
+        decoded = json.loads(document)
+        providers = [entry for entry in decoded["providers"] if isinstance(entry, dict)]
+        recipients_max = decoded.get("max_recipients", 8)
+        if decoded["v"] != 1 or 1 not in decoded["header_versions"] or type(recipients_max) is not int:
+            raise ValueError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise RemoteProtocolError(
+            "the list of providers is not one that this version reads", code="bad_listing"
+        ) from None
+    return providers, max(1, min(recipients_max, 8))
