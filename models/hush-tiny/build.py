@@ -1,0 +1,44 @@
+"""Build hush-tiny from nothing: tokenizer, training, export, manifest, evaluation.
+
+`python build.py` writes artefacts/, manifest.json and evaluation.json beside itself; `--steps` and `--folder` serve
+experiments. One thread on one core: more would make the sums, and so the weights, depend on scheduling.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+os.environ |= {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}
+os.environ |= {"TOKENIZERS_PARALLELISM": "false", "JAX_PLATFORMS": "cpu"}
+
+STEPS = 2400
+HOME = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    """Build into the folder asked for."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--steps", type=int, default=STEPS, help="training steps (default: %(default)s)")
+    arguments.add_argument("--folder", type=Path, default=HOME, help="where to write (default: beside this file)")
+    asked = arguments.parse_args()
+
+    from hush_tiny import evaluate, export, manifest, tokenizer
+    from hush_tiny.model import Shape, count_parameters
+    from hush_tiny.train import Plan, train
+
+    shape = Shape()
+    artefacts: Path = asked.folder / "artefacts"
+    artefacts.mkdir(parents=True, exist_ok=True)
+    words = tokenizer.train(shape.vocabulary)
+    parameters = train(shape, Plan(steps=asked.steps), words)
+    export.export(artefacts, parameters, shape, words)
+    described = manifest.describe(
+        artefacts, parameters=count_parameters(parameters), context_tokens=shape.context_tokens
+    )
+    manifest.write(asked.folder / "manifest.json", described)
+    score = evaluate.evaluate(artefacts / export.GGUF_FILE, context_tokens=shape.context_tokens)
+    evaluate.write(asked.folder / "evaluation.json", score)
+
+
+if __name__ == "__main__":
+    main()
