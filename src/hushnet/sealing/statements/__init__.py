@@ -1,5 +1,6 @@
-"""Key statements: documents, identities, issuing, the checks before anyone seals to them, and the discovery listing."""
+"""Key statements: documents, issuing, the checks before anyone seals to them, and the discovery listing."""
 
+from hushnet.sealing.identities import IdentitySigner, provider_id_of, verify_identity
 from hushnet.sealing.statements.checks import (
     KeyPolicy,
     OfferedKey,
@@ -10,8 +11,7 @@ from hushnet.sealing.statements.checks import (
     verify_keys,
     verify_statement,
 )
-from hushnet.sealing.statements.documents import PAYLOAD_TYPE, Statement, evidence_binding
-from hushnet.sealing.statements.identities import IdentitySigner, provider_id_of, verify_identity
+from hushnet.sealing.statements.documents import PAYLOAD_TYPE, Statement, evidence_binding, read_payload
 from hushnet.sealing.statements.issuing import issue_statement
 from hushnet.sealing.statements.listing import ListedProvider, Listing, decode_listing, encode_listing
 
@@ -32,6 +32,7 @@ __all__ = [
     "evidence_binding",
     "issue_statement",
     "provider_id_of",
+    "read_payload",
     "verify_identity",
     "verify_keys",
     "verify_statement",

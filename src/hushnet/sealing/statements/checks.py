@@ -15,6 +15,12 @@ from typing import Any, Final
 from hushnet.sealing.encoding import decode_base64, decode_hex
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.header import TIERS
+from hushnet.sealing.identities import (
+    VERIFIABLE_ALGS,
+    is_identity_key,
+    provider_id_of,
+    verify_identity,
+)
 from hushnet.sealing.limits import INT_MAX, SKEW, STATEMENT_LIFE_MAX
 from hushnet.sealing.statements.documents import (
     PAYLOAD_TYPE,
@@ -23,12 +29,6 @@ from hushnet.sealing.statements.documents import (
     PublicKeyEntry,
     Statement,
     read_payload,
-)
-from hushnet.sealing.statements.identities import (
-    VERIFIABLE_ALGS,
-    is_identity_key,
-    provider_id_of,
-    verify_identity,
 )
 from hushnet.sealing.suites import (
     PREFERENCE,

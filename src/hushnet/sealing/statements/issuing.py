@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from hushnet.sealing.encoding import encode_base64
+from hushnet.sealing.identities import IdentitySigner, provider_id_of
 from hushnet.sealing.limits import STATEMENT_LIFE_MAX
 from hushnet.sealing.statements.documents import (
     KEYS_MAX,
@@ -17,7 +18,6 @@ from hushnet.sealing.statements.documents import (
     Statement,
     write_payload,
 )
-from hushnet.sealing.statements.identities import IdentitySigner, provider_id_of
 from hushnet.sealing.suites import SealingKeyPair
 
 
