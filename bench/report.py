@@ -1,0 +1,35 @@
+"""Render docs/performance.md: one table a bench, from the committed results."""
+
+from __future__ import annotations
+
+import json
+
+from bench.record import RESULTS, ROOT
+
+_HEAD = """# Performance
+
+Every figure is from a bench that anyone can run (`make bench`); the JSON beside it has the raw rounds. Machines differ and
+shared ones are noisy: the ratios, taken in one interleaved run, are what to compare. This page is rendered by `make bench`.
+"""
+
+
+def render() -> None:
+    """Write the page."""
+    parts = [_HEAD]
+    for path in sorted(RESULTS.glob("*.json")):
+        if path.name.endswith(".rounds.json"):
+            continue
+        result = json.loads(path.read_text())
+        machine = result["machine"]
+        parts.append(f"## {result['bench']}\n")
+        parts.append(
+            f"{result['date'][:10]}, commit {result['commit'][:10]}, {machine['cores']} cores of {machine['cpu']}, "
+            f"Python {machine['python']}, {result['rounds']} rounds.\n"
+        )
+        parts.append("| key | value | unit | peer | ratio |\n|---|--:|---|---|--:|")
+        for key, figure in result["figures"].items():
+            ratio = f"{figure['ratio']:.3g}" if figure["ratio"] is not None else ""
+            parts.append(f"| `{key}` | {figure['value']:.4g} | {figure['unit']} | {figure['peer'] or ''} | {ratio} |")
+        parts.append("")
+    (ROOT / "docs" / "performance.md").write_text("\n".join(parts))
+    print("rendered docs/performance.md")
