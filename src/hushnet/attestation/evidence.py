@@ -9,20 +9,18 @@ Rules (docs/sealing.md section 3):
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from hushnet.attestation.tiers import Tier
 from hushnet.attestation.verdict import Finding, FindingCode, Verdict, join_any
+from hushnet.sealing.encoding import decode_base64, label, sha256
 
 EVIDENCE_ITEMS_MAX: Final = 8
 EVIDENCE_DATA_BYTES_MAX: Final = 256 * 1024
 _KIND_LENGTH_MAX = 32
-_IDENTITY_LABEL = b"hushnet/1 evidence\x00"
+_IDENTITY_LABEL = label("evidence")
 
 Binding = Literal["statement", "identity"]
 
@@ -67,7 +65,7 @@ def bound_value(binds: Binding, *, provider_id: bytes, statement_digest: bytes) 
     """Return the 32 bytes that evidence must carry: S, or SHA-256(L("evidence") ‖ provider_id)."""
     if binds == "statement":
         return statement_digest
-    return hashlib.sha256(_IDENTITY_LABEL + provider_id).digest()
+    return sha256(_IDENTITY_LABEL, provider_id)
 
 
 def parse_evidence(items: Sequence[object]) -> tuple[tuple[EvidenceItem, ...], tuple[Finding, ...]]:
@@ -98,11 +96,7 @@ def _decode(text: object) -> bytes | None:
     """Decode canonical padded base64 within the bound; None for anything else."""
     if not isinstance(text, str) or len(text) > EVIDENCE_DATA_BYTES_MAX * 4 // 3 + 4:
         return None
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return data if base64.b64encode(data).decode() == text else None
+    return decode_base64(text)
 
 
 class EvidenceRegistry:

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import platformdirs
-
 from hushnet.foundation.errors import ConfigurationError
+from hushnet.foundation.home import resolve_home
 from hushnet.foundation.redaction import Secret
 
-HOME_VARIABLE: Final = "HUSH_HOME"
 FILE_NAME: Final = "provider.toml"
 _FILE_BYTES_MAX = 64 * 1024
 _TOKEN_BYTES_MAX = 4096
@@ -115,21 +113,12 @@ TABLE: Final = (
 _ROWS = {row.name: row for row in TABLE}
 
 
-def home_of(flag: Path | None, environ: Mapping[str, str]) -> Path:
-    """Return the home folder: the flag, `HUSH_HOME`, or the platform's folder for user data."""
-    if flag is not None:
-        return flag.expanduser()
-    if text := environ.get(HOME_VARIABLE):
-        return Path(text).expanduser()
-    return platformdirs.user_data_path("hushnet", appauthor=False)
-
-
 def load_settings(*, flags: Mapping[str, object], environ: Mapping[str, str], home: Path | None) -> ProviderSettings:
     """Merge flags (None means not given), environment and file; raise `ConfigurationError` for what is not allowed.
 
     A token of a stronger source wins over a token file of a weaker one, and the other way round.
     """
-    folder = home_of(home, environ)
+    folder = resolve_home(home, environ)
     layers = (
         ("flag", {name: str(value) for name, value in flags.items() if value is not None}),
         ("environment", {row.name: environ[row.variable] for row in TABLE if environ.get(row.variable)}),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hushnet.foundation.errors import ConfigurationError
-from hushnet.provider.settings import TABLE, ProviderSettings, home_of, load_settings
+from hushnet.provider.settings import TABLE, ProviderSettings, load_settings
 
 
 def load(home: Path, *, environ: dict[str, str] | None = None, **flags: object) -> ProviderSettings:
@@ -32,10 +32,9 @@ def test_each_source_wins_over_the_next(tmp_path: Path) -> None:
     assert (settings.slots, settings.threads, settings.queue, settings.model) == (5, 3, 2, "from-file")
 
 
-def test_the_home_folder_is_the_flag_then_the_variable_then_the_platform(tmp_path: Path) -> None:
-    assert home_of(tmp_path, {"HUSH_HOME": "/elsewhere"}) == tmp_path
-    assert home_of(None, {"HUSH_HOME": str(tmp_path)}) == tmp_path
-    assert home_of(None, {}).name == "hushnet"
+def test_the_home_folder_is_the_flag_or_the_variable(tmp_path: Path) -> None:
+    assert load_settings(flags={}, environ={"HUSH_HOME": "/elsewhere"}, home=tmp_path).home == tmp_path
+    assert load_settings(flags={}, environ={"HUSH_HOME": str(tmp_path)}, home=None).home == tmp_path
 
 
 def test_a_token_comes_from_a_file_without_its_line_end(tmp_path: Path) -> None:

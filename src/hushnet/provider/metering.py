@@ -1,0 +1,70 @@
+"""One attempt's token counts: cumulative, never above the header's bounds, never backwards (docs/sealing.md section 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hushnet.dialects.openai_chat import Delta, Usage
+from hushnet.sealing.errors import WireCode
+from hushnet.sealing.header import RoutingHeader
+from hushnet.sealing.meters import Meter
+
+
+@dataclass(frozen=True, slots=True)
+class MeterPace:
+    """How often a usage record is due while an answer is generated; section 9 allows no less."""
+
+    content_records: int = 16
+    seconds: float = 2.0
+
+
+class AttemptMeter:
+    """Counts what was generated; the engine's final usage replaces the running count, upwards only."""
+
+    __slots__ = ("_cached", "_input", "_output", "_output_max", "_pace", "_records", "_shown_at_s")
+
+    def __init__(
+        self, header: RoutingHeader, *, input_tokens: int, now_s: float, pace: MeterPace | None = None
+    ) -> None:
+        self._input = min(input_tokens, header.max_prompt_tokens)
+        self._cached = 0
+        self._output = 0
+        self._output_max = header.max_output_tokens
+        self._pace = pace or MeterPace()
+        self._records = 0
+        self._shown_at_s = now_s
+
+    @property
+    def usage(self) -> Usage:
+        """The counts as the answer shows them: the same that the receipt signs."""
+        return Usage(input=self._input, cached=self._cached, output=self._output)
+
+    def count(self, deltas: Sequence[Delta]) -> None:
+        """Add what the engine spent on `deltas`."""
+        self._output = min(self._output + sum(delta.tokens for delta in deltas), self._output_max)
+
+    def settle(self, usage: Usage) -> None:
+        """Take the engine's own final count of output and cache; the input was counted before and stays."""
+        self._output = min(max(self._output, usage.output), self._output_max)
+        self._cached = min(max(usage.cached, 0), self._input)
+
+    def content_sent(self) -> None:
+        """Note one content record."""
+        self._records += 1
+
+    def wait_s(self, now_s: float) -> float:
+        """Return the seconds until the next usage record is due; 0 when it is."""
+        if self._records >= self._pace.content_records:
+            return 0.0
+        return max(0.0, self._shown_at_s + self._pace.seconds - now_s)
+
+    def shown(self, now_s: float) -> Meter:
+        """Return the meter for a usage record and start the count to the next."""
+        self._records = 0
+        self._shown_at_s = now_s
+        return self.final()
+
+    def final(self, code: WireCode | None = None) -> Meter:
+        """Return the meter for a terminal record; `code` is an error's."""
+        return Meter(self._input, self._cached, self._output, 0, code or 0)

@@ -1,0 +1,198 @@
+"""Every attempt of a provider: admitted or refused at once, opened here and nowhere else, stopped together.
+
+This module and `provider.attempt` are what the link calls an `AttemptHandler`; `attempt` has the life of one attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol
+
+from hushnet.dialects.openai_chat import ChatRequest
+from hushnet.foundation.clock import Clock
+from hushnet.foundation.ids import AttemptId, ModelId
+from hushnet.provider.attempt import Attempt, AttemptReport, Phase, ServingLimits
+from hushnet.provider.checks import Failure, decode_body, failed
+from hushnet.provider.link import AttemptWriter
+from hushnet.provider.supervision import LoadedModel
+from hushnet.sealing.errors import WireCode
+from hushnet.sealing.keyring import Keyring
+from hushnet.sealing.opening import OpenedRequest, open_request
+from hushnet.sealing.replay import ReplayCache
+
+_LOG = logging.getLogger(__name__)
+_SMOOTHING: Final = 0.2
+
+
+class EngineHost(Protocol):
+    """Who has the engine; implemented by `supervision.EngineSupervisor`."""
+
+    @property
+    def loaded(self) -> LoadedModel | None: ...
+
+    def suspect(self, *, is_stuck: bool = False) -> None: ...
+
+
+class Serving:
+    """Runs attempts on the event loop of the link. `on_ended` hears of each once it has ended."""
+
+    def __init__(
+        self,
+        *,
+        provider_id: bytes,
+        keyring: Keyring,
+        engines: EngineHost,
+        clock: Clock,
+        limits: ServingLimits | None = None,
+        replay: ReplayCache | None = None,
+        on_ended: Callable[[AttemptReport], None] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.limits = limits or ServingLimits()
+        self.outcomes: Counter[str] = Counter()
+        self.prefill_tokens_s = 0.0
+        self._provider_id = provider_id
+        self._keyring = keyring
+        self._engines = engines
+        self._replay = replay or ReplayCache()
+        self._on_ended = on_ended
+        self._by_number: dict[AttemptId, Attempt] = {}
+        self._running: set[Attempt] = set()
+        self._is_draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._openers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="opening")
+
+    @property
+    def is_draining(self) -> bool:
+        return self._is_draining
+
+    @property
+    def tokens_queued(self) -> int:
+        """Tokens that attempts without a slot may come to use."""
+        return sum(attempt.tokens_reserved for attempt in self._running if attempt.phase is Phase.QUEUED)
+
+    # What the link calls.
+
+    def attempt_arrived(self, attempt: AttemptId, envelope: bytes, deadline_ms: int, writer: AttemptWriter) -> None:
+        """Start an attempt, or refuse it at once when there is no room for it."""
+        loaded = self._engines.loaded
+        refusal = self._refusal(loaded)
+        if refusal is not None or loaded is None:
+            code = refusal or WireCode.MODEL_UNAVAILABLE
+            writer.refuse(code)
+            self._note(AttemptReport(attempt, code.label))
+            return
+        running = Attempt(self, attempt, loaded, writer)
+        self._by_number[attempt] = running
+        self._running.add(running)
+        self._idle.clear()
+        running.start(envelope, deadline_ms / 1000)
+
+    def attempt_cancelled(self, attempt: AttemptId, code: int) -> None:
+        """Stop the attempt's engine now; its terminal record says `cancelled`, whatever the relay's reason was."""
+        del code
+        if (running := self._by_number.get(attempt)) is not None:
+            running.stop(failed(WireCode.CANCELLED))
+
+    def link_lost(self) -> None:
+        """Stop every attempt; nobody hears its end."""
+        for running in self._by_number.values():
+            running.stop(None)
+        self._by_number.clear()
+
+    def load_model_requested(self, model: ModelId) -> None:
+        """Look at the engine now: where it serves nothing changes, where it died it is tried sooner."""
+        del model
+        self._engines.suspect()
+
+    def drain_requested(self) -> None:
+        """Nothing to do: the coordinator sends no more, and running attempts are finished."""
+
+    # What the daemon calls.
+
+    def engine_changed(self) -> None:
+        """End the attempts of an engine that is no longer the one that serves."""
+        for running in tuple(self._running):
+            if running.loaded is not self._engines.loaded:
+                running.stop(failed(WireCode.ENGINE_FAILED))
+
+    def begin_drain(self) -> None:
+        """Refuse new attempts from now on."""
+        self._is_draining = True
+
+    async def idle(self) -> None:
+        """Wait until no attempt runs."""
+        await self._idle.wait()
+
+    async def aclose(self) -> None:
+        """End what still runs and wait for it."""
+        self.begin_drain()
+        for running in tuple(self._running):
+            running.stop(failed(WireCode.DRAINING))
+        await self.idle()
+        self._openers.shutdown(wait=False)
+
+    # What an attempt calls.
+
+    async def open(self, envelope: bytes) -> tuple[OpenedRequest, ChatRequest | Failure]:
+        """Open an envelope and decode its body; raises `SealingError` with a wire code."""
+        if len(envelope) <= self.limits.inline_bytes_max:
+            return self._open(envelope)
+        return await asyncio.get_running_loop().run_in_executor(self._openers, self._open, envelope)
+
+    def prompt_read(self, tokens: int, seconds: float) -> None:
+        """Take one prompt's reading speed into the average that heartbeats report."""
+        speed = tokens / max(seconds, 1e-6)
+        self.prefill_tokens_s += (speed - self.prefill_tokens_s) * (_SMOOTHING if self.prefill_tokens_s else 1.0)
+
+    def engine_failed(self, *, is_stuck: bool = False) -> None:
+        """Have the engine looked at."""
+        self._engines.suspect(is_stuck=is_stuck)
+
+    def ended(self, attempt: Attempt, report: AttemptReport) -> None:
+        """Take an ended attempt off the books."""
+        self._running.discard(attempt)
+        if self._by_number.get(attempt.number) is attempt:
+            del self._by_number[attempt.number]
+        if not self._running:
+            self._idle.set()
+        self._note(report)
+
+    def _refusal(self, loaded: LoadedModel | None) -> WireCode | None:
+        if self._is_draining:
+            return WireCode.DRAINING
+        if loaded is None:
+            return WireCode.MODEL_UNAVAILABLE
+        if len(self._running) >= loaded.slots.total + self.limits.queue:
+            return WireCode.CAPACITY
+        return None
+
+    def _open(self, envelope: bytes) -> tuple[OpenedRequest, ChatRequest | Failure]:
+        opened = open_request(
+            envelope,
+            provider_id=self._provider_id,
+            keyring=self._keyring,
+            cache=self._replay,
+            now=self.clock.now_ms() // 1000,
+        )
+        return opened, decode_body(opened.header, opened.data)
+
+    def _note(self, report: AttemptReport) -> None:
+        self.outcomes[report.outcome] += 1
+        _LOG.info(
+            "attempt ended",
+            extra={
+                "attempt": report.attempt,
+                "outcome": report.outcome,
+                "input_tokens": report.input_tokens,
+                "output_tokens": report.output_tokens,
+                "duration_ms": report.duration_ms,
+            },
+        )
+        if self._on_ended is not None:
+            self._on_ended(report)
