@@ -1,0 +1,162 @@
+"""The service of accounts: make them, make and revoke keys, and say who calls.
+
+A key that was seen lately is answered from memory, without a database. A revocation here empties that memory before it
+returns, also for look-ups that are under way; other processes follow within `key_cache_s`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from hushnet.coordinator.accounts import rules
+from hushnet.coordinator.accounts.model import Account, ApiKey, Caller, KeyStanding, NewKey, Scope
+from hushnet.coordinator.accounts.store import AccountStore
+from hushnet.coordinator.settings import AccessSettings
+from hushnet.foundation.clock import Clock
+from hushnet.foundation.errors import AccessError, CapacityError, RequestError
+from hushnet.foundation.ids import AccountId, ApiKeyId
+
+_LOG = logging.getLogger(__name__)
+
+LOOKUPS_MAX: Final = 16
+"""Look-ups in the database at once: a flood of made-up keys must not take the database from those who pay."""
+STALE_READS_MAX: Final = 4
+OPERATOR_ACCOUNT: Final = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    standing: KeyStanding
+    caller: Caller
+    until_s: float
+
+
+class Accounts:
+    """Accounts and keys of one coordinator; one instance a process."""
+
+    def __init__(self, store: AccountStore, clock: Clock, *, settings: AccessSettings | None = None) -> None:
+        settings = settings or AccessSettings()
+        self._store = store
+        self._clock = clock
+        self._memory: OrderedDict[ApiKeyId, _Remembered] = OrderedDict()
+        self._memory_max = settings.keys_cached_max
+        self._memory_s = settings.key_cache_s
+        self._epoch = 0
+        self._lookups = asyncio.Semaphore(LOOKUPS_MAX)
+        self._rate = rules.RateLimit(
+            rate=settings.requests_per_s, burst=settings.burst, keys_max=settings.keys_cached_max
+        )
+
+    async def authenticate(self, authorization_header: str | None, scope: Scope) -> Caller:
+        """Return the caller behind an `Authorization` header.
+
+        Raises `AccessError` `invalid_api_key` (missing, malformed, unknown, wrong or revoked: the same answer),
+        `wrong_scope`, `account_closed`; `CapacityError` `rate_limited`; `StorageError`.
+        """
+        parsed = rules.parse_key(rules.bearer_of(authorization_header))
+        if parsed is None:
+            raise _invalid_key()
+        known = self._remembered(parsed.id) or await self._look_up(parsed.id)
+        if known is None or not rules.is_secret_of(parsed.secret, known.standing.key.digest):
+            raise _invalid_key()
+        if known.standing.key.revoked_ms is not None or known.caller.scope is not parsed.scope:
+            raise _invalid_key()
+        if known.caller.scope is not scope:
+            raise AccessError(f"this needs a key of scope {scope}", code="wrong_scope")
+        if known.standing.is_account_closed:
+            raise AccessError("this account is closed", code="account_closed")
+        wait_s = self._rate.take(parsed.id, self._clock.monotonic_s())
+        if wait_s:
+            raise CapacityError("this key calls too fast", code="rate_limited", retry_after_s=wait_s)
+        return known.caller
+
+    async def create_account(self, name: str) -> tuple[Account, bool]:
+        """Return the account of that name and whether it is new; the same name gives the same account."""
+        wanted = Account(rules.new_account_id(), rules.checked_name(name, at_least=1), self._clock.now_ms())
+        account = await self._store.add_account(wanted)
+        return account, account.id == wanted.id
+
+    async def account(self, account_id: AccountId) -> Account | None:
+        return await self._store.account(account_id)
+
+    async def close_account(self, account_id: AccountId, *, is_closed: bool = True) -> bool:
+        """Close or reopen an account; its keys stop or start working at once. False when there is none."""
+        found = await self._store.close_account(account_id, self._clock.now_ms() if is_closed else None)
+        self._forget(*(id_ for id_, known in self._memory.items() if known.caller.account_id == account_id))
+        return found
+
+    async def create_key(self, account_id: AccountId, scope: Scope, name: str) -> NewKey:
+        """Make a key; its text is in the answer and nowhere else.
+
+        Raises `RequestError` `account_not_found`, `too_many_keys`, or for a bad name.
+        """
+        if await self._store.account(account_id) is None:
+            raise RequestError("there is no such account", code="account_not_found")
+        secret = rules.new_secret()
+        key = ApiKey(
+            id=rules.new_key_id(),
+            account=account_id,
+            scope=scope,
+            name=rules.checked_name(name),
+            digest=rules.digest_of(secret),
+            created_ms=self._clock.now_ms(),
+        )
+        if not await self._store.add_key(key, live_max=rules.KEYS_LIVE_MAX):
+            raise RequestError(f"an account has at most {rules.KEYS_LIVE_MAX} live keys", code="too_many_keys")
+        _LOG.info("key created", extra={"account_id": account_id, "key_id": key.id, "scope": scope.value})
+        return NewKey(key, rules.write_key(scope, key.id, secret))
+
+    async def keys_of(self, account_id: AccountId) -> Sequence[ApiKey]:
+        """Return the account's keys, oldest first, revoked ones too."""
+        return await self._store.keys_of(account_id)
+
+    async def revoke_key(self, key_id: ApiKeyId, *, account_id: AccountId) -> bool:
+        """Revoke a key of that account, at once; True also when it was revoked before, False when it has none such."""
+        found = await self._store.revoke_key(key_id, account_id=account_id, at_ms=self._clock.now_ms())
+        self._forget(key_id)
+        if found:
+            _LOG.info("key revoked", extra={"account_id": account_id, "key_id": key_id})
+        return found
+
+    async def is_initialised(self) -> bool:
+        """Say whether somebody holds an operator key."""
+        return await self._store.has_live_key(OPERATOR_ACCOUNT, Scope.OPERATOR)
+
+    def _remembered(self, key_id: ApiKeyId) -> _Remembered | None:
+        known = self._memory.get(key_id)
+        if known is None or known.until_s < self._clock.monotonic_s():
+            return None
+        self._memory.move_to_end(key_id)
+        return known
+
+    async def _look_up(self, key_id: ApiKeyId) -> _Remembered | None:
+        for _ in range(STALE_READS_MAX):
+            epoch = self._epoch
+            async with self._lookups:
+                standing = await self._store.key(key_id)
+            if standing is None:
+                return None
+            key = standing.key
+            known = _Remembered(
+                standing, Caller(key.account, key.id, key.scope), self._clock.monotonic_s() + self._memory_s
+            )
+            if epoch == self._epoch:
+                self._memory[key_id] = known
+                if len(self._memory) > self._memory_max:
+                    self._memory.popitem(last=False)
+                return known
+        raise CapacityError("keys change too fast", code="busy")
+
+    def _forget(self, *key_ids: ApiKeyId) -> None:
+        self._epoch += 1
+        for key_id in key_ids:
+            self._memory.pop(key_id, None)
+
+
+def _invalid_key() -> AccessError:
+    return AccessError("the API key is missing, unknown or revoked", code="invalid_api_key")

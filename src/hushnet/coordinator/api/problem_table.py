@@ -1,0 +1,103 @@
+"""The rows of the error table: every code that the HTTP interface can answer with."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Row(NamedTuple):
+    """One error: its stable code, HTTP status, OpenAI type, a sentence for a person, and what to do about it."""
+
+    code: str
+    status: int
+    type: str
+    meaning: str
+    hint: str = ""
+
+
+_BAD: Final = "invalid_request_error"
+_AUTH: Final = "authentication_error"
+_FORBIDDEN: Final = "permission_error"
+_FUNDS: Final = "insufficient_quota"
+_MISSING: Final = "not_found_error"
+_CONFLICT: Final = "conflict_error"
+_SLOW: Final = "rate_limit_error"
+_SERVER: Final = "server_error"
+_FULL: Final = "overloaded_error"
+
+_LATER: Final = "try again after Retry-After"
+_RESEAL: Final = "make a new envelope; the SDK does so by itself"
+
+ROWS: Final = (
+    # What the caller sent.
+    Row("invalid_request", 400, _BAD, "the request is not valid", "see `param` and the message"),
+    Row("invalid_json", 400, _BAD, "the body is not valid JSON", "send one JSON object in UTF-8"),
+    Row("json_too_deep", 400, _BAD, "the body is nested too deeply", "64 levels are allowed"),
+    Row("missing_member", 400, _BAD, "a required field is missing", "see `param`"),
+    Row("wrong_type", 400, _BAD, "a field has the wrong type", "see `param`"),
+    Row("out_of_range", 400, _BAD, "a field is outside its bounds", "see `param`"),
+    Row("unsupported_value", 400, _BAD, "a field asks for something that this network does not offer", "see `param`"),
+    Row("unsupported_feature", 400, _BAD, "no engine of this model can do that", "see `param`"),
+    Row("amount_out_of_bounds", 400, _BAD, "a number is outside the bounds that are calculated in"),
+    Row("bad_request", 400, _BAD, "the request inside the envelope is not valid"),
+    Row("bad_envelope", 400, _BAD, "the sealed envelope is malformed", _RESEAL),
+    Row("bad_header", 400, _BAD, "the routing header of the envelope is not valid", _RESEAL),
+    Row("header_body_mismatch", 400, _BAD, "header and body of the sealed request disagree", _RESEAL),
+    Row("bound_exceeded", 400, _BAD, "the request is larger than the bounds in its header", "raise the bounds"),
+    Row("context_too_long", 400, _BAD, "prompt and answer do not fit the model's context", "shorten the prompt"),
+    Row("unsupported_version", 400, _BAD, "this version of the protocol is not spoken here", "update the client"),
+    Row("unsupported_suite", 400, _BAD, "this sealing suite is not offered", "update the client"),
+    Row("clock_skew", 400, _BAD, "the envelope's times do not fit the clock here", "set the clock of the client"),
+    Row("keys_stale", 422, _BAD, "none of the envelope's keys is live any more", "fetch the keys again and reseal"),
+    Row("open_failed", 422, _BAD, "the provider could not open the envelope", _RESEAL),
+    Row("untrusted", 422, _BAD, "a claim did not verify, or is not enough for what was asked"),
+    Row("body_too_large", 413, _BAD, "the body is too large"),
+    Row("unsupported_media_type", 415, _BAD, "the content type or encoding is not accepted", "send JSON, not encoded"),
+    Row("headers_too_large", 431, _BAD, "the request's headers are too large"),
+    Row("bad_http", 400, _BAD, "this is not a valid HTTP/1.1 request"),
+    Row("request_timeout", 408, _BAD, "the request was not sent in time"),
+    Row("duplicate_envelope", 409, _CONFLICT, "this envelope was sent before", _RESEAL),
+    Row("replayed", 409, _CONFLICT, "the provider has opened this envelope before", _RESEAL),
+    Row("conflict", 409, _CONFLICT, "the same id was used before for something else", "use a new id"),
+    # Who the caller is and what it may do.
+    Row("invalid_api_key", 401, _AUTH, "the API key is missing, unknown or revoked", "send `Authorization: Bearer hk_…`"),
+    Row("access_denied", 403, _FORBIDDEN, "this is not allowed"),
+    Row("wrong_scope", 403, _FORBIDDEN, "this key is for something else", "use a key of the scope that the message names"),
+    Row("account_closed", 403, _FORBIDDEN, "this account is closed"),
+    Row("account_frozen", 403, _FORBIDDEN, "this account may not spend now", "ask the operator"),
+    Row("too_many_keys", 409, _CONFLICT, "this account has too many live keys", "revoke some"),
+    Row("insufficient_funds", 402, _FUNDS, "the balance does not cover what this request may cost", "lower max_tokens or add credit"),
+    Row("insufficient_quota", 402, _FUNDS, "a spending cap does not cover what this request may cost"),
+    # What is not there.
+    Row("not_found", 404, _MISSING, "there is nothing at this address"),
+    Row("method_not_allowed", 405, _BAD, "this address does not take that method", "see the header Allow"),
+    Row("model_not_found", 404, _MISSING, "no provider serves this model", "GET /v1/models lists what is served"),
+    Row("account_not_found", 404, _MISSING, "there is no such account"),
+    Row("key_not_found", 404, _MISSING, "this account has no such key"),
+    Row("provider_not_found", 404, _MISSING, "there is no such provider"),
+    Row("request_not_found", 404, _MISSING, "this account has no such request"),
+    Row("not_settled_yet", 404, _MISSING, "this request is not settled yet", "ask again in a moment"),
+    # Who could serve it.
+    Row("rate_limited", 429, _SLOW, "this key calls too fast", _LATER),
+    Row("capacity", 429, _SLOW, "every provider of this model is busy", _LATER),
+    Row("recipients_unavailable", 503, _FULL, "none of the envelope's providers can serve it now", _LATER),
+    Row("model_unavailable", 503, _FULL, "no provider that fits can serve this model now", _LATER),
+    Row("no_provider_at_floor", 503, _FULL, "no provider of this model has the trust that was asked for", "lower the floor knowingly"),
+    Row("draining", 503, _FULL, "the provider is shutting down", _LATER),
+    Row("shutting_down", 503, _FULL, "the coordinator is shutting down", _LATER),
+    Row("too_many_connections", 503, _FULL, "too many open connections", _LATER),
+    Row("busy", 503, _FULL, "the ledger is busy", _LATER),
+    Row("storage", 503, _FULL, "the database does not answer", _LATER),
+    # What went wrong here or at the provider.
+    Row("engine_failed", 502, _SERVER, "the provider's engine failed", "send it again"),
+    Row("provider_failed", 502, _SERVER, "the provider failed before it answered", "send it again"),
+    Row("link_lost", 502, _SERVER, "the connection to the provider was lost", "send it again"),
+    Row("backpressure", 502, _SERVER, "the provider sent more than was asked for", "send it again"),
+    Row("protocol", 502, _SERVER, "a peer broke the protocol", "send it again"),
+    Row("remote_protocol", 502, _SERVER, "a peer broke the protocol", "send it again"),
+    Row("timed_out", 504, _SERVER, "the request took too long", "send it again, or ask for less"),
+    Row("cancelled", 499, _BAD, "the caller hung up"),
+    Row("local_protocol", 500, _SERVER, "an internal error"),
+    Row("configuration", 500, _SERVER, "the coordinator is not configured for this"),
+    Row("internal", 500, _SERVER, "an internal error", "send it again; if it stays, tell the operator the request id"),
+)  # fmt: skip

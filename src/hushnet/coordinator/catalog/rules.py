@@ -1,0 +1,35 @@
+"""The rules of tariffs, without I/O: which one is in force, and what a model may be called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from hushnet.coordinator.catalog.model import Tariff
+from hushnet.foundation.errors import RequestError
+from hushnet.foundation.ids import ModelId
+
+_MODEL = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}", re.ASCII)
+AHEAD_MS_MAX: Final = 366 * 86_400_000
+"""A tariff may be announced at most this far ahead."""
+
+
+def checked_model(text: str) -> ModelId:
+    """Return a model's name, or raise `RequestError`."""
+    if _MODEL.fullmatch(text) is None:
+        raise RequestError("a model is named with 1 to 128 of A-Z a-z 0-9 . _ : / @ + -", code="out_of_range")
+    return ModelId(text)
+
+
+def by_model(tariffs: Iterable[Tariff]) -> Mapping[ModelId, Sequence[Tariff]]:
+    """Sort tariffs into one list a model, latest first."""
+    found: dict[ModelId, list[Tariff]] = {}
+    for tariff in sorted(tariffs, key=lambda tariff: tariff.from_ms, reverse=True):
+        found.setdefault(tariff.model, []).append(tariff)
+    return found
+
+
+def in_force(tariffs: Sequence[Tariff], now_ms: int) -> Tariff | None:
+    """Return the tariff that holds at `now_ms`; `tariffs` are of one model, latest first."""
+    return next((tariff for tariff in tariffs if tariff.from_ms <= now_ms), None)

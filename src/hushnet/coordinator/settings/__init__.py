@@ -1,0 +1,30 @@
+"""What an operator can choose: one tree of frozen dataclasses, one table that documents it, one loader.
+
+Lowest place inside the coordinator: everything else may read settings, settings read nothing of it.
+"""
+
+from hushnet.coordinator.settings.loading import load_settings
+from hushnet.coordinator.settings.model import (
+    AccessSettings,
+    CoordinatorSettings,
+    HttpSettings,
+    LinkSettings,
+    LogSettings,
+    PriceSettings,
+    ServingSettings,
+)
+from hushnet.coordinator.settings.table import Setting, render_markdown, settings_table
+
+__all__ = [
+    "AccessSettings",
+    "CoordinatorSettings",
+    "HttpSettings",
+    "LinkSettings",
+    "LogSettings",
+    "PriceSettings",
+    "ServingSettings",
+    "Setting",
+    "load_settings",
+    "render_markdown",
+    "settings_table",
+]

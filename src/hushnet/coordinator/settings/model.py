@@ -1,0 +1,221 @@
+"""The tree of settings: every field carries its default, bounds, unit and meaning, and nothing is said twice."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from hushnet.foundation.errors import ConfigurationError
+from hushnet.foundation.home import resolve_home
+from hushnet.foundation.money import PRICE_MICRO_USD_MAX, Price
+from hushnet.foundation.redaction import Secret
+
+T = TypeVar("T")
+
+NETWORK_LOOPBACK: Final = "hushnet-local"
+NETWORK_PUBLIC: Final = "hushnet-main"
+DATABASE_FILE: Final = "coordinator.db"
+LINK_PATH: Final = "/v1/provider/link"
+_NO_SECRET: Final = Secret("")
+
+
+def setting(default: T, meaning: str, **details: Any) -> T:
+    """Declare one setting; `details`: unit, flag, low, high, choices, pattern, default_text."""
+    return field(default=default, metadata={"meaning": meaning, **details})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """The listener that consumers and operators talk to."""
+
+    host: str = setting("127.0.0.1", "address that the HTTP listener binds", flag="--host", pattern=r"\S{1,255}")
+    port: int = setting(8470, "port of the HTTP listener; 0 takes a free one", flag="--port", low=0, high=65535)
+    public_url: str = setting(
+        "",
+        "base URL that clients see when a proxy stands in front",
+        flag="--public-url",
+        pattern=r"(https?://\S{1,2000})?",
+        default_text="the listener's own address",
+    )
+    connections_max: int = setting(4096, "open HTTP connections; one more is answered 503", low=1, high=1_000_000)
+    header_bytes_max: int = setting(
+        65_536, "request line and headers of one request", unit="bytes", low=1024, high=1_048_576
+    )
+    header_s_max: float = setting(10.0, "time to send a request's headers", unit="seconds", low=0.1, high=300)
+    body_bytes_max: int = setting(
+        2_097_152, "body of a request in standard mode", unit="bytes", low=1024, high=67_108_864
+    )
+    sealed_body_bytes_max: int = setting(
+        17_825_792, "body of a sealed request (16 MiB and its envelope)", unit="bytes", low=1024, high=67_108_864
+    )
+    body_idle_s_max: float = setting(
+        30.0, "silence in the middle of a request's body", unit="seconds", low=0.1, high=600
+    )
+    keep_alive_s: float = setting(75.0, "an idle connection is kept this long", unit="seconds", low=0.1, high=3600)
+    write_stall_s_max: float = setting(
+        60.0, "a consumer that reads nothing is cut off after this", unit="seconds", low=0.1, high=3600
+    )
+    drain_s_max: float = setting(
+        30.0, "running requests may finish for this long at shutdown", unit="seconds", low=0.0, high=3600
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkSettings:
+    """The listener that providers dial."""
+
+    host: str = setting("127.0.0.1", "address that the provider listener binds", flag="--link-host")
+    port: int = setting(
+        8471, "port of the provider listener; 0 takes a free one", flag="--link-port", low=0, high=65535
+    )
+    public_url: str = setting(
+        "",
+        "link URL that providers are told",
+        flag="--link-public-url",
+        pattern=r"(wss?://\S{1,2000})?",
+        default_text="the listener's own address",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceSettings:
+    """What a model costs that has no price of its own."""
+
+    input: int = setting(
+        100_000, "fresh input tokens", unit="micro-USD per 10^6 tokens", low=0, high=PRICE_MICRO_USD_MAX
+    )
+    cached: int = setting(
+        50_000, "input tokens from a prefix cache", unit="micro-USD per 10^6 tokens", low=0, high=PRICE_MICRO_USD_MAX
+    )
+    output: int = setting(400_000, "output tokens", unit="micro-USD per 10^6 tokens", low=0, high=PRICE_MICRO_USD_MAX)
+    minimum: int = setting(1, "least that a delivered answer costs", unit="micro-USD", low=0, high=PRICE_MICRO_USD_MAX)
+
+    def price(self) -> Price:
+        return Price(input=self.input, cached=self.cached, output=self.output, minimum=self.minimum)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSettings:
+    """API keys in memory and how fast one key may call."""
+
+    requests_per_s: float = setting(
+        100.0, "sustained rate of one API key; 0 sets no limit", unit="requests per second", low=0, high=1_000_000
+    )
+    burst: int = setting(400, "requests that one API key may send at once", unit="requests", low=1, high=1_000_000)
+    keys_cached_max: int = setting(10_000, "API keys remembered in memory", unit="keys", low=16, high=10_000_000)
+    key_cache_s: float = setting(
+        30.0,
+        "a remembered key is read again after this (a revocation in this process acts at once)",
+        unit="seconds",
+        low=0,
+        high=3600,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingSettings:
+    """The life of a request."""
+
+    queue_s_max: float = setting(
+        120.0, "a request waits this long for a free provider", unit="seconds", low=0, high=3600
+    )
+    request_s_max: float = setting(
+        600.0, "from the hold to the last byte, without the queue", unit="seconds", low=1, high=80_000
+    )
+    first_content_s_max: float = setting(
+        60.0,
+        "an attempt shows no content for this long: the next provider is tried",
+        unit="seconds",
+        low=0.1,
+        high=3600,
+    )
+    idle_s_max: float = setting(
+        30.0, "silence of a provider in the middle of an answer", unit="seconds", low=0.1, high=3600
+    )
+    attempts_max: int = setting(3, "providers tried for one request", unit="attempts", low=1, high=8)
+    output_tokens_default: int = setting(
+        1024, "output bound of a request that names none", unit="tokens", low=1, high=1_048_576
+    )
+    platform_fee_bps: int = setting(
+        0, "the network's share of what a request costs", unit="basis points", low=0, high=10_000
+    )
+    provider_share_bps: int = setting(
+        10_000, "the provider's part of what is left after the fee", unit="basis points", low=0, high=10_000
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """What is written about the process itself; never content."""
+
+    level: str = setting(
+        "info", "least severity that is written", flag="--log-level", choices=("debug", "info", "warning", "error")
+    )
+    format: str = setting(
+        "console", "lines for people or one JSON object a line", flag="--log-format", choices=("console", "json")
+    )
+    access: bool = setting(False, "write one line a request: method, route, status, duration")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoordinatorSettings:
+    """Everything an operator can choose. Load it with `load_settings`; secrets never show in its `repr`."""
+
+    home: Path = setting(  # noqa: RUF009 - `setting` makes a dataclass field
+        Path(),
+        "directory of the coordinator's files, made with mode 0700",
+        flag="--home",
+        default_text="the platform's data directory for hushnet",
+    )
+    database: Secret = setting(  # noqa: RUF009 - `setting` makes a dataclass field
+        _NO_SECRET,
+        "`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`",
+        flag="--database",
+        default_text=f"SQLite, `{DATABASE_FILE}` in home",
+        pattern=r"((sqlite:///|postgresql://)\S{1,2000})?",
+    )
+    network: str = setting(
+        "",
+        "name that key statements are bound to",
+        flag="--network",
+        pattern=r"([a-z0-9][a-z0-9.-]{0,62})?",
+        default_text=f"`{NETWORK_LOOPBACK}` on loopback, else `{NETWORK_PUBLIC}`",
+    )
+    http: HttpSettings = field(default_factory=HttpSettings)
+    link: LinkSettings = field(default_factory=LinkSettings)
+    price: PriceSettings = field(default_factory=PriceSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+    def __post_init__(self) -> None:
+        """Fill in what depends on other settings, and check what no single setting can say."""
+        if self.price.cached > self.price.input:
+            raise ConfigurationError(
+                "setting price.cached is above price.input",
+                hint="a cached input token never costs more than a fresh one",
+            )
+        if self.home == Path():
+            object.__setattr__(self, "home", default_home())
+        if not self.database.reveal():
+            object.__setattr__(self, "database", Secret(f"sqlite:///{self.home / DATABASE_FILE}"))
+        if not self.network:
+            name = NETWORK_LOOPBACK if is_loopback(self.http.host) else NETWORK_PUBLIC
+            object.__setattr__(self, "network", name)
+
+
+def default_home() -> Path:
+    """Return the platform's data directory for hushnet."""
+    return resolve_home(None, {})
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether `host` can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,9 @@
+"""What the coordinator says about itself: metrics and logs, both behind allow-lists, neither ever with content.
+
+A domain of the coordinator: it imports settings and foundation only.
+"""
+
+from hushnet.coordinator.telemetry.logs import EXTRA_FIELDS, configure_logging, error_fields
+from hushnet.coordinator.telemetry.metrics import LABELS, Counter, Histogram, Metrics
+
+__all__ = ["EXTRA_FIELDS", "LABELS", "Counter", "Histogram", "Metrics", "configure_logging", "error_fields"]
