@@ -79,11 +79,16 @@ class Keyring:
             expires_at=expires_at,
             serial=serial,
         )
-        fresh = {(int(pair.suite), pair.key_id): LiveKey(pair, receipt_key, expires_at + KEY_GRACE) for pair in pairs}
-        # One assignment, because bodies are opened in other threads while keys change.
-        self._live = {**self._unexpired(now), **fresh}
+        self.expire(now)
+        self.hold(pairs, receipt_key=receipt_key, expires_at=expires_at)
         self._statement, self._serial, self._rotates_at = statement, serial, now + self._life // 2
         return statement
+
+    def hold(self, pairs: Sequence[SealingKeyPair], *, receipt_key: Ed25519PrivateKey, expires_at: int) -> None:
+        """Keep the private keys of one statement until nobody may seal to them any more."""
+        live = {(int(pair.suite), pair.key_id): LiveKey(pair, receipt_key, expires_at + KEY_GRACE) for pair in pairs}
+        # One assignment, because bodies are opened in other threads while keys change.
+        self._live = {**self._live, **live}
 
     def find(self, suite_id: int, key_id: bytes, *, now: int) -> LiveKey | None:
         """Return the live key of that suite and id, None where there is none (any more)."""
@@ -94,14 +99,11 @@ class Keyring:
 
     def expire(self, now: int) -> None:
         """Forget the private keys whose time is over."""
-        self._live = self._unexpired(now)
+        self._live = {name: live for name, live in self._live.items() if now < live.destroyed_at}
 
     def destroy(self) -> None:
         """Forget every private key: the process is ending."""
         self._live = {}
-
-    def _unexpired(self, now: int) -> dict[tuple[int, bytes], LiveKey]:
-        return {name: live for name, live in self._live.items() if now < live.destroyed_at}
 
     def __repr__(self) -> str:
         return f"Keyring({len(self._live)} live keys, rotates_at={self._rotates_at})"
