@@ -8,8 +8,8 @@ from typing import Any
 from hushnet.attestation.evidence import EvidenceRegistry, parse_evidence
 from hushnet.attestation.tiers import Tier
 from hushnet.attestation.verdict import FindingCode
-from hushnet.sealing.statements.documents import Statement, read_payload
 from hushnet.sealing.errors import SealingError
+from hushnet.sealing.statements.documents import Statement, read_payload
 
 
 def evidence_verifier(

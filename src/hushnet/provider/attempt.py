@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hushnet.dialects.openai_chat import ChatRequest, Delta
 from hushnet.foundation.clock import Clock
@@ -23,7 +24,6 @@ from hushnet.provider.answers import JSON, Answer, answer_to
 from hushnet.provider.checks import Failure, bound_output, failed, refused_by_engine, too_long
 from hushnet.provider.engines.base import ContextTooLong, EngineBusy, EngineFailed, Event, Finished
 from hushnet.provider.generation import Generation
-from hushnet.provider.link import AttemptWriter
 from hushnet.provider.metering import AttemptMeter, MeterPace
 from hushnet.provider.sealed_answer import NoCredit, SealedAnswer
 from hushnet.provider.supervision import LoadedModel
@@ -31,6 +31,9 @@ from hushnet.sealing.errors import SealingError, WireCode
 from hushnet.sealing.header import RoutingHeader
 from hushnet.sealing.records import FrameSealer
 from hushnet.wire.errors import LinkLost
+
+if TYPE_CHECKING:
+    from hushnet.provider.link import AttemptWriter
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,6 +76,9 @@ class Opened(Protocol):
     @property
     def header(self) -> RoutingHeader: ...
 
+    @property
+    def meta(self) -> Mapping[str, Any]: ...
+
     def frame_sealer(self) -> FrameSealer: ...
 
     def release(self) -> None: ...
@@ -89,10 +95,6 @@ class AttemptHost(Protocol):
 
     async def open(self, envelope: bytes) -> tuple[Opened, ChatRequest | Failure]:
         """Open an envelope and decode its body; raises `SealingError` with a wire code."""
-        ...
-
-    def prompt_read(self, tokens: int, seconds: float) -> None:
-        """Note how long the engine took to its first event."""
         ...
 
     def engine_failed(self, *, is_stuck: bool = False) -> None:
@@ -174,7 +176,8 @@ class Attempt:
         self.phase = Phase.QUEUED
         await self.loaded.slots.take()
         self.phase = Phase.GENERATING
-        await self._generate(request, bound, body=body, meter=self._meter, answer=self._answer)
+        salt = self._opened.meta.get("cache_salt")
+        await self._generate(request, bound, salt=salt, body=body, meter=self._meter, answer=self._answer)
 
     async def _measure(self, header: RoutingHeader, request: ChatRequest) -> tuple[int, int]:
         """Return the prompt's tokens and the most that may be generated; raises what step 12 finds."""
@@ -203,20 +206,22 @@ class Attempt:
         return answer
 
     async def _generate(
-        self, request: ChatRequest, bound: int, *, body: Answer, meter: AttemptMeter, answer: SealedAnswer
+        self,
+        request: ChatRequest,
+        bound: int,
+        *,
+        salt: str | None,
+        body: Answer,
+        meter: AttemptMeter,
+        answer: SealedAnswer,
     ) -> None:
         """Run the engine on the slot that this attempt holds, until the answer has ended."""
-        clock = self._host.clock
         generation = self._generation = Generation(
-            lambda: self.loaded.engine.generate(request, max_output_tokens=bound), on_over=self.loaded.slots.give_back
+            lambda: self.loaded.engine.generate(request, max_output_tokens=bound, cache_salt=salt),
+            on_over=self.loaded.slots.give_back,
         )
-        began_s = clock.monotonic_s()
-        is_prompt_read = False
         while True:
-            batch = await generation.take(meter.wait_s(clock.monotonic_s()))
-            if batch and not is_prompt_read:
-                is_prompt_read = True
-                self._host.prompt_read(meter.usage.input, clock.monotonic_s() - began_s)
+            batch = await generation.take(meter.wait_s(self._host.clock.monotonic_s()))
             if await _forward(batch, body=body, meter=meter, answer=answer):
                 return
             await answer.usage_when_due()

@@ -20,14 +20,18 @@ class MeterPace:
 
 
 class AttemptMeter:
-    """Counts what was generated; the engine's final usage replaces the running count, upwards only."""
+    """Counts what was generated: the prompt once the engine has read it, then the answer as it comes.
 
-    __slots__ = ("_cached", "_input", "_output", "_output_max", "_pace", "_records", "_shown_at_s")
+    The engine's final usage replaces the running count of output, upwards only.
+    """
+
+    __slots__ = ("_cached", "_input", "_output", "_output_max", "_pace", "_prompt", "_records", "_shown_at_s")
 
     def __init__(
         self, header: RoutingHeader, *, input_tokens: int, now_s: float, pace: MeterPace | None = None
     ) -> None:
-        self._input = min(input_tokens, header.max_prompt_tokens)
+        self._prompt = min(input_tokens, header.max_prompt_tokens)
+        self._input = 0
         self._cached = 0
         self._output = 0
         self._output_max = header.max_output_tokens
@@ -41,11 +45,14 @@ class AttemptMeter:
         return Usage(input=self._input, cached=self._cached, output=self._output)
 
     def count(self, deltas: Sequence[Delta]) -> None:
-        """Add what the engine spent on `deltas`."""
+        """Add what the engine spent on `deltas`; the first of them says that the prompt has been read."""
+        if deltas:
+            self._input = self._prompt
         self._output = min(self._output + sum(delta.tokens for delta in deltas), self._output_max)
 
     def settle(self, usage: Usage) -> None:
-        """Take the engine's own final count of output and cache; the input was counted before and stays."""
+        """Take the engine's own final count of output and cache; the prompt was counted before and stays."""
+        self._input = self._prompt
         self._output = min(max(self._output, usage.output), self._output_max)
         self._cached = min(max(usage.cached, 0), self._input)
 

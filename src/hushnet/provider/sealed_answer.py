@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -14,10 +15,12 @@ from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError
 from hushnet.provider.answers import packed
 from hushnet.provider.checks import Failure
-from hushnet.provider.link import AttemptWriter
 from hushnet.provider.metering import AttemptMeter
 from hushnet.sealing.meters import Meter
 from hushnet.sealing.records import FrameSealer
+
+if TYPE_CHECKING:
+    from hushnet.provider.link import AttemptWriter
 
 
 class NoCredit(CapacityError):  # noqa: N818 - named after what happened, as its code is

@@ -10,22 +10,23 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hushnet.dialects.openai_chat import ChatRequest
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.ids import AttemptId, ModelId
 from hushnet.provider.attempt import Attempt, AttemptReport, Phase, ServingLimits
 from hushnet.provider.checks import Failure, decode_body, failed
-from hushnet.provider.link import AttemptWriter
 from hushnet.provider.supervision import LoadedModel
 from hushnet.sealing.errors import WireCode
 from hushnet.sealing.keyring import Keyring
 from hushnet.sealing.opening import OpenedRequest, open_request
 from hushnet.sealing.replay import ReplayCache
 
+if TYPE_CHECKING:
+    from hushnet.provider.link import AttemptWriter
+
 _LOG = logging.getLogger(__name__)
-_SMOOTHING: Final = 0.2
 
 
 class EngineHost(Protocol):
@@ -54,7 +55,6 @@ class Serving:
         self.clock = clock
         self.limits = limits or ServingLimits()
         self.outcomes: Counter[str] = Counter()
-        self.prefill_tokens_s = 0.0
         self._provider_id = provider_id
         self._keyring = keyring
         self._engines = engines
@@ -144,11 +144,6 @@ class Serving:
         if len(envelope) <= self.limits.inline_bytes_max:
             return self._open(envelope)
         return await asyncio.get_running_loop().run_in_executor(self._openers, self._open, envelope)
-
-    def prompt_read(self, tokens: int, seconds: float) -> None:
-        """Take one prompt's reading speed into the average that heartbeats report."""
-        speed = tokens / max(seconds, 1e-6)
-        self.prefill_tokens_s += (speed - self.prefill_tokens_s) * (_SMOOTHING if self.prefill_tokens_s else 1.0)
 
     def engine_failed(self, *, is_stuck: bool = False) -> None:
         """Have the engine looked at."""
