@@ -1,0 +1,132 @@
+"""Requests that wait for a provider: one queue a model, round robin over accounts, bounded in length and time.
+
+Rules: a retry goes before everybody (its provider failed, its time is running); otherwise each account's turn comes
+once a round, so that a thousand requests of one account delay another account's request by one. Nobody waits past the
+deadline on its ticket. Nothing here is asynchronous; a ticket that is served or leaves is out at once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from hushnet.foundation.ids import AccountId, ModelId
+
+T = TypeVar("T")
+
+_RETRIES: Final = AccountId(0)
+"""The lane of retries: no user account has this id."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """How many may wait. Time limits are on the tickets."""
+
+    waiting_max: int = 512
+    """A model's queue: at 4 slots and 5 s a request, 512 requests are the 120 s that anybody may wait, five times over."""
+    account_waiting_max: int = 128
+    """One account's part of a model's queue."""
+
+
+@dataclass(eq=False, slots=True)
+class Ticket(Generic[T]):
+    """One request's place; `item` is what the owner of the queue wants back."""
+
+    model: ModelId
+    account: AccountId
+    item: T
+    deadline_s: float
+    lane: AccountId
+    is_waiting: bool = True
+
+
+@dataclass(slots=True)
+class _ModelQueue(Generic[T]):
+    lanes: OrderedDict[AccountId, deque[Ticket[T]]] = field(default_factory=OrderedDict)
+    waiting: int = 0
+
+
+class FairQueue(Generic[T]):
+    """All queues of one coordinator process."""
+
+    def __init__(self, limits: QueueLimits | None = None) -> None:
+        self._limits = limits or QueueLimits()
+        self._models: dict[ModelId, _ModelQueue[T]] = {}
+
+    def join(
+        self, model: ModelId, account: AccountId, item: T, *, deadline_s: float, is_retry: bool = False
+    ) -> Ticket[T] | None:
+        """Take a place until `deadline_s` (monotonic seconds); None when the queue or the account's lane is full."""
+        queue = self._models.setdefault(model, _ModelQueue())
+        lane_id = _RETRIES if is_retry else account
+        lane = queue.lanes.get(lane_id)
+        is_lane_full = lane is not None and len(lane) >= self._limits.account_waiting_max
+        if queue.waiting >= self._limits.waiting_max or (is_lane_full and not is_retry):
+            self._drop_if_empty(model)
+            return None
+        if lane is None:
+            lane = queue.lanes[lane_id] = deque()
+            if is_retry:
+                queue.lanes.move_to_end(lane_id, last=False)
+        ticket = Ticket(model, account, item, deadline_s, lane_id)
+        lane.append(ticket)
+        queue.waiting += 1
+        return ticket
+
+    def leave(self, ticket: Ticket[T], *, is_served: bool = False) -> bool:
+        """Give the place up; False when the ticket had left before. A served account goes to the end of the round."""
+        if not ticket.is_waiting:
+            return False
+        ticket.is_waiting = False
+        queue = self._models[ticket.model]
+        lane = queue.lanes[ticket.lane]
+        lane.remove(ticket)
+        queue.waiting -= 1
+        if not lane:
+            del queue.lanes[ticket.lane]
+        elif is_served and ticket.lane != _RETRIES:
+            queue.lanes.move_to_end(ticket.lane)
+        self._drop_if_empty(ticket.model)
+        return True
+
+    def in_order(self, model: ModelId) -> Iterator[Ticket[T]]:
+        """Iterate over a model's tickets in the order in which they should be served, as of the call."""
+        queue = self._models.get(model)
+        if queue is None:
+            return iter(())
+        return iter(_fair_order(queue.lanes))
+
+    def expired(self, now_s: float) -> list[Ticket[T]]:
+        """Remove and return every ticket whose deadline has come."""
+        late = [
+            ticket
+            for queue in self._models.values()
+            for lane in queue.lanes.values()
+            for ticket in lane
+            if ticket.deadline_s <= now_s
+        ]
+        for ticket in late:
+            self.leave(ticket)
+        return late
+
+    def waiting(self, model: ModelId) -> int:
+        """Return how many wait for `model`."""
+        queue = self._models.get(model)
+        return 0 if queue is None else queue.waiting
+
+    def models(self) -> tuple[ModelId, ...]:
+        """Return the models that somebody waits for."""
+        return tuple(self._models)
+
+    def _drop_if_empty(self, model: ModelId) -> None:
+        if not self._models[model].waiting:
+            del self._models[model]
+
+
+def _fair_order(lanes: OrderedDict[AccountId, deque[Ticket[T]]]) -> list[Ticket[T]]:
+    retries = list(lanes.get(_RETRIES, ()))
+    turns = [list(lane) for account, lane in lanes.items() if account != _RETRIES]
+    rounds = max((len(lane) for lane in turns), default=0)
+    return retries + [lane[turn] for turn in range(rounds) for lane in turns if turn < len(lane)]

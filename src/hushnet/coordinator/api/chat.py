@@ -1,0 +1,59 @@
+"""`POST /v1/chat/completions`: raw ASGI, one route for both modes, told apart by the content type."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from hushnet.coordinator.accounts.model import Scope as KeyScope
+from hushnet.coordinator.accounts.service import Accounts
+from hushnet.coordinator.api.bodies import header_of, media_type_of, read_body
+from hushnet.coordinator.api.sealed import form_of, read_envelope
+from hushnet.coordinator.api.streaming import Form, StandardForm, answer, refuse
+from hushnet.coordinator.confidential import ENDPOINT, StandardRequest
+from hushnet.coordinator.serving.failures import Failure
+from hushnet.coordinator.serving.model import Consumer, RequestBody
+from hushnet.coordinator.serving.seal import StandardBody
+from hushnet.coordinator.serving.service import RequestService
+from hushnet.coordinator.settings import HttpSettings
+from hushnet.foundation.errors import RequestError
+from hushnet.sealing.streaming import MEDIA_REQUEST
+
+_JSON: Final = frozenset({"application/json", ""})
+_STANDARD: Final = StandardForm()
+
+
+class ChatEndpoint:
+    """The ASGI application of the route. Errors before anything runs are raised, for the dispatcher to render."""
+
+    def __init__(self, service: RequestService, accounts: Accounts, settings: HttpSettings | None = None) -> None:
+        self._service = service
+        self._accounts = accounts
+        self._settings = settings or HttpSettings()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        authorization = header_of(scope, b"authorization")
+        caller = await self._accounts.authenticate(
+            None if authorization is None else authorization.decode("latin-1"), KeyScope.USER
+        )
+        body, form = await self._read(scope, receive)
+        life = self._service.submit(Consumer(caller.account_id, caller.key_id), body)
+        if isinstance(life, Failure):
+            await refuse(send, life, form, headers=[(b"hushnet-mode", body.mode.value.encode())])
+            return
+        await answer(life, receive, send, form)
+
+    async def _read(self, scope: Scope, receive: Receive) -> tuple[RequestBody, Form]:
+        media_type, settings = media_type_of(scope), self._settings
+        if media_type == MEDIA_REQUEST:
+            stream_form, form = form_of(scope)
+            raw = await read_body(
+                scope, receive, bytes_max=settings.sealed_body_bytes_max, idle_s=settings.body_idle_s_max
+            )
+            return read_envelope(raw, endpoint=ENDPOINT, form=stream_form), form
+        if media_type not in _JSON:
+            raise RequestError("send application/json, or a sealed request", code="unsupported_media_type")
+        raw = await read_body(scope, receive, bytes_max=settings.body_bytes_max, idle_s=settings.body_idle_s_max)
+        request = StandardRequest(raw, output_tokens_default=self._service.limits.output_tokens_default)
+        return StandardBody(request), _STANDARD

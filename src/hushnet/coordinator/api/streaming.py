@@ -1,0 +1,174 @@
+"""From a request's life to an HTTP response: the head, everything that waits in one write, and an honest end.
+
+A failure before the head is an HTTP error; one after it is an event in the stream, and then nothing that looks like a
+proper end. The consumer's hang-up is watched for as long as the request runs, whatever else is going on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from typing import Final, Protocol
+
+import msgspec
+from starlette.types import Receive, Send
+
+from hushnet.coordinator.api.dispatch import send_problem
+from hushnet.coordinator.api.problems import Problem, openai_body, problem_of
+from hushnet.coordinator.serving.failures import Failure
+from hushnet.coordinator.serving.life import Life, Stop
+from hushnet.coordinator.serving.outlet import Outlet, ReplyHead
+from hushnet.sealing.records import relay_error_record
+from hushnet.sealing.streaming import encode_sse
+
+EVENTS: Final = "text/event-stream"
+
+
+class Form(Protocol):
+    """How failures look in one form of the answer."""
+
+    @property
+    def is_sealed(self) -> bool: ...
+
+    def in_band(self, problem: Problem) -> bytes:
+        """Return a failure after the head, as bytes of the stream."""
+        ...
+
+
+class StandardForm:
+    """The dialect's own stream: an error event, and no `[DONE]` after it."""
+
+    is_sealed = False
+
+    def in_band(self, problem: Problem) -> bytes:
+        return b"data: " + openai_body(problem) + b"\n\n"
+
+
+class SealedEventsForm:
+    """Records in server-sent events."""
+
+    is_sealed = True
+
+    def in_band(self, problem: Problem) -> bytes:
+        return encode_sse((relay_error_record(problem.code),))
+
+
+class SealedBinaryForm:
+    """Records back to back."""
+
+    is_sealed = True
+
+    def in_band(self, problem: Problem) -> bytes:
+        return relay_error_record(problem.code)
+
+
+async def answer(life: Life, receive: Receive, send: Send, form: Form) -> None:
+    """Write the answer of `life`; when this returns, or is cancelled, the life knows whether its consumer is there."""
+    watcher = asyncio.create_task(_watch(receive, life), name="hang-up-watch")
+    try:
+        await _write(life, send, form)
+    finally:
+        watcher.cancel()
+        # Without effect on an answer that was written to its end.
+        life.stop(Stop.HUNG_UP)
+
+
+def problem_of_failure(failure: Failure) -> Problem:
+    """Look a failure up in the table, with its own time to try again."""
+    problem = problem_of(failure.code)
+    if failure.retry_after_s is None:
+        return problem
+    return dataclasses.replace(problem, retry_after_s=max(1, math.ceil(failure.retry_after_s)))
+
+
+async def refuse(send: Send, failure: Failure, form: Form, *, headers: list[tuple[bytes, bytes]]) -> None:
+    """Answer with an HTTP error."""
+    if failure.detail is not None and not form.is_sealed and _is_error_body(failure.detail):
+        await _send_detail(send, failure.status or 400, failure.detail, headers)
+        return
+    await send_problem(send, problem_of_failure(failure), is_sealed=form.is_sealed, headers=headers)
+
+
+def common_headers(life: Life) -> list[tuple[bytes, bytes]]:
+    """Return what every answer to this request says, also an error."""
+    return [
+        (b"hushnet-mode", life.body.mode.value.encode()),
+        (b"hushnet-request-id", b"%d" % life.id),
+    ]
+
+
+async def _watch(receive: Receive, life: Life) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            life.stop(Stop.HUNG_UP)
+            return
+
+
+async def _write(life: Life, send: Send, form: Form) -> None:
+    outlet = life.outlet
+    head = await outlet.opened()
+    if head is None:
+        return
+    if isinstance(head, Failure):
+        await refuse(send, head, form, headers=common_headers(life))
+        return
+    if head.is_whole:
+        await _write_whole(life, outlet, head, send)
+        return
+    await send({"type": "http.response.start", "status": head.status, "headers": _headers(life, head)})
+    while (data := await outlet.take()) is not None:
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+        outlet.sent()
+    failure = outlet.failure
+    tail = b"" if failure is None else form.in_band(problem_of_failure(failure))
+    await send({"type": "http.response.body", "body": tail, "more_body": False})
+    outlet.sent()
+
+
+async def _write_whole(life: Life, outlet: Outlet, head: ReplyHead, send: Send) -> None:
+    body = await outlet.take() or b""
+    headers = [*_headers(life, head), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": head.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+    outlet.sent()
+
+
+def _headers(life: Life, head: ReplyHead) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"content-type", head.content_type.encode("ascii")),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),
+        (b"hushnet-provider", head.provider_id.encode()),
+        (b"hushnet-trust", head.trust.encode()),
+        *common_headers(life),
+    ]
+
+
+class _ErrorMember(msgspec.Struct):
+    message: str
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _ErrorMember
+
+
+def _is_error_body(detail: bytes) -> bool:
+    """Whether a provider's error body has the shape that the consumer's client expects."""
+    try:
+        msgspec.json.decode(detail, type=_ErrorBody)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+async def _send_detail(send: Send, status: int, detail: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    own = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(detail)),
+        (b"cache-control", b"no-store"),
+    ]
+    shown = status if 400 <= status <= 499 else 400
+    await send({"type": "http.response.start", "status": shown, "headers": [*own, *headers]})
+    await send({"type": "http.response.body", "body": detail})

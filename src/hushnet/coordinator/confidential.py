@@ -1,0 +1,157 @@
+"""Standard mode's sealing client: the only place in the coordinator that touches a prompt or an answer.
+
+It decodes a consumer's body, seals one envelope an attempt (k = 1, an id of its own), and opens the records of the
+answer with the openers and checks of any other consumer. Plaintext lives in the objects below, is shown in no `repr`,
+and is dropped with the request. Rules for whoever edits this file: nothing here logs, and no exception carries content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar, Final
+
+import msgspec
+
+from hushnet.dialects import openai_chat
+from hushnet.foundation.errors import RequestError
+from hushnet.foundation.ids import ModelId
+from hushnet.sealing.envelope import RequestFields, SealedRequest, seal_request
+from hushnet.sealing.errors import SealingError
+from hushnet.sealing.header import PROMPT_TOKENS_MAX, RoutingHeader
+from hushnet.sealing.opening import FrameOpener
+from hushnet.sealing.records import Kind, Record
+from hushnet.sealing.statements import Recipient
+
+ENDPOINT: Final = "/v1/chat/completions"
+SEAL_ON_LOOP_BYTES_MAX: Final = 256 * 1024
+"""Above this a body is sealed in a thread: a mebibyte costs the loop about a millisecond."""
+_META: Final = {"frame_pad": 1}
+
+
+class StandardRequest:
+    """A consumer's plaintext request: its clear facts, and the sealing of its attempts."""
+
+    __slots__ = ("_data", "features", "is_stream", "model", "output_tokens_max", "prompt_tokens_max")
+
+    def __init__(self, data: bytes, *, output_tokens_default: int) -> None:
+        """Decode `data`; raises `RequestError` when it is not a chat request within bounds."""
+        request = openai_chat.decode_request(data)
+        self.model = ModelId(request.model)
+        self.is_stream = request.stream
+        self.features = openai_chat.features_of(request)
+        self.output_tokens_max = request.max_output_tokens or output_tokens_default
+        self.prompt_tokens_max = openai_chat.prompt_bytes_bound(request)
+        if self.prompt_tokens_max > PROMPT_TOKENS_MAX:
+            raise RequestError("the prompt is longer than any model's context", code="context_too_long")
+        self._data: bytes | None = data
+
+    async def seal(self, recipient: Recipient, *, trust: str, now: int) -> StandardAttempt:
+        """Seal one attempt to `recipient`; raises `SealingError`. `now` is in Unix seconds."""
+        if self._data is None:
+            raise SealingError("bad_envelope")
+        if len(self._data) > SEAL_ON_LOOP_BYTES_MAX:
+            sealed = await asyncio.to_thread(self._seal, self._data, recipient, trust, now)
+        else:
+            sealed = self._seal(self._data, recipient, trust, now)
+        return StandardAttempt(sealed)
+
+    def drop(self) -> None:
+        """Forget the plaintext: no further attempt can be made."""
+        self._data = None
+
+    def _seal(self, data: bytes, recipient: Recipient, trust: str, now: int) -> SealedRequest:
+        fields = RequestFields(
+            endpoint=ENDPOINT,
+            model=self.model,
+            stream=self.is_stream,
+            max_output_tokens=self.output_tokens_max,
+            max_prompt_tokens=self.prompt_tokens_max,
+            features=self.features,
+            trust=trust,
+        )
+        return seal_request(fields, meta=_META, data=data, recipients=(recipient,), now=now)
+
+    def __repr__(self) -> str:
+        return f"StandardRequest({self.model})"
+
+
+class _Head(msgspec.Struct):
+    status: int
+    content_type: str
+
+
+class StandardAttempt:
+    """One sealed attempt and the reading of its answer: records in, bytes of the dialect's response body out.
+
+    What follows the last content (usage, `[DONE]`) is withheld until the end record proves that the answer is whole,
+    so that a broken answer never looks like a complete one.
+    """
+
+    is_forwarding_errors: ClassVar[bool] = False
+
+    __slots__ = ("_opener", "_out", "_sealed", "_withheld", "content_bytes", "content_type", "error_body", "status")
+
+    def __init__(self, sealed: SealedRequest) -> None:
+        self._sealed = sealed
+        self._opener = FrameOpener(sealed)
+        self._out: list[bytes] = []
+        self._withheld: list[bytes] = []
+        self.content_bytes = 0
+        self.status = 200
+        self.content_type = "application/json"
+        self.error_body: bytes | None = None
+
+    @property
+    def envelope(self) -> bytes:
+        return self._sealed.raw
+
+    @property
+    def header(self) -> RoutingHeader:
+        return self._sealed.header
+
+    @property
+    def digest(self) -> bytes:
+        return self._sealed.digest
+
+    def read(self, record: Record) -> None:
+        """Open the next record; raises `SealingError`, after which the attempt is dead."""
+        frame = self._opener.open(record.raw)
+        if frame is None:
+            return
+        if frame.kind is Kind.CONTENT:
+            self.content_bytes += len(frame.data)
+            self._release()
+            self._out.append(frame.data)
+        elif frame.kind is Kind.BOILERPLATE:
+            (self._withheld if self.content_bytes else self._out).append(frame.data)
+        elif frame.kind is Kind.HEAD:
+            self._read_head(frame.data)
+        elif frame.kind is Kind.END:
+            self._release()
+            self._sealed.drop()
+        elif frame.kind is Kind.ERROR:
+            self.error_body = frame.data
+            self._sealed.drop()
+
+    def take(self) -> bytes:
+        """Return the body bytes read since the last call."""
+        out, self._out = self._out, []
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def _release(self) -> None:
+        if self._withheld:
+            self._out += self._withheld
+            self._withheld = []
+
+    def _read_head(self, data: bytes) -> None:
+        try:
+            head = msgspec.json.decode(data, type=_Head)
+        except (ValueError, RecursionError):
+            raise SealingError("frame_malformed") from None
+        is_header_safe = head.content_type.isascii() and head.content_type.isprintable()
+        if not 200 <= head.status <= 599 or not is_header_safe or len(head.content_type) > 128:
+            raise SealingError("frame_malformed")
+        self.status, self.content_type = head.status, head.content_type
+
+    def __repr__(self) -> str:
+        return f"StandardAttempt({self._sealed!r})"

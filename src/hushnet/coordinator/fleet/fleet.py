@@ -1,0 +1,202 @@
+"""The registry of live providers, indexed by model for the router.
+
+Candidates are rebuilt when something about their provider changes, never while routing: a decision reads an index.
+Whoever waits for capacity subscribes and is told the models for which something has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence, ValuesView
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from hushnet.attestation.tiers import Tier
+from hushnet.coordinator.fleet.provider import LiveProvider
+from hushnet.coordinator.routing.cost import OUTPUT_EXPECTED_TOKENS_MAX
+from hushnet.coordinator.routing.model import Candidate, FleetView, RouteRequest
+from hushnet.foundation.clock import Clock
+from hushnet.foundation.ids import ModelId, ProviderId
+from hushnet.sealing.statements import Statement, VerifiedStatement
+from hushnet.wire.frames import Capacity, ModelOffer
+
+MODELS_REMEMBERED_MAX: Final = 4096
+
+Listener: TypeAlias = Callable[[Iterable[ModelId]], None]
+
+
+@dataclass(eq=False, slots=True)
+class Slot:
+    """Capacity of one provider, taken by one attempt until it is released."""
+
+    provider: LiveProvider
+    model: ModelId
+    tokens: int
+    output: int
+    _fleet: Fleet = field(repr=False)
+    _is_taken: bool = True
+
+    def release(self) -> None:
+        """Give the capacity back; again is without effect."""
+        if self._is_taken:
+            self._is_taken = False
+            self.provider.load.closed(self.model, tokens=self.tokens, output=self.output)
+            self._fleet.refresh(self.provider)
+
+
+class Fleet:
+    """Every live provider of this process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._providers: dict[ProviderId, LiveProvider] = {}
+        self._by_model: dict[ModelId, dict[ProviderId, Candidate]] = {}
+        self._keys: dict[bytes, ProviderId] = {}
+        self._seen: dict[ModelId, None] = {}
+        self._listeners: list[Listener] = []
+
+    # Reading.
+
+    def view(self, model: ModelId) -> FleetView:
+        """Return what the router needs to know for `model`: live views, no copies."""
+        return FleetView(self._by_model.get(model, {}), self._keys.keys())
+
+    def get(self, provider_id: ProviderId) -> LiveProvider | None:
+        return self._providers.get(provider_id)
+
+    def providers(self) -> ValuesView[LiveProvider]:
+        return self._providers.values()
+
+    def serving(self, model: ModelId) -> list[LiveProvider]:
+        """Return the routable providers that offer `model`."""
+        return [self._providers[provider_id] for provider_id in self._by_model.get(model, {})]
+
+    def models(self) -> dict[ModelId, list[ModelOffer]]:
+        """Return the models on offer now with every routable provider's offer of each."""
+        return {
+            model: [self._providers[provider_id].offers[model] for provider_id in candidates]
+            for model, candidates in self._by_model.items()
+        }
+
+    def has_seen(self, model: ModelId) -> bool:
+        """Say whether any provider has offered `model` since this process started."""
+        return model in self._seen
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` with models whose candidates have changed."""
+        self._listeners.append(listener)
+
+    # Capacity.
+
+    def take(self, provider_id: ProviderId, request: RouteRequest) -> Slot:
+        """Take the capacity that `request` needs at a candidate of the last `view`."""
+        provider = self._providers[provider_id]
+        context = provider.offers[request.model].context_tokens
+        tokens = min(request.prompt_tokens_max + request.output_tokens_max, context)
+        output = min(request.output_tokens_max, OUTPUT_EXPECTED_TOKENS_MAX)
+        provider.load.opened(request.model, tokens=tokens, output=output)
+        self._index(provider)
+        return Slot(provider, request.model, tokens, output, self)
+
+    def note_full(self, provider: LiveProvider, model: ModelId) -> None:
+        """The provider refused for want of capacity: leave it alone until it reports or frees a slot."""
+        provider.load.full.add(model)
+        self._index(provider)
+
+    def note_failed(self, provider: LiveProvider, model: ModelId) -> None:
+        """Count a failure of the provider's own."""
+        provider.health_of(model).failed(self._clock.monotonic_s())
+        self._index(provider)
+
+    def note_served(self, provider: LiveProvider, model: ModelId) -> None:
+        """A whole answer came: past failures are forgiven."""
+        health = provider.health.get(model)
+        if health is not None and health.failed_s:
+            health.succeeded()
+            self._index(provider)
+
+    # What links report (through the gate).
+
+    def join(self, provider: LiveProvider) -> LiveProvider | None:
+        """Publish a provider; returns the one with the same id that it replaces."""
+        old = self._providers.get(provider.provider_id)
+        if old is not None:
+            self._unindex(old)
+        self._providers[provider.provider_id] = provider
+        provider.learn_keys()
+        self.refresh(provider)
+        return old
+
+    def leave(self, provider: LiveProvider) -> bool:
+        """Remove a provider whose link is gone; False when it had been replaced before."""
+        if self._providers.get(provider.provider_id) is not provider:
+            return False
+        self._unindex(provider)
+        del self._providers[provider.provider_id]
+        self._tell(provider.offers)
+        return True
+
+    def reported(self, provider: LiveProvider, capacity: Capacity) -> None:
+        provider.load.reported(capacity)
+        self.refresh(provider)
+
+    def judged(self, provider: LiveProvider, tier: Tier) -> None:
+        if tier is not provider.tier:
+            provider.tier = tier
+            self.refresh(provider)
+
+    def restated(self, provider: LiveProvider, statement: Statement, verified: VerifiedStatement) -> None:
+        self._unindex(provider)
+        provider.restate(statement, verified, now=self._clock.now_ms() // 1000)
+        self.refresh(provider)
+
+    def offered(self, provider: LiveProvider, models: Sequence[ModelOffer]) -> None:
+        self._unindex(provider)
+        gone = set(provider.offers)
+        provider.offer(models)
+        self.refresh(provider)
+        self._tell(gone - set(provider.offers))
+
+    def drained(self, provider: LiveProvider) -> None:
+        provider.is_draining = True
+        self.refresh(provider)
+
+    def retire_stale(self) -> None:
+        """Stop routing to providers whose statement has run out; called by the pulse."""
+        now = self._clock.now_ms() // 1000
+        for provider in list(self._providers.values()):
+            if not provider.is_stale and now >= provider.verified.expires_at:
+                provider.is_stale = True
+                self.refresh(provider)
+
+    def refresh(self, provider: LiveProvider) -> None:
+        """Rebuild a provider's candidates and tell who waits; without effect once the provider is gone."""
+        if self._providers.get(provider.provider_id) is provider:
+            self._index(provider)
+            self._tell(provider.offers)
+
+    def _index(self, provider: LiveProvider) -> None:
+        if self._providers.get(provider.provider_id) is not provider:
+            return
+        if not provider.is_routable:
+            self._unindex(provider)
+            return
+        now_s = self._clock.monotonic_s()
+        for model, offer in provider.offers.items():
+            self._by_model.setdefault(model, {})[provider.provider_id] = provider.candidate(offer, now_s=now_s)
+            if model not in self._seen and len(self._seen) < MODELS_REMEMBERED_MAX:
+                self._seen[model] = None
+        self._keys.update(dict.fromkeys(provider.keys, provider.provider_id))
+
+    def _unindex(self, provider: LiveProvider) -> None:
+        for model in provider.offers:
+            candidates = self._by_model.get(model)
+            if candidates is not None:
+                candidates.pop(provider.provider_id, None)
+                if not candidates:
+                    del self._by_model[model]
+        for key_id in [key_id for key_id in provider.keys if self._keys.get(key_id) == provider.provider_id]:
+            del self._keys[key_id]
+
+    def _tell(self, models: Iterable[ModelId]) -> None:
+        for listener in self._listeners:
+            listener(models)

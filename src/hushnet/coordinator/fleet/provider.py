@@ -1,0 +1,97 @@
+"""One live provider: what it proved, what it offers, what it has left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hushnet.attestation.tiers import Tier
+from hushnet.coordinator.fleet.health import Health
+from hushnet.coordinator.fleet.link import ProviderLink
+from hushnet.coordinator.fleet.load import Load
+from hushnet.coordinator.fleet.store import Owner
+from hushnet.coordinator.routing.model import Candidate
+from hushnet.foundation.ids import ModelId, ProviderId
+from hushnet.sealing.limits import KEY_GRACE
+from hushnet.sealing.statements import Statement, VerifiedStatement
+from hushnet.wire.frames import ModelOffer
+
+
+@dataclass(frozen=True, slots=True)
+class LiveKey:
+    """A sealing key that the provider still opens with, and the receipt key of the statement that endorsed it."""
+
+    receipt_key: bytes | None
+    expires_at: int
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class LiveProvider:
+    """A provider on one link. A new registration makes a new one; the link is what tells them apart."""
+
+    provider_id: ProviderId
+    owner: Owner
+    link: ProviderLink
+    agent_version: str
+    statement: Statement
+    verified: VerifiedStatement
+    tier: Tier
+    load: Load
+    connected_ms: int
+    offers: dict[ModelId, ModelOffer] = field(default_factory=dict)
+    keys: dict[bytes, LiveKey] = field(default_factory=dict)
+    health: dict[ModelId, Health] = field(default_factory=dict)
+    findings: Counter[str] = field(default_factory=Counter)
+    key_ids: frozenset[bytes] = frozenset()
+    is_draining: bool = False
+    is_stale: bool = False
+    """Its statement has run out and no new one came."""
+
+    @property
+    def is_routable(self) -> bool:
+        """Whether requests may be sent there: trusted, current, and not on its way out."""
+        return self.tier >= Tier.SELF_SIGNED and not self.is_draining and not self.is_stale
+
+    def restate(self, statement: Statement, verified: VerifiedStatement, *, now: int) -> None:
+        """Take a rotated statement: new requests use it, old keys open until their grace is over."""
+        self.statement, self.verified = statement, verified
+        self.is_stale = False
+        self.keys = {key_id: key for key_id, key in self.keys.items() if now < key.expires_at + KEY_GRACE}
+        self.learn_keys()
+
+    def learn_keys(self) -> None:
+        """Remember the keys of the current statement."""
+        live = LiveKey(self.verified.receipt_key, self.verified.expires_at)
+        self.keys.update({key.key_id: live for key in self.verified.keys})
+        self.key_ids = frozenset(self.keys)
+
+    def offer(self, models: Sequence[ModelOffer]) -> None:
+        """Replace what the provider serves."""
+        self.offers = {offer.model: offer for offer in models}
+
+    def health_of(self, model: ModelId) -> Health:
+        return self.health.setdefault(model, Health())
+
+    def candidate(self, offer: ModelOffer, *, now_s: float) -> Candidate:
+        """Return the router's view of one offer as of `now_s` (monotonic)."""
+        capacity = self.load.capacity
+        rate = next((part.decode_tokens_s for part in capacity.per_model if part.model == offer.model), 0.0)
+        health = self.health.get(offer.model)
+        return Candidate(
+            provider_id=self.provider_id,
+            tier=self.tier,
+            features=frozenset(offer.features),
+            context_tokens=offer.context_tokens,
+            key_ids=self.key_ids,
+            slots=offer.slots,
+            slots_left=self.load.slots_left(offer.model, offer.slots),
+            tokens_ahead=self.load.tokens_ahead,
+            tokens_left=self.load.tokens_left(),
+            decode_tokens_s=rate or capacity.decode_tokens_s,
+            prefill_tokens_s=capacity.prefill_tokens_s,
+            penalty_ms=health.penalty_ms(now_s) if health is not None else 0,
+        )
+
+    def __repr__(self) -> str:
+        return f"LiveProvider({self.provider_id[:12]}, {self.tier.label}, {self.load.open_total} open)"

@@ -1,0 +1,54 @@
+"""What the fleet needs of its neighbours: who owns a token, and whether a provider may be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from hushnet.attestation.policy import ChallengeRecord
+from hushnet.attestation.verdict import Verdict
+from hushnet.foundation.ids import AccountId, ApiKeyId, ProviderId
+from hushnet.foundation.redaction import Secret
+from hushnet.sealing.statements import VerifiedStatement
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The account that earns, as its provider token proved it; nothing that the provider says changes it."""
+
+    account_id: AccountId
+    key_id: ApiKeyId
+
+
+class ProviderTokens(Protocol):
+    """Accounts, as far as a link needs them."""
+
+    async def owner_of(self, token: Secret) -> Owner:
+        """Return the owner of a provider token.
+
+        Raises `AccessError` for a token that is unknown, revoked, of another scope, or of a closed account,
+        `CapacityError` or `StorageError` when nobody can tell now.
+        """
+        ...
+
+
+class TrustDesk(Protocol):
+    """Challenges and verdicts, as far as the gate needs them."""
+
+    def admit(self, statement: VerifiedStatement, *, nonce: bytes, signature: bytes) -> Verdict | None:
+        """Check the registration's own challenge and begin with the provider; None when the signature is wrong."""
+        ...
+
+    def restate(self, statement: VerifiedStatement) -> Verdict:
+        """Take the rotated statement of a provider that was admitted."""
+        ...
+
+    def answer(self, provider_id: ProviderId, nonce: bytes, signature: bytes) -> Verdict | None:
+        """Take a reply; None when it answers no open challenge."""
+        ...
+
+    def forget(self, provider_id: ProviderId) -> None: ...
+
+    def verdict(self, provider_id: ProviderId) -> Verdict: ...
+
+    def record(self, provider_id: ProviderId) -> ChallengeRecord: ...

@@ -1,0 +1,259 @@
+"""One attempt of a request on one link: holds back, commits, relays, and ends exactly once.
+
+It is the link's sink: calls come in order on the event loop and none of them waits. Before it commits it keeps what
+arrived; it commits to content, to an end, to an error that the sealer caused, or when it may hold no more
+(design/sealing.md section 7). After that every record goes on, verbatim and in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from hushnet.coordinator.fleet.fleet import Slot
+from hushnet.coordinator.serving.failures import Failure, FailureCode
+from hushnet.coordinator.serving.model import SealedAttempt
+from hushnet.coordinator.serving.outlet import Outlet, ReplyHead
+from hushnet.coordinator.serving.reading import Reading
+from hushnet.coordinator.serving.settings import ServingLimits
+from hushnet.foundation.ids import AttemptId
+from hushnet.sealing.errors import Fault, SealingError, WireCode
+from hushnet.sealing.records import Kind, Record, meter_of
+
+SEALERS_OWN: Final = frozenset(
+    {WireCode.HEADER_BODY_MISMATCH, WireCode.BOUND_EXCEEDED, WireCode.BAD_REQUEST, WireCode.CONTEXT_TOO_LONG}
+)
+"""Errors inside an answer that the request itself caused: forwarded, never retried, never charged."""
+
+
+class Ending(Enum):
+    """How an attempt ended."""
+
+    COMPLETE = "complete"
+    """The end record came."""
+    ERROR = "error"
+    """The provider ended it with an error record; `code` is its wire code."""
+    REFUSED = "refused"
+    """The provider refused it, or the link ended it for a breached rule; `code` is the wire code."""
+    VIOLATION = "violation"
+    """A record broke the protocol; `fault` names the check."""
+    BROKEN_OFF = "broken off"
+    """The provider freed the slot without an end."""
+    LINK_LOST = "link lost"
+    STOPPED = "stopped"
+    """We cancelled it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """The end of an attempt, and whether it had been committed to."""
+
+    ending: Ending
+    is_committed: bool
+    code: int = 0
+    fault: str = ""
+
+
+class Attempt:
+    """One attempt; `outcome` resolves once, `is_over` says that the provider's slot is free."""
+
+    def __init__(
+        self,
+        slot: Slot,
+        sealed: SealedAttempt,
+        outlet: Outlet,
+        *,
+        limits: ServingLimits,
+        is_gathered: bool,
+        on_commit: Callable[[], None],
+        now_s: Callable[[], float],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.slot = slot
+        self.sealed = sealed
+        self.reading = Reading(sealed.header, sealed.receipt)
+        self.outcome: asyncio.Future[AttemptEnd] = loop.create_future()
+        self.last_word: asyncio.Future[None] = loop.create_future()
+        """Resolves when nothing more will come of this attempt that a settlement could use."""
+        self.is_committed = False
+        self.is_over = False
+        self.started_s = self.heard_s = now_s()
+        self._outlet = outlet
+        self._limits = limits
+        self._is_gathered = is_gathered
+        self._on_commit = on_commit
+        self._now_s = now_s
+        self._id: AttemptId | None = None
+        self._is_cancelled = False
+        self._held_records = 0
+        self._credit = 0
+        self._owed = 0
+
+    def start(self, *, deadline_s: float) -> None:
+        """Dispatch it; raises `LinkLost` or `CapacityError` as the link does, and is over then."""
+        try:
+            self._id = self.slot.provider.link.dispatch(
+                self.sealed.envelope,
+                deadline_ms=max(int(deadline_s * 1000), 1),
+                credit_bytes=self._limits.window_bytes,
+                sink=self,
+            )
+        except BaseException:
+            self._set_over()
+            raise
+
+    def stop(self, code: WireCode, *, end: AttemptEnd | None = None) -> None:
+        """Cancel it at the provider, at once; its outcome is `end`, or that it was stopped."""
+        if self._id is not None and not self.is_over and not self._is_cancelled:
+            self._is_cancelled = True
+            self.slot.provider.link.cancel(self._id, code)
+        self._end(end or AttemptEnd(Ending.STOPPED, self.is_committed, code))
+
+    def drained(self, credit: int) -> None:
+        """Record bytes have reached the consumer: give their credit back, a quarter of the window at a time."""
+        self._owed += credit
+        if self._owed >= self._limits.window_bytes // 4 and self._id is not None and not self.is_over:
+            owed, self._owed = self._owed, 0
+            self.slot.provider.link.grant(self._id, owed)
+
+    def release(self) -> None:
+        """Free the slot of an attempt whose provider never said that it is free."""
+        self._set_over()
+
+    # The link's sink.
+
+    def records_arrived(self, records: Sequence[Record]) -> None:
+        """Take records; what comes after the outcome is read for its final meter only."""
+        self.heard_s = self._now_s()
+        try:
+            for record in records:
+                self.reading.take(record)
+                if not self.outcome.done():
+                    self._take(record)
+        except SealingError as error:
+            if self.outcome.done():
+                return  # what a provider adds after its end, or after we cancelled it, is the link's business
+            self.stop(WireCode.INTERNAL, end=self._ended(Ending.VIOLATION, fault=error.error_code))
+        if self.is_committed and not self.outcome.done():
+            self._forward()
+        if self.reading.final is not None:
+            self._end_with(self.reading.final)
+
+    def attempt_refused(self, code: int) -> None:
+        self._set_over()
+        self._end(self._ended(Ending.REFUSED, code=code))
+
+    def link_lost(self) -> None:
+        self._set_over()
+        self._end(self._ended(Ending.LINK_LOST))
+
+    def attempt_finished(self) -> None:
+        self._set_over()
+        self._end(self._ended(Ending.BROKEN_OFF))
+
+    def show_error(self) -> None:
+        """Pass on what was held of an attempt that ended with an error before content: nobody else is left to try."""
+        self._open()
+        self._forward()
+
+    # Inside.
+
+    def _take(self, record: Record) -> None:
+        self.sealed.reader.read(record)
+        self._credit += len(record.raw)
+        if self.is_committed:
+            return
+        self._held_records += 1
+        if record.kind is Kind.ERROR:
+            if meter_of(record).code in SEALERS_OWN:
+                self._commit(is_error=True)
+        elif (
+            record.kind in (Kind.CONTENT, Kind.END)
+            or self._held_records > self._limits.hold_back_records_max
+            or self._credit > self._limits.hold_back_bytes_max
+        ):
+            self._commit()
+
+    def _commit(self, *, is_error: bool = False) -> None:
+        self.is_committed = True
+        self._on_commit()
+        # An error that only we could open becomes an HTTP status; one that the consumer opens goes to it as a record.
+        if not self._is_gathered and (self.sealed.reader.is_forwarding_errors or not is_error):
+            self._open()
+
+    def _open(self) -> None:
+        reader = self.sealed.reader
+        provider = self.slot.provider
+        self._outlet.open(
+            ReplyHead(
+                reader.status,
+                reader.content_type,
+                provider.provider_id,
+                provider.tier.label,
+                is_whole=self._is_gathered,
+            )
+        )
+
+    def _forward(self) -> None:
+        """Hand what was read to the consumer; a whole answer waits in the reader until its end."""
+        credit, self._credit = self._credit, 0
+        if not self._is_gathered:
+            mark = self.reading.mark(self.sealed.reader.content_bytes)
+            self._outlet.push(self.sealed.reader.take(), mark, credit=credit)
+            return
+        self.drained(credit)
+        if self.sealed.reader.content_bytes > self._limits.whole_bytes_max:
+            self.stop(WireCode.BACKPRESSURE, end=self._ended(Ending.VIOLATION, fault="answer_too_large"))
+
+    def _end_with(self, final: Record) -> None:
+        if final.kind is Kind.END:
+            if self._is_gathered and not self.outcome.done():
+                mark = self.reading.mark(self.sealed.reader.content_bytes)
+                self._outlet.push(self.sealed.reader.take(), mark, credit=0)
+                self._open()
+            self._end(self._ended(Ending.COMPLETE))
+        else:
+            self._end(self._ended(Ending.ERROR, code=meter_of(final).code))
+        self._settle_last_word()
+
+    def _ended(self, ending: Ending, *, code: int = 0, fault: str = "") -> AttemptEnd:
+        return AttemptEnd(ending, self.is_committed, code, fault)
+
+    def _end(self, end: AttemptEnd) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(end)
+
+    def _set_over(self) -> None:
+        self.is_over = True
+        self.slot.release()
+        self._settle_last_word()
+
+    def _settle_last_word(self) -> None:
+        if not self.last_word.done():
+            self.last_word.set_result(None)
+
+
+def failure_of(end: AttemptEnd, *, detail: bytes | None = None, status: int | None = None) -> Failure:
+    """Say to a consumer how an attempt failed. `detail` is shown only for errors that the request itself caused."""
+    if end.ending in (Ending.ERROR, Ending.REFUSED):
+        return _failure_of_code(end.code, detail, status)
+    if end.ending is Ending.LINK_LOST:
+        return Failure(FailureCode.LINK_LOST)
+    if end.ending is Ending.STOPPED and end.code == WireCode.TIMED_OUT:
+        return Failure(FailureCode.TIMED_OUT)
+    return Failure(FailureCode.PROVIDER_FAILED)
+
+
+def _failure_of_code(code: int, detail: bytes | None, status: int | None) -> Failure:
+    try:
+        known = WireCode(code)
+    except ValueError:
+        return Failure(FailureCode.PROVIDER_FAILED)
+    if known in SEALERS_OWN:
+        return Failure(known.label, detail=detail, status=status)
+    if known.fault is Fault.PROVIDER and known not in (WireCode.ENGINE_FAILED, WireCode.TIMED_OUT):
+        return Failure(FailureCode.PROVIDER_FAILED)
+    return Failure(known.label)

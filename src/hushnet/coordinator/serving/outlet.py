@@ -1,0 +1,152 @@
+"""The consumer's side of a request: a bounded buffer between an attempt and the HTTP response.
+
+Producers never block: they push bytes with the mark and the credit that go with them. The consumer's task takes
+everything that is waiting in one piece, writes it, and says so; only then do the bytes count as relayed and is their
+credit given back. `is_saturated` tells a window that stays full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hushnet.coordinator.serving.failures import Failure
+from hushnet.coordinator.serving.reading import Mark
+from hushnet.foundation.ids import ProviderId
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyHead:
+    """How the answer begins. `is_whole`: all of it is waiting already, and its length is known."""
+
+    status: int
+    content_type: str
+    provider_id: ProviderId
+    trust: str
+    is_whole: bool = False
+
+
+class Outlet:
+    """Carries one answer from its attempt to its consumer."""
+
+    def __init__(self, *, high_water: int, on_drained: Callable[[int], None]) -> None:
+        self._high_water = high_water
+        self._on_drained = on_drained
+        self._chunks: list[bytes] = []
+        self._pending_mark = Mark()
+        self._pending_credit = 0
+        self._taken_mark: Mark | None = None
+        self._taken_credit = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._emptying: asyncio.Future[None] | None = None
+        self._is_gone = False
+        self.head: ReplyHead | None = None
+        self.failure: Failure | None = None
+        self.is_finished = False
+        self.relayed = Mark()
+        self.drains = 0
+
+    # The producer's side.
+
+    def open(self, head: ReplyHead) -> None:
+        """Decide how the answer begins."""
+        self.head = head
+        self._wake()
+
+    def push(self, data: bytes, mark: Mark, *, credit: int) -> None:
+        """Append `data`, which stands for `credit` record bytes and brings the stream to `mark`."""
+        if self._is_gone:
+            self._on_drained(credit)
+            return
+        self._pending_mark = mark
+        self._pending_credit += credit
+        if data:
+            self._chunks.append(data)
+        self._wake()
+
+    def finish(self) -> None:
+        """The answer is complete: nothing follows."""
+        self.is_finished = True
+        self._wake()
+
+    def fail(self, failure: Failure, *, is_cut: bool = False) -> None:
+        """The answer ends here, and not well: what was pushed still leaves first, unless the answer is cut.
+
+        The first failure stands.
+        """
+        if self.is_finished:
+            return
+        if is_cut:
+            self._chunks.clear()
+            self._pending_mark = self._taken_mark or self.relayed
+        self.failure = failure
+        self.finish()
+
+    def abandon(self) -> None:
+        """The consumer is gone: drop what waits, it will never be relayed."""
+        self._is_gone = True
+        self._chunks.clear()
+        self.is_finished = True
+        self._wake()
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether the provider may have to wait for this consumer."""
+        return self._pending_credit + self._taken_credit >= self._high_water
+
+    # The consumer's side.
+
+    async def opened(self) -> ReplyHead | Failure | None:
+        """Wait for the beginning: a head, a failure instead of one, or None when the consumer itself is gone."""
+        while self.head is None and not self.is_finished:
+            await self._wait()
+        return self.head if self.head is not None else self.failure
+
+    async def take(self) -> bytes | None:
+        """Wait for bytes and take all of them; None when nothing follows: then look at `failure`."""
+        while not self._chunks and not self.is_finished:
+            await self._wait()
+        if not self._chunks:
+            self._taken_mark, self._taken_credit = self._pending_mark, self._taken_credit + self._pending_credit
+            self._pending_credit = 0
+            return None
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks = []
+        self._taken_mark = self._pending_mark
+        self._taken_credit += self._pending_credit
+        self._pending_credit = 0
+        return data
+
+    def sent(self) -> None:
+        """What was taken has been written: it is relayed, and its credit goes back to the provider."""
+        if self._taken_mark is not None and not self._is_gone:
+            self.relayed = self._taken_mark
+        self._taken_mark = None
+        self.drains += 1
+        credit, self._taken_credit = self._taken_credit, 0
+        if credit:
+            self._on_drained(credit)
+        self._wake_emptying()
+
+    async def emptied(self) -> None:
+        """Wait until everything that was pushed has been written, or nobody is there to write it."""
+        while not self._is_gone and not (self.is_finished and self.relayed == self._pending_mark):
+            self._emptying = asyncio.get_running_loop().create_future()
+            await self._emptying
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        self._wake_emptying()
+
+    def _wake_emptying(self) -> None:
+        if self._emptying is not None and not self._emptying.done():
+            self._emptying.set_result(None)

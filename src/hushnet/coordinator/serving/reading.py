@@ -1,0 +1,90 @@
+"""What the relay may read of an attempt: kinds, order, meters, the receipt. Pure, and the same in both modes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hushnet.coordinator.serving.model import ReceiptTerms
+from hushnet.sealing.errors import SealingError
+from hushnet.sealing.header import RoutingHeader
+from hushnet.sealing.meters import Meter, verify_receipt
+from hushnet.sealing.records import Kind, Record, meter_of, parse_head
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far an attempt had come at one point of its stream."""
+
+    content_records: int = 0
+    content_bytes: int = 0
+    meter: Meter | None = None
+    is_final: bool = False
+
+
+class Reading:
+    """Follows one attempt's clear parts in order and refuses what the protocol does not allow."""
+
+    __slots__ = ("_header", "_next_seq", "_nonce", "_receipt", "content_records", "final", "meter")
+
+    def __init__(self, header: RoutingHeader, receipt: ReceiptTerms) -> None:
+        self._header = header
+        self._receipt = receipt
+        self._next_seq = 0
+        self._nonce: bytes | None = None
+        self.content_records = 0
+        self.meter: Meter | None = None
+        self.final: Record | None = None
+
+    def take(self, record: Record) -> None:
+        """Take the next record; raises `SealingError` for one that no honest provider sends here."""
+        if self.final is not None:
+            raise SealingError("frame_after_final")
+        if record.is_from_relay:
+            raise SealingError("frame_unknown_kind")
+        if record.seq != self._next_seq:
+            raise SealingError("frame_gap" if record.seq > self._next_seq else "frame_replayed")
+        kind = record.kind
+        if (kind is Kind.HEAD) is not (record.seq == 0):
+            raise SealingError("frame_out_of_state")
+        self._next_seq += 1
+        if kind is Kind.CONTENT:
+            self.content_records += 1
+        elif kind is Kind.HEAD:
+            self._take_head(record)
+        elif kind is not Kind.BOILERPLATE:
+            self._take_meter(record)
+
+    def mark(self, content_bytes: int) -> Mark:
+        """Return how far the attempt has come; `content_bytes` is the reader's count."""
+        return Mark(self.content_records, content_bytes, self.meter, self.final is not None)
+
+    def proven_meter(self) -> Meter:
+        """Return the final meter once its receipt has verified (about 0.1 ms).
+
+        Raises `receipt_missing` or `receipt_invalid`. A statement without a receipt key promises no receipts.
+        """
+        if self.final is None or self._nonce is None:
+            raise SealingError("receipt_missing")
+        if self._receipt.key is None:
+            return meter_of(self.final)
+        return verify_receipt(
+            self._receipt.key,
+            self.final,
+            digest=self._receipt.digest,
+            provider_id=self._receipt.provider_id,
+            key_id=self._receipt.key_id,
+            nonce=self._nonce,
+        )
+
+    def _take_head(self, record: Record) -> None:
+        head = parse_head(record)
+        if head.provider_id != self._receipt.provider_id or head.key_id != self._receipt.key_id:
+            raise SealingError("head_unknown_recipient")
+        self._nonce = head.nonce
+
+    def _take_meter(self, record: Record) -> None:
+        meter = meter_of(record)
+        meter.check(self._header, self.meter, is_error=record.kind is Kind.ERROR)
+        self.meter = meter
+        if record.is_final:
+            self.final = record

@@ -1,0 +1,77 @@
+"""The hold: the most that a request can cost is set aside before anything of it leaves."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from hushnet.coordinator.ledger.model import (
+    AlreadyClosed,
+    Busy,
+    Capped,
+    Conflict,
+    Held,
+    Hold,
+    HoldOutcome,
+    Insufficient,
+    Invalid,
+    Refused,
+)
+from hushnet.coordinator.ledger.prices import Reservation, hold_amount
+from hushnet.coordinator.serving.failures import Failure, FailureCode
+from hushnet.coordinator.serving.model import Consumer, Facts
+from hushnet.coordinator.serving.settings import ServingLimits
+from hushnet.coordinator.serving.store import RequestLedger, Tariff
+from hushnet.foundation.errors import StorageError
+from hushnet.foundation.ids import RequestId
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Nothing needs to be held: the model costs nothing."""
+
+
+async def reserve(
+    ledger: RequestLedger,
+    request_id: RequestId,
+    consumer: Consumer,
+    facts: Facts,
+    *,
+    tariff: Tariff,
+    limits: ServingLimits,
+    now_ms: int,
+) -> Reservation | Free | Failure:
+    """Hold the worst case until after the request's last deadline."""
+    amount = hold_amount(
+        tariff.price, prompt_tokens_max=facts.prompt_tokens_max, output_tokens_max=facts.output_tokens_max
+    )
+    if amount == 0:
+        return Free()
+    expires_ms = now_ms + round((limits.total_s_max + limits.hold_margin_s) * 1000)
+    hold = Hold(id=request_id, owner=consumer.account_id, amount=amount, expires_ms=expires_ms)
+    try:
+        outcome = await ledger.hold(hold)
+    except StorageError:
+        # Whether it was committed is unknown; the sweeper voids a hold that nobody claims.
+        return Failure(FailureCode.BUSY)
+    if isinstance(outcome, Held):
+        return Reservation(request_id, consumer.account_id, outcome)
+    return _refusal(outcome, request_id)
+
+
+def _refusal(outcome: HoldOutcome, request_id: RequestId) -> Failure:
+    match outcome:
+        case Insufficient():
+            return Failure(FailureCode.INSUFFICIENT_FUNDS)
+        case Capped():
+            return Failure(FailureCode.INSUFFICIENT_QUOTA)
+        case Refused():
+            return Failure(FailureCode.ACCOUNT_FROZEN)
+        case Busy():
+            return Failure(FailureCode.BUSY)
+        case AlreadyClosed() | Conflict() | Invalid() | Held():
+            word = outcome.reason if isinstance(outcome, Invalid) else type(outcome).__name__
+            _LOG.error("hold refused by the books", extra={"request_id": request_id, "reason": word})
+            return Failure(FailureCode.INTERNAL)

@@ -1,0 +1,125 @@
+"""The envelope of one attempt: made here in standard mode, sliced out of the consumer's own in sealed mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from hushnet.attestation.tiers import tier_of
+from hushnet.coordinator.confidential import StandardRequest
+from hushnet.coordinator.fleet.provider import LiveProvider
+from hushnet.coordinator.routing.model import Entry
+from hushnet.coordinator.serving.model import Facts, Mode, ReceiptTerms, SealedAttempt
+from hushnet.foundation.ids import ModelId, ProviderId
+from hushnet.sealing.envelope import Envelope
+from hushnet.sealing.errors import SealingError
+from hushnet.sealing.limits import RECORD_HEADER, TAG_SIZE
+from hushnet.sealing.records import Kind, Record
+from hushnet.sealing.streaming import MEDIA_EVENTS, MEDIA_STREAM, encode_sse
+
+_LENGTH_BYTES = 4
+
+
+class StandardBody:
+    """A body that the coordinator seals itself, an envelope of its own for every attempt."""
+
+    mode = Mode.STANDARD
+    recipients: Mapping[ProviderId, Entry] | None = None
+
+    def __init__(self, request: StandardRequest, *, floor: str = "none") -> None:
+        self._request = request
+        self._floor = floor
+        self.facts = Facts(
+            model=request.model,
+            is_stream=request.is_stream,
+            output_tokens_max=request.output_tokens_max,
+            prompt_tokens_max=request.prompt_tokens_max,
+            features=frozenset(request.features),
+            floor=tier_of(floor),
+        )
+
+    async def attempt(self, provider: LiveProvider, entry: int | None, *, now: int) -> SealedAttempt:
+        """Seal to the provider's current statement."""
+        del entry
+        recipient = provider.verified.recipient()
+        sealed = await self._request.seal(recipient, trust=self._floor, now=now)
+        terms = ReceiptTerms(recipient.receipt_key, sealed.digest, recipient.provider_id, recipient.key_id)
+        return SealedAttempt(sealed.envelope, sealed.header, terms, sealed)
+
+    def drop(self) -> None:
+        self._request.drop()
+
+
+class StreamForm(Enum):
+    """The two forms in which a sealed answer crosses HTTP (design/sealing.md section 12)."""
+
+    EVENTS = MEDIA_EVENTS
+    BINARY = MEDIA_STREAM
+
+
+class SealedBody:
+    """An envelope that the consumer sealed: attempts are slices of it."""
+
+    mode = Mode.SEALED
+
+    def __init__(self, envelope: Envelope, *, form: StreamForm) -> None:
+        self._envelope: Envelope | None = envelope
+        self._form = form
+        header = self.header = envelope.header
+        self.recipients: Mapping[ProviderId, Entry] | None = {
+            ProviderId(entry.provider_id.hex()): Entry(index, entry.key_id)
+            for index, entry in enumerate(envelope.entries)
+        }
+        self.facts = Facts(
+            model=ModelId(header.model),
+            is_stream=header.stream,
+            output_tokens_max=header.max_output_tokens,
+            prompt_tokens_max=header.max_prompt_tokens,
+            features=frozenset(header.features),
+            floor=tier_of(header.trust),
+        )
+
+    async def attempt(self, provider: LiveProvider, entry: int | None, *, now: int) -> SealedAttempt:
+        """Slice out the entry that was wrapped for `provider`."""
+        del now
+        if self._envelope is None or entry is None:
+            raise SealingError("bad_envelope")
+        chosen = self._envelope.entries[entry]
+        key = provider.keys.get(chosen.key_id)
+        if key is None:
+            raise SealingError("unknown_key")
+        terms = ReceiptTerms(key.receipt_key, self._envelope.request_digest, chosen.provider_id, chosen.key_id)
+        return SealedAttempt(self._envelope.select(entry), self.header, terms, ForwardingReader(self._form))
+
+    def drop(self) -> None:
+        """Let the envelope go; up to 16 MiB that a long answer need not keep."""
+        self._envelope = None
+
+
+class ForwardingReader:
+    """Sealed mode's reader: opens nothing, passes every record on as it came."""
+
+    is_forwarding_errors = True
+    status = 200
+    error_body: bytes | None = None
+
+    __slots__ = ("_form", "_records", "content_bytes")
+
+    def __init__(self, form: StreamForm) -> None:
+        self._form = form
+        self._records: list[bytes] = []
+        self.content_bytes = 0
+
+    @property
+    def content_type(self) -> str:
+        return self._form.value
+
+    def read(self, record: Record) -> None:
+        self._records.append(record.raw)
+        if record.kind is Kind.CONTENT:
+            # The padded length: an upper bound of what the provider put in.
+            self.content_bytes += len(record.raw) - RECORD_HEADER - TAG_SIZE - _LENGTH_BYTES
+
+    def take(self) -> bytes:
+        records, self._records = self._records, []
+        return b"".join(records) if self._form is StreamForm.BINARY else encode_sse(records)

@@ -1,0 +1,146 @@
+"""The service of requests: takes them in, owns their tasks, looks at the clock, and ends them all before it closes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Final
+
+from hushnet.coordinator.admission.queue import FairQueue, QueueLimits
+from hushnet.coordinator.fleet.fleet import Fleet
+from hushnet.coordinator.ledger.prices import Terms
+from hushnet.coordinator.serving.attempt import Attempt
+from hushnet.coordinator.serving.desk import Desk
+from hushnet.coordinator.serving.duplicates import EnvelopeMemory
+from hushnet.coordinator.serving.failures import Failure, FailureCode
+from hushnet.coordinator.serving.life import Life, Stop
+from hushnet.coordinator.serving.model import Consumer, RequestBody
+from hushnet.coordinator.serving.route import Placement
+from hushnet.coordinator.serving.seal import SealedBody
+from hushnet.coordinator.serving.settings import ServingLimits
+from hushnet.coordinator.serving.store import RequestLedger, Silence, Tariffs, Telemetry
+from hushnet.foundation.clock import Clock
+from hushnet.foundation.errors import CapacityError
+from hushnet.foundation.tasks import TaskSet
+from hushnet.sealing.limits import SKEW
+
+_LOG = logging.getLogger(__name__)
+
+STOPPED_S_MAX: Final = 10.0
+"""How long stopped requests may take to settle before the service gives up on them; the sweeper takes over."""
+
+
+class RequestService:
+    """Serves requests of one coordinator process. `tick` is called several times a second by the pulse."""
+
+    def __init__(
+        self,
+        *,
+        fleet: Fleet,
+        ledger: RequestLedger,
+        tariffs: Tariffs,
+        clock: Clock,
+        limits: ServingLimits | None = None,
+        queue_limits: QueueLimits | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self.limits = limits or ServingLimits()
+        self._fleet = fleet
+        self._clock = clock
+        self._placement = Placement(fleet, FairQueue(queue_limits), clock)
+        self._desk = Desk(
+            fleet=fleet,
+            placement=self._placement,
+            ledger=ledger,
+            tariffs=tariffs,
+            clock=clock,
+            limits=self.limits,
+            terms=Terms(fee_bps=self.limits.platform_fee_bps, share_bps=self.limits.provider_share_bps),
+            telemetry=telemetry or Silence(),
+            linger=self._linger,
+        )
+        self._ledger = ledger
+        self._envelopes = EnvelopeMemory()
+        self._lives: set[Life] = set()
+        self._lingering: deque[tuple[float, Attempt]] = deque()
+        self._tasks = TaskSet()
+        self._is_closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def running(self) -> int:
+        """How many requests are not settled yet."""
+        return len(self._lives)
+
+    def submit(self, consumer: Consumer, body: RequestBody) -> Life | Failure:
+        """Begin to serve a request; its answer comes out of the life's outlet. A refusal here held nothing."""
+        refusal = self._refusal(consumer, body)
+        if refusal is not None:
+            return refusal
+        try:
+            request_id = self._ledger.next_request_id()
+        except CapacityError as error:
+            return Failure(FailureCode.BUSY, retry_after_s=error.retry_after_s)
+        life = Life(self._desk, request_id, consumer, body)
+        self._lives.add(life)
+        self._idle.clear()
+        self._tasks.spawn(self._run(life), name=f"request-{request_id}")
+        return life
+
+    def tick(self) -> None:
+        """Look at every deadline: requests, the queue, slots that nobody freed."""
+        now_s = self._clock.monotonic_s()
+        for life in tuple(self._lives):
+            life.tick(now_s)
+        self._placement.expire()
+        while self._lingering and (self._lingering[0][0] <= now_s or self._lingering[0][1].is_over):
+            self._lingering.popleft()[1].release()
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more requests, and let those that run go on for up to `seconds`."""
+        self._is_closing = True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            _LOG.info("requests cut off by the shutdown", extra={"count": len(self._lives)})
+
+    async def aclose(self) -> None:
+        """Stop every request and wait until each has settled."""
+        self._is_closing = True
+        for life in tuple(self._lives):
+            life.stop(Stop.SHUTDOWN)
+        await self.drain(STOPPED_S_MAX)
+        await self._tasks.aclose()
+
+    async def _run(self, life: Life) -> None:
+        try:
+            await life.run()
+        finally:
+            self._lives.discard(life)
+            if not self._lives:
+                self._idle.set()
+
+    def _refusal(self, consumer: Consumer, body: RequestBody) -> Failure | None:
+        if self._is_closing:
+            return Failure(FailureCode.SHUTTING_DOWN)
+        model = body.facts.model
+        if not self._fleet.view(model).candidates:
+            code = FailureCode.MODEL_UNAVAILABLE if self._fleet.has_seen(model) else FailureCode.MODEL_NOT_FOUND
+            return Failure(code)
+        if isinstance(body, SealedBody):
+            return self._envelope_refusal(consumer, body)
+        return None
+
+    def _envelope_refusal(self, consumer: Consumer, body: SealedBody) -> Failure | None:
+        header, now = body.header, self._clock.now_ms() // 1000
+        if not header.iat - SKEW <= now < header.exp + SKEW:
+            return Failure(FailureCode.CLOCK_SKEW)
+        if not self._envelopes.insert(consumer.account_id, header.id, until=header.exp + SKEW, now=now):
+            return Failure(FailureCode.DUPLICATE_ENVELOPE)
+        return None
+
+    def _linger(self, attempt: Attempt) -> None:
+        self._lingering.append((self._clock.monotonic_s() + self.limits.linger_s_max, attempt))

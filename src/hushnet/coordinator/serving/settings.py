@@ -1,0 +1,52 @@
+"""The limits of a request's life. Times in seconds, sizes in bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hushnet.foundation.money import BASIS_POINTS_ONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingLimits:
+    """What an operator or a test may change."""
+
+    queue_s_max: float = 120.0
+    """Waiting for a provider, all attempts together."""
+    request_s_max: float = 600.0
+    """From the hold to the last byte, without the queue."""
+    first_content_s_max: float = 60.0
+    """From dispatch until the attempt shows content, an end or an error; then the next provider is tried."""
+    idle_s_max: float = 30.0
+    """Silence of a provider in the middle of an answer."""
+    attempts_max: int = 3
+    """Providers tried for one request in standard mode; in sealed mode the envelope's entries bound them too."""
+    attempts_at_one_max: int = 2
+    """Attempts at the same provider when nobody else can serve."""
+    output_tokens_default: int = 1024
+    """The output bound of a request that names none: the SDK's default too."""
+    window_bytes: int = 256 * 1024
+    """Record bytes that a provider may be ahead of its consumer: about a minute of text at 40 tokens a second."""
+    grace_s: float = 0.25
+    """How long a consumer's window may stay full without a single byte drained before the request is given up."""
+    hold_back_records_max: int = 16
+    hold_back_bytes_max: int = 64 * 1024
+    """What is held of an attempt that has shown no content yet (design/sealing.md section 7)."""
+    whole_bytes_max: int = 16 * 1024 * 1024
+    """The body of an answer that is not streamed, gathered before the first byte leaves."""
+    last_word_s_max: float = 2.0
+    """How long a settlement waits for the final record of an attempt that was cancelled."""
+    linger_s_max: float = 30.0
+    """How long a provider may take to say that a slot is free after its attempt has ended."""
+    hold_margin_s: float = 120.0
+    """A hold outlives its request's last deadline by this (docs/ledger.md section 5)."""
+    draft_s: float = 5.0
+    close_retry_s: float = 0.5
+    """Between two tries to close a hold while the ledger is busy."""
+    platform_fee_bps: int = 0
+    provider_share_bps: int = BASIS_POINTS_ONE
+
+    @property
+    def total_s_max(self) -> float:
+        """From the hold to the last byte."""
+        return self.queue_s_max + self.request_s_max
