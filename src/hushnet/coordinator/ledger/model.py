@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, RequestId
 
@@ -81,8 +81,7 @@ class Tier(IntEnum):
     HARDWARE = 3
 
 
-@dataclass(frozen=True, slots=True)
-class CapUse:
+class CapUse(NamedTuple):
     """One budget window that a request counts against: the cap's id and the start of its window."""
 
     cap: int

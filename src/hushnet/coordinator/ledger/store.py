@@ -66,6 +66,10 @@ class AccountState:
     held: int = 0
     is_closed: bool = False
 
+    @property
+    def balance(self) -> int:
+        return self.credits - self.debits
+
 
 @dataclass(frozen=True, slots=True)
 class StoredHold:
@@ -152,9 +156,13 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """Everything that one batch writes, each list ascending by its id; `batch` is its link of the audit chain."""
+    """Everything that one batch writes, each list ascending by its id; `batch` is its link of the audit chain.
+
+    `origin` is the claim under which the lane is written: the fence against whoever else has claimed it.
+    """
 
     batch: BatchRow
+    origin: int
     transfers: Sequence[Transfer] = ()
     deltas: Sequence[Delta] = ()
     opened: Sequence[StoredHold] = ()

@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeVar
 
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -17,6 +18,9 @@ from hushnet.foundation.errors import StorageError
 T = TypeVar("T")
 
 _POOL_SIZE: Final = 4
+_CONNECT_S_MAX: Final = 10.0
+_COMMAND_S_MAX: Final = 15.0
+"""A dedicated connection gives up on a server that has gone silent; the pool's work may rightly take longer."""
 _MIGRATION_LOCK: Final = 0x48555348
 """The advisory lock that lets one process migrate while others that start beside it wait."""
 
@@ -29,6 +33,7 @@ class PostgresDatabase(Database):
     def __init__(self, url: URL, *, is_reader: bool) -> None:
         self._url = url.set(drivername="postgresql+asyncpg")
         self._is_reader = is_reader
+        self._dedicated: set[AsyncConnection] = set()
         self._engine = self._make_engine({"application_name": "hushnet"})
 
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -43,11 +48,24 @@ class PostgresDatabase(Database):
             return await connection.run_sync(work)
 
     async def dedicated(self, server_settings: Mapping[str, str]) -> AsyncConnection:
-        """Open a connection outside the pool with its own server settings; the caller closes it."""
+        """Open a connection outside the pool with server settings of its own; it is closed with the database."""
         engine = self._make_engine({"application_name": "hushnet-ledger", **server_settings}, is_pooled=False)
-        return await engine.connect()
+        connection = await engine.connect()
+        self._dedicated.add(connection)
+        return connection
+
+    async def discard(self, connection: AsyncConnection) -> None:
+        """Close a dedicated connection, whatever state it is in."""
+        self._dedicated.discard(connection)
+        try:
+            await connection.invalidate()
+            await connection.close()
+        except (SQLAlchemyError, OSError):
+            return  # the server has closed it already
 
     async def aclose(self) -> None:
+        for connection in list(self._dedicated):
+            await self.discard(connection)
         await self._engine.dispose()
 
     async def _start(self) -> None:
@@ -63,6 +81,10 @@ class PostgresDatabase(Database):
         return create_async_engine(
             self._url,
             hide_parameters=True,
-            connect_args={"server_settings": dict(server_settings), "timeout": 10},
+            connect_args={
+                "server_settings": dict(server_settings),
+                "timeout": _CONNECT_S_MAX,
+                "command_timeout": _COMMAND_S_MAX if not is_pooled else None,
+            },
             **options,
         )

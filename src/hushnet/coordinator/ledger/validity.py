@@ -1,0 +1,119 @@
+"""Rules that an operation must keep whatever the books say; each breach has a stable word.
+
+Checked before anything is read and before any arithmetic on numbers from outside.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hushnet.coordinator.ledger.chart import OWNER_MAX, OWNER_MIN, Kind, account_info
+from hushnet.coordinator.ledger.ids import ID_MAX
+from hushnet.coordinator.ledger.model import CapUse, Close, CloseKind, Credit, Fact, FreeUse, Hold, Operation, Usage
+from hushnet.foundation.money import TOKENS_MAX, TRANSFER_MICRO_USD_MAX
+
+CAPS_MAX: Final = 8
+LEGS_MAX: Final = 64
+_TEXT_MAX: Final = 200
+_COLUMN_MAX: Final = (1 << 62) - 1
+
+
+def reason(operation: Operation) -> str | None:
+    """Return the word for the first rule that the operation breaks, None when it breaks none."""
+    match operation:
+        case Hold():
+            return _hold(operation)
+        case Close():
+            return _close(operation)
+        case FreeUse():
+            return _id(operation.id) or _owner(operation.owner) or _usage(operation.usage)
+        case Fact():
+            return _fact(operation)
+
+
+def _hold(hold: Hold) -> str | None:
+    if not _is_amount(hold.amount):
+        return "amount"
+    if not _is_count(hold.expires_ms):
+        return "expiry"
+    return _id(hold.id) or _owner(hold.owner) or _caps(hold.caps)
+
+
+def _close(close: Close) -> str | None:
+    parts = (close.parts.promo, close.parts.paid, close.parts.earnings)
+    if not all(_is_count(part) for part in parts) or not _is_amount(sum(parts)):
+        return "parts"
+    if (close.kind == CloseKind.POST) != bool(close.credits):
+        return "credits"
+    return _id(close.id) or _owner(close.owner) or _caps(close.caps) or _usage(close.usage) or _credits(close)
+
+
+def _credits(close: Close) -> str | None:
+    for credit in close.credits:
+        word = "amount" if not _is_amount(credit.amount) else _receiver(credit, close)
+        if word is not None:
+            return word
+    if len({credit.account for credit in close.credits}) < len(close.credits):
+        return "receiver"
+    return "beyond_hold" if sum(credit.amount for credit in close.credits) > close.parts.total else None
+
+
+def _receiver(credit: Credit, close: Close) -> str | None:
+    info = account_info(credit.account)
+    if info is None or info.lane:
+        return "receiver"
+    match info.kind:
+        case Kind.EARNINGS if info.owner == close.owner:
+            return "own_consumer"
+        case Kind.EARNINGS:
+            return None if info.owner == close.usage.provider else "provider"
+        case Kind.REFERRAL_PAYABLE:
+            return "referrer" if close.usage.referrer is None else None
+        case Kind.REVENUE:
+            return None
+        case _:
+            return "receiver"
+
+
+def _fact(fact: Fact) -> str | None:
+    if not 3 <= len(fact.key) <= _TEXT_MAX or not _is_text(fact.key, fact.actor, fact.note) or not fact.actor:
+        return "text"
+    if len(fact.legs) > LEGS_MAX or not all(_is_amount(leg.amount) for leg in fact.legs):
+        return "amount"
+    if any(leg.debit == leg.credit for leg in fact.legs):
+        return "leg"
+    return _id(fact.id) or (None if fact.owner == 0 else _owner(fact.owner))
+
+
+def _usage(usage: Usage) -> str | None:
+    counts = (usage.tokens_in, usage.tokens_cached, usage.tokens_out)
+    if not all(_is_count(count, TOKENS_MAX) for count in counts) or usage.tokens_cached > usage.tokens_in:
+        return "tokens"
+    if not all(_is_count(number) for number in (usage.api_key, usage.provider, usage.price, usage.referrer or 0)):
+        return "usage"
+    return None if _is_text(usage.model, usage.machine) else "text"
+
+
+def _id(id_: int) -> str | None:
+    return None if type(id_) is int and 0 < id_ <= ID_MAX and id_ % 2 == 0 else "id"
+
+
+def _owner(owner: int) -> str | None:
+    return None if type(owner) is int and OWNER_MIN <= owner <= OWNER_MAX else "owner"
+
+
+def _caps(caps: tuple[CapUse, ...]) -> str | None:
+    is_sound = len(caps) <= CAPS_MAX and len(set(caps)) == len(caps)
+    return None if is_sound and all(_is_count(use.cap) and _is_count(use.start_ms) for use in caps) else "caps"
+
+
+def _is_amount(value: object) -> bool:
+    return type(value) is int and 1 <= value <= TRANSFER_MICRO_USD_MAX
+
+
+def _is_count(value: object, high: int = _COLUMN_MAX) -> bool:
+    return isinstance(value, int) and type(value) is not bool and 0 <= value <= high
+
+
+def _is_text(*texts: str) -> bool:
+    return all(len(text) <= _TEXT_MAX and "\x00" not in text for text in texts)

@@ -1,0 +1,210 @@
+"""The writer: one task, one lane; operations that arrive together are committed together.
+
+Operations queue first in, first out. When a commit returns, whatever has queued becomes the next transaction: no timer.
+Each caller gets the outcome of its own operation, after the commit.
+
+| the store says | the writer |
+|---|---|
+| contention | plans the same batch again, twice; then its operations one by one |
+| unavailable (outcome unknown) | reconnects, reads the lane's head, submits the same batch again: what had committed answers as before |
+| lane lost | finds out where the chain stands, on a new lane if need be, and submits again |
+| anything else | operations one by one, so that a poison operation fails alone |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from hushnet.coordinator.ledger.lane import Lane
+from hushnet.coordinator.ledger.model import Busy, Held, Hold, LedgerSettings, Operation, Outcome
+from hushnet.coordinator.ledger.plan import Plan, plan
+from hushnet.coordinator.ledger.reads import reads_of
+from hushnet.coordinator.ledger.store import (
+    ContentionError,
+    LaneLostError,
+    LedgerStore,
+    Snapshot,
+    UnavailableError,
+    Writes,
+)
+from hushnet.foundation.clock import Clock
+from hushnet.foundation.errors import StorageError
+
+_LOG = logging.getLogger(__name__)
+
+_SETBACKS_MAX: Final = 2
+_BACKOFF_S_MIN: Final = 0.05
+_BACKOFF_S_MAX: Final = 2.0
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """An operation and whoever waits for its outcome."""
+
+    operation: Operation
+    outcome: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Writer:
+    """The queue of one process's ledger, and the task that empties it."""
+
+    def __init__(
+        self,
+        store: LedgerStore,
+        lane: Lane,
+        clock: Clock,
+        *,
+        settings: LedgerSettings,
+        abandoned: Callable[[Hold, Held], None],
+    ) -> None:
+        self._store = store
+        self._lane = lane
+        self._clock = clock
+        self._settings = settings
+        self._abandoned = abandoned
+        self._queue: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self.is_closing = False
+        self._is_unavailable = False
+        self._must_recover = False
+
+    async def submit(self, operation: Operation) -> Outcome:
+        """Queue an operation and return its outcome once it is committed; `Busy` when nothing can be queued.
+
+        Raises `StorageError` when the database refuses this very operation, or stays away too long: then the
+        operation may have been committed or not. A caller that is cancelled leaves a queued hold undone; a hold that
+        was committed all the same is given to `abandoned`. Other operations go on without their caller.
+        """
+        if self.is_closing or self._is_unavailable or len(self._queue) >= self._settings.queue_max:
+            return Busy()
+        waiting = _Waiting(operation)
+        self._queue.append(waiting)
+        self._arrived.set()
+        return await waiting.outcome
+
+    def enqueue(self, operation: Operation) -> None:
+        """Queue an operation whose outcome nobody waits for, whatever the length of the queue."""
+        waiting = _Waiting(operation)
+        waiting.outcome.cancel()
+        self._queue.append(waiting)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Commit batches until closed and drained."""
+        while self._queue or not self.is_closing:
+            if not self._queue:
+                self._arrived.clear()
+                if self._must_recover and not self._is_unavailable:
+                    await self._recover_idle()
+                else:
+                    await self._arrived.wait()
+                continue
+            size = min(len(self._queue), self._settings.batch_max)
+            taken = [self._queue.popleft() for _ in range(size)]
+            batch = [waiting for waiting in taken if not _is_unwanted(waiting)]
+            if batch:
+                await self._settle(batch)
+
+    def resume(self, *, must_recover: bool) -> None:
+        """Take operations again: the database has answered; say whether the lane must be found anew."""
+        self._is_unavailable = False
+        self._must_recover = self._must_recover or must_recover
+        self._arrived.set()
+
+    def close(self) -> None:
+        """Take nothing more; `run` returns when the queue is empty."""
+        self.is_closing = True
+        self._arrived.set()
+
+    async def _recover_idle(self) -> None:
+        """Recover while nothing waits, so that holds can be taken again."""
+        try:
+            await self._lane.recover()
+            self._must_recover = False
+        except StorageError:
+            self._become_unavailable()
+
+    async def _settle(self, batch: Sequence[_Waiting]) -> None:
+        """Commit a batch, or its operations one by one when it will not go in as a whole."""
+        try:
+            outcomes = await self._committed([waiting.operation for waiting in batch])
+        except StorageError as error:
+            if len(batch) == 1 or isinstance(error, UnavailableError):
+                self._fail(batch, error)
+                return
+            _LOG.error("a batch was refused, its operations go one by one", extra={"error": error.error_code})
+            for waiting in batch:
+                await self._settle([waiting])
+        except Exception as error:
+            # A defect in planning must not stop the writer: it is the business of the operations that met it.
+            _LOG.error("a batch could not be planned", extra={"error": type(error).__name__})
+            self._fail(batch, StorageError("the ledger could not plan this operation"))
+        else:
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                self._deliver(waiting, outcome)
+
+    async def _committed(self, operations: Sequence[Operation]) -> Sequence[Outcome]:
+        """Commit operations as one transaction, through contention, outages and a lost lane."""
+        setbacks = 0
+        gives_up_s = self._clock.monotonic_s() + self._settings.outage_s_max
+        backoff_s = _BACKOFF_S_MIN
+        while True:
+            try:
+                if self._must_recover:
+                    await self._lane.recover()
+                    self._must_recover = self._is_unavailable = False
+                return await self._transact(operations)
+            except (ContentionError, LaneLostError) as error:
+                setbacks += 1
+                if setbacks > _SETBACKS_MAX:
+                    raise
+                _LOG.warning("a batch is planned again", extra={"error": error.error_code, "lane": self._lane.number})
+                self._must_recover = isinstance(error, LaneLostError)
+            except UnavailableError:
+                self._become_unavailable()
+                if self.is_closing or self._clock.monotonic_s() >= gives_up_s:
+                    raise
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(2 * backoff_s, _BACKOFF_S_MAX)
+
+    async def _transact(self, operations: Sequence[Operation]) -> Sequence[Outcome]:
+        moment = self._lane.moment(self._clock.now_ms())
+        planned: list[Plan] = []
+
+        def decide(snapshot: Snapshot) -> Writes | None:
+            planned.append(plan(operations, snapshot, moment))
+            return planned[-1].writes
+
+        await self._store.transact(reads_of(operations, lane=moment.lane), decide)
+        result = planned[-1]
+        if result.writes is not None:
+            self._lane.advance(result.writes.batch)
+        return result.outcomes
+
+    def _become_unavailable(self) -> None:
+        """Answer what waits, and what comes, with `Busy` until the database is back."""
+        self._is_unavailable = self._must_recover = True
+        _LOG.error("the ledger's database is gone", extra={"waiting": len(self._queue)})
+        while self._queue:
+            self._deliver(self._queue.popleft(), Busy())
+
+    def _deliver(self, waiting: _Waiting, outcome: Outcome) -> None:
+        if not waiting.outcome.done():
+            waiting.outcome.set_result(outcome)
+        elif isinstance(waiting.operation, Hold) and isinstance(outcome, Held):
+            self._abandoned(waiting.operation, outcome)
+
+    def _fail(self, batch: Sequence[_Waiting], error: StorageError) -> None:
+        for waiting in batch:
+            if not waiting.outcome.done():
+                waiting.outcome.set_exception(StorageError(str(error), code=error.error_code))
+
+
+def _is_unwanted(waiting: _Waiting) -> bool:
+    """A hold whose caller has gone is not made; anything else is done without its caller."""
+    return waiting.outcome.cancelled() and isinstance(waiting.operation, Hold)
