@@ -41,6 +41,7 @@ class LinkFault(StrEnum):
     TOO_MANY_FRAMES = "too_many_frames"
     TOO_MANY_FAULTS = "too_many_faults"
     STALLED = "stalled"
+    UNSUPPORTED_VERSION = "unsupported_version"
     BAD_ENVELOPE_PARTS = "bad_envelope_parts"
 
     BAD_RECORD = "bad_record"
@@ -63,17 +64,17 @@ class LinkFault(StrEnum):
         """What this fault takes down at the coordinator; a provider treats every fault of its coordinator as LINK."""
         return _REACH.get(self, Reach.LINK)
 
-    @property
-    def close_code(self) -> int:
-        """The WebSocket close code (RFC 6455 section 7.4.1) of a fault that ends the link."""
-        return _CLOSE_CODES.get(self, 1002)
-
 
 class LinkLost(ProtocolError):  # noqa: N818 - a fact of life on a link, named like the callbacks that report it
     """The link ended, drains, or does not serve yet; what ran on it is dead."""
 
     code = "link_lost"
     is_retryable = True
+
+
+def close_code_of(code: str) -> int:
+    """Return the WebSocket close code (RFC 6455 section 7.4.1) for a link that ends with `code`."""
+    return _CLOSE_CODES.get(code, 1002 if code in LinkFault.__members__.values() else 1008)
 
 
 def violation(fault: LinkFault) -> RemoteProtocolError:
@@ -91,7 +92,7 @@ _REACH: Final = {
     LinkFault.FINISHED_EARLY: Reach.FRAME,
 }
 
-_CLOSE_CODES: Final = {
+_CLOSE_CODES: Final[dict[str, int]] = {
     LinkFault.MESSAGE_TOO_BIG: 1009,
     LinkFault.NOT_REGISTERED: 1008,
     LinkFault.REGISTER_LATE: 1008,

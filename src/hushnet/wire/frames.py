@@ -75,14 +75,14 @@ class Capacity(Struct, frozen=True, kw_only=True):
 class StatementSignature(Struct, frozen=True, kw_only=True):
     """One signature of a DSSE envelope; `keyid` is a hint only."""
 
-    keyid: Annotated[str, Meta(max_length=128)] = ""
-    sig: Annotated[str, Meta(max_length=256)]
+    keyid: Annotated[str, Meta(max_length=256)] = ""
+    sig: Annotated[str, Meta(max_length=512)]
 
 
 class StatementDocument(Struct, frozen=True, kw_only=True):
     """A key statement as it travels: bounded here, verified by `sealing.statements`."""
 
-    payload_type: Annotated[str, Meta(max_length=128)] = field(name="payloadType")
+    payload_type: Annotated[str, Meta(max_length=256)] = field(name="payloadType")
     payload: Annotated[str, Meta(max_length=16384)]
     signatures: Annotated[tuple[StatementSignature, ...], Meta(min_length=1, max_length=4)]
 

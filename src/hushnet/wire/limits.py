@@ -1,4 +1,4 @@
-"""Every bound and interval of the link, with its unit and its reason."""
+"""Every bound and interval of the link, with its unit and its reason, and the token bucket that holds peers to a pace."""
 
 from __future__ import annotations
 
@@ -25,8 +25,12 @@ ENVELOPE_PART_BYTES: Final = 64 * 1024
 ENVELOPE_BYTES_MAX: Final = 16 * 1024 * 1024 + 8 * 1024
 """Body ciphertext of 16 MiB, header, one entry with the longest wrap (design/sealing.md section 5), rounded up."""
 
+WAITING_BYTES_MAX: Final = 128 * 1024
+"""Records of one attempt that a provider may hold back for want of credit."""
+
 CANCEL_CREDIT_BYTES: Final = 256 * 1024
-"""What a cancel grants by itself, so that waiting records and the final record leave without more credit."""
+"""What a cancel grants by itself: waiting records and a final one leave without more credit. The coordinator bears twice
+as much, because records that left before the cancel arrived still count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +82,24 @@ class LinkLimits:
 
     data_high_bytes: int = 256 * 1024
     """Waiting record bytes of one link above which writers wait."""
+
+
+class Pace:
+    """A token bucket, how often a peer may do something: `burst` at once, `per_s` in the long run; starts full."""
+
+    __slots__ = ("_burst", "_left", "_per_s", "_then_s")
+
+    def __init__(self, per_s: float, *, burst: int, now_s: float) -> None:
+        self._per_s = per_s
+        self._burst = float(burst)
+        self._left = float(burst)
+        self._then_s = now_s
+
+    def take(self, now_s: float) -> bool:
+        """Use one up; False when none is left."""
+        self._left = min(self._burst, self._left + max(0.0, now_s - self._then_s) * self._per_s)
+        self._then_s = now_s
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
