@@ -40,7 +40,7 @@ bench: setup ## measure, write bench/results/*.json, render docs/performance.md
 model: ## rebuild the built-in model from its recipe (about an hour of one core)
 	@models/hush-tiny/build.sh
 
-docs: setup ## render the generated references and fail when one drifted
+docs: setup ## render the generated references under docs/
 	@$(BIN)/python tools/docs.py
 
 lock: setup ## compile requirements/*.in to hashed locks that name no index

@@ -8,7 +8,7 @@ import time
 
 from bench import report
 
-BENCHES = ("first_minute", "ledger")
+BENCHES = ("first_minute", "cancel", "ledger")
 
 
 def main() -> int:

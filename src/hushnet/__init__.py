@@ -8,15 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hushnet.foundation.errors import HushnetError
     from hushnet.sdk.async_client import AsyncClient
     from hushnet.sdk.client import Client
     from hushnet.sdk.policy import VerificationPolicy
 
-__all__ = ["AsyncClient", "Client", "VerificationPolicy"]
+__all__ = ["AsyncClient", "Client", "HushnetError", "VerificationPolicy"]
 
 _HOMES = {
     "AsyncClient": "hushnet.sdk.async_client",
     "Client": "hushnet.sdk.client",
+    "HushnetError": "hushnet.foundation.errors",
     "VerificationPolicy": "hushnet.sdk.policy",
 }
 
