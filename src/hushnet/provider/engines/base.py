@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from hushnet.dialects.openai_chat import ChatRequest, Delta, FinishReason, Usage
+from hushnet.dialects.openai_chat import ChatRequest, Delta, FinishReason, Usage, features_of
 from hushnet.foundation.errors import CapacityError, HushnetError, RequestError
 from hushnet.foundation.ids import ModelId
 
@@ -35,6 +35,7 @@ __all__ = [
     "Health",
     "ModelSpec",
     "Usage",
+    "check_features",
 ]
 
 
@@ -47,13 +48,15 @@ class EngineFailed(HushnetError):  # noqa: N818 - named after what happened, as 
 
 
 class ContextTooLong(RequestError):  # noqa: N818 - named after what happened, as its code is
-    """Prompt and answer do not fit the model's context."""
+    """The prompt leaves no room for an answer in the model's context. An answer that fills the context ends in `length`."""
 
     code = "context_too_long"
-    default_hint = "Shorten the prompt, or lower the bound on output tokens."
+    default_hint = "Shorten the prompt."
 
     def __init__(self, *, prompt_tokens: int, context_tokens: int) -> None:
-        super().__init__(f"the prompt is {prompt_tokens} tokens; the context holds {context_tokens}, answer included")
+        super().__init__(
+            f"the prompt is {prompt_tokens} tokens and the context holds {context_tokens}, answer included"
+        )
         self.prompt_tokens = prompt_tokens
         self.context_tokens = context_tokens
 
@@ -101,6 +104,8 @@ class EngineCapacity:
     tokens_active: int
     decode_tokens_s: float
     """Tokens a second of one request while it decodes, exponentially weighted over answers; 0 before the first."""
+    prefill_tokens_s: float = 0.0
+    """Prompt tokens a second, weighted the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +140,13 @@ class Engine(Protocol):
         """Cancel what runs and free the model; unloading twice is harmless."""
         ...
 
-    def generate(self, request: ChatRequest, *, max_output_tokens: int) -> AsyncGenerator[Event, None]:
+    def generate(
+        self, request: ChatRequest, *, max_output_tokens: int, cache_salt: str | None = None
+    ) -> AsyncGenerator[Event, None]:
         """Stream the answer: deltas, then one `Finished`. `max_output_tokens` binds, whatever the request says.
 
-        Raises `ContextTooLong` before any event when the prompt does not fit.
+        Raises `ContextTooLong` before any event when the prompt does not fit. Prefix caches are shared only between
+        requests with the same `cache_salt` (docs/sealing.md section 5); without one nothing is shared.
         """
         ...
 
@@ -153,3 +161,11 @@ class Engine(Protocol):
     async def health(self) -> Health:
         """Ask the engine whether it still answers; never raises."""
         ...
+
+
+def check_features(request: ChatRequest, features: frozenset[str] | None) -> None:
+    """Raise `RequestError` when `request` needs what probing did not show; None means that nothing is loaded."""
+    if features is None:
+        raise EngineFailed("no model is loaded")
+    if missing := [feature for feature in features_of(request) if feature not in features]:
+        raise RequestError(f"the engine cannot do {', '.join(missing)}", code="unsupported_feature")
