@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import functools
-import math
 import socket
 from collections.abc import Generator
 from typing import Any, Final, cast
@@ -22,6 +21,9 @@ from hushnet.foundation.errors import ConfigurationError
 BACKLOG: Final = 2048
 CANCELLED_S_MAX: Final = 10.0
 """After the drain time requests are cancelled; their finalisers get this long."""
+FLUSH_S_MAX: Final = 5.0
+"""Answers that are written get this long to leave the send buffers."""
+_FLUSH_POLL_S: Final = 0.01
 
 
 class HttpListener:
@@ -29,7 +31,7 @@ class HttpListener:
 
     def __init__(self, application: ASGIApp, *, settings: HttpSettings, metrics: Metrics) -> None:
         self._settings = settings
-        self._server = _Server(_config(application, settings, metrics))
+        self._server = _Server(_config(application, settings, metrics), drain_s_max=settings.drain_s_max)
         self._serving: asyncio.Task[None] | None = None
         self.port = 0
 
@@ -57,10 +59,8 @@ class HttpListener:
         """Stop accepting, let running requests end within the drain time, cancel the rest and wait for their end."""
         if self._serving is None:
             return
-        self._server.should_exit = True
+        self._server.stop()
         await asyncio.gather(self._serving, return_exceptions=True)
-        if tasks := list(self._server.server_state.tasks):
-            await asyncio.wait(tasks, timeout=CANCELLED_S_MAX)
         self._serving = None
 
 
@@ -84,11 +84,60 @@ def bind_error(error: OSError, host: str, port: int, *, setting: str) -> Configu
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server inside our process: signals belong to the command line, not to it."""
+    """uvicorn's server as a part of our process.
+
+    Signals belong to the command line; stopping wakes the loop at once instead of at the next tenth of a second; the
+    drain waits for requests, cancels what is left, and lets written answers leave.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, drain_s_max: float) -> None:
+        super().__init__(config)
+        self._drain_s_max = drain_s_max
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._stopped.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), 1.0)  # the date header changes once a second
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for bound in sockets or []:
+            bound.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._requests_ended(self._drain_s_max)
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        await self._requests_ended(CANCELLED_S_MAX)
+        await self._connections_ended(FLUSH_S_MAX)
+
+    async def _requests_ended(self, seconds: float) -> None:
+        """Wait until no request runs; a pipelined one may begin when another ends."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while tasks := list(self.server_state.tasks):
+                    await asyncio.wait(tasks)
+                    await asyncio.sleep(0)
+
+    async def _connections_ended(self, seconds: float) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.server_state.connections:  # noqa: ASYNC110 - uvicorn offers no event for it
+                    await asyncio.sleep(_FLUSH_POLL_S)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 def _config(application: ASGIApp, settings: HttpSettings, metrics: Metrics) -> uvicorn.Config:
@@ -112,5 +161,4 @@ def _config(application: ASGIApp, settings: HttpSettings, metrics: Metrics) -> u
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=cast(int, settings.keep_alive_s),
-        timeout_graceful_shutdown=math.ceil(settings.drain_s_max),
     )
