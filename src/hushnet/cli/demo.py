@@ -155,6 +155,7 @@ class Demo:
 
 async def check_books(home: Path) -> list[str]:
     """Run the ledger's invariants over the coordinator's database while it runs; empty when all hold."""
-    from hushnet.cli.ledger import findings_of
+    from hushnet.cli.ledger import checked_books
 
-    return [str(finding) for finding in await findings_of(home=home, database=None)]
+    checked = await checked_books(home=home, database=None)
+    return [f"{finding.invariant} {finding.subject}: {finding.detail}" for finding in checked.findings]
