@@ -39,7 +39,10 @@ class EngineHost(Protocol):
 
 
 class Serving:
-    """Runs attempts on the event loop of the link. `on_ended` hears of each once it has ended."""
+    """Runs attempts on the event loop of the link.
+
+    `on_ended` hears of each attempt once it has ended, `on_link_lost` of a link that is gone.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Serving:
         limits: ServingLimits | None = None,
         replay: ReplayCache | None = None,
         on_ended: Callable[[AttemptReport], None] | None = None,
+        on_link_lost: Callable[[], None] | None = None,
     ) -> None:
         self.clock = clock
         self.limits = limits or ServingLimits()
@@ -60,6 +64,7 @@ class Serving:
         self._engines = engines
         self._replay = replay or ReplayCache()
         self._on_ended = on_ended
+        self._on_link_lost = on_link_lost
         self._by_number: dict[AttemptId, Attempt] = {}
         self._running: set[Attempt] = set()
         self._is_draining = False
@@ -70,6 +75,11 @@ class Serving:
     @property
     def is_draining(self) -> bool:
         return self._is_draining
+
+    @property
+    def running(self) -> int:
+        """Attempts that have not ended."""
+        return len(self._running)
 
     @property
     def tokens_queued(self) -> int:
@@ -104,6 +114,8 @@ class Serving:
         for running in self._by_number.values():
             running.stop(None)
         self._by_number.clear()
+        if self._on_link_lost is not None:
+            self._on_link_lost()
 
     def load_model_requested(self, model: ModelId) -> None:
         """Look at the engine now: where it serves nothing changes, where it died it is tried sooner."""

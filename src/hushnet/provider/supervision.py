@@ -111,7 +111,7 @@ class EngineSupervisor:
         except Exception:  # a plug-in that breaks its promise not to raise is as dead as one that says so
             health = Health(is_healthy=False, reason="raised")
         if not health.is_healthy:
-            _LOG.warning("engine is not healthy", extra={"engine": engine.name})
+            _LOG.warning("engine is not healthy", extra={"kind": engine.name, "reason": health.reason})
         return health.is_healthy
 
     async def _revive(self) -> None:
@@ -125,7 +125,9 @@ class EngineSupervisor:
             try:
                 await self.load()
             except Exception as error:
-                _LOG.warning("engine did not load", extra={"error": _code_of(error), "retry_s": round(pause_s, 1)})
+                _LOG.warning(
+                    "engine did not load", extra={"error": _code_of(error), "duration_ms": round(pause_s * 1000)}
+                )
             else:
                 _LOG.info("engine loaded again", extra={"model": self._spec.model})
                 return

@@ -1,0 +1,122 @@
+"""What this provider says about itself on the link: keys, models, capacity, signatures. Read anew for every frame."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.metadata import version
+from typing import Protocol
+
+from hushnet.foundation.errors import LocalProtocolError
+from hushnet.identity.keys import IdentityKey
+from hushnet.provider.hardware import read_load
+from hushnet.provider.supervision import LoadedModel
+from hushnet.sealing.keyring import Keyring
+from hushnet.sealing.statements import Statement
+from hushnet.wire.frames import Capacity, ModelCapacity, ModelOffer
+
+_RATE_MAX = 1e7
+_LOAD_MAX = 1000.0
+
+
+class LoadedHost(Protocol):
+    """Who knows the model served now."""
+
+    @property
+    def loaded(self) -> LoadedModel | None: ...
+
+
+class QueuedTokens(Protocol):
+    """Who knows what waits."""
+
+    @property
+    def tokens_queued(self) -> int: ...
+
+    @property
+    def is_draining(self) -> bool: ...
+
+
+class Agent:
+    """The link's `AgentDescription`."""
+
+    def __init__(
+        self, *, identity: IdentityKey, keyring: Keyring, network: str, engines: LoadedHost, serving: QueuedTokens
+    ) -> None:
+        self.agent_version = version("hushnet")
+        self.statement_changed = asyncio.Event()
+        self._identity = identity
+        self._keyring = keyring
+        self._network = network
+        self._engines = engines
+        self._serving = serving
+
+    def network(self) -> str:
+        """Return the network that the statements name."""
+        return self._network
+
+    def statement(self) -> Statement:
+        """Return the statement of the present keys; raises `LocalProtocolError` before the first rotation."""
+        if self._keyring.statement is None:
+            raise LocalProtocolError("a provider makes its keys before it dials")
+        return self._keyring.statement
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign a challenge with the identity key."""
+        return self._identity.sign(message)
+
+    def models(self) -> list[ModelOffer]:
+        """Return what is served now: nothing while the engine is dead or the provider drains."""
+        loaded = self._engines.loaded
+        if loaded is None or self._serving.is_draining:
+            return []
+        return [
+            ModelOffer(
+                model=loaded.spec.model,
+                build=loaded.spec.build,
+                context_tokens=loaded.capabilities.context_tokens,
+                features=tuple(sorted(loaded.capabilities.features)),
+                slots=loaded.slots.total,
+            )
+        ]
+
+    def capacity(self) -> Capacity:
+        """Return the load now, from memory and two cheap system calls.
+
+        `tokens_max` stays 0: every slot brings a context of its own, so slots are the only limit.
+        """
+        machine, loaded = read_load(), self._engines.loaded
+        if loaded is None:
+            return Capacity(
+                slots=0,
+                active=0,
+                memory_bytes_free=machine.memory_bytes_free,
+                memory_bytes_total=machine.memory_bytes_total,
+                load=min(machine.load, _LOAD_MAX),
+            )
+        engine, slots = loaded.engine.capacity(), loaded.slots
+        decode_tokens_s = _rate(engine.decode_tokens_s)
+        return Capacity(
+            slots=slots.total,
+            active=slots.active,
+            queued=slots.waiting,
+            tokens_active=max(0, engine.tokens_active),
+            tokens_queued=self._serving.tokens_queued,
+            decode_tokens_s=decode_tokens_s,
+            prefill_tokens_s=_rate(engine.prefill_tokens_s),
+            memory_bytes_free=machine.memory_bytes_free,
+            memory_bytes_total=machine.memory_bytes_total,
+            load=min(max((slots.active + slots.waiting) / slots.total, machine.load), _LOAD_MAX),
+            per_model=(
+                ModelCapacity(
+                    model=loaded.spec.model,
+                    slots=slots.total,
+                    active=slots.active,
+                    queued=slots.waiting,
+                    decode_tokens_s=decode_tokens_s,
+                ),
+            ),
+        )
+
+
+def _rate(tokens_s: float) -> float:
+    """Bring an engine's figure within what a frame may carry; what is not a number counts as unknown."""
+    return min(tokens_s, _RATE_MAX) if tokens_s > 0 else 0.0
