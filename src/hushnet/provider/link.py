@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import random
 from collections.abc import Callable
@@ -72,6 +73,7 @@ class ProviderLink:
         self._limits = limits or LinkLimits()
         self._jitter = jitter
         self._connection: LinkConnection | None = None
+        self._dialling: asyncio.Timeout | None = None
         self._tasks = TaskSet()
         self._is_leaving = asyncio.Event()
         self.registered = asyncio.Event()
@@ -113,6 +115,8 @@ class ProviderLink:
     async def drain(self) -> None:
         """Take no more attempts, let running ones finish within `drain_s`, say goodbye; `run` returns."""
         self._is_leaving.set()
+        if self._dialling is not None:
+            self._dialling.reschedule(asyncio.get_running_loop().time())
         connection = self._connection
         if connection is None:
             return
@@ -133,25 +137,26 @@ class ProviderLink:
             limits=self._limits,
             on_registered=self._note_registered,
         )
-        if not await self._dial(connection):
-            return Ending("unreachable")
-        self._connection = connection
         try:
+            if not await self._dial(connection):
+                return Ending("unreachable")
+            self._connection = connection
             if self._is_leaving.is_set():
                 connection.close(LinkFault.DRAINED)
             ending = await connection.ended
+            self.registered.clear()
             _LOG.info("link ended", extra={"code": ending.code})
             await connection.gone.wait()
             return ending
         finally:
             connection.close(LinkFault.CLOSING)
-            self.registered.clear()
             self._connection = None
 
     async def _dial(self, connection: LinkConnection) -> bool:
         limits = self._limits
         try:
-            async with asyncio.timeout(limits.register_s):
+            # Twice the handshake's own limit: that one closes the socket itself, this one bounds the look-up and connect.
+            async with asyncio.timeout(2.0 * limits.register_s) as self._dialling:
                 await ws_connect(
                     lambda: connection,
                     self._url,
@@ -166,6 +171,8 @@ class ProviderLink:
         except (OSError, WSError, TimeoutError) as error:
             _LOG.warning("coordinator not reached", extra={"error": type(error).__name__})
             return False
+        finally:
+            self._dialling = None
         return True
 
     async def _wait_before_redial(self, wait_s: float) -> None:
@@ -198,7 +205,16 @@ def _checked_url(url: str) -> str:
         raise ConfigurationError(
             "a link address looks like ws://host:port/path or wss://host/path", code="bad_link_address"
         )
+    if parts.scheme == "ws" and not _is_loopback(parts.hostname):
+        _LOG.warning("the link is not encrypted: the provider token travels in clear")
     return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _raise_if_final(ending: Ending) -> None:

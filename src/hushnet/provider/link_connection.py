@@ -114,11 +114,21 @@ class LinkConnection(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        if self._session.is_closed:  # the dial was given up meanwhile
+            transport.disconnect(graceful=False)
+            return
         transport.underlying_transport.set_write_buffer_limits(high=MESSAGE_BYTES_MAX // 2)
         _bound_unsent(transport.underlying_transport.get_extra_info("socket"))
         self._call_later("register", self._limits.register_s, self._tick)
 
     def on_ws_frame(self, _: WSTransport, frame: WSFrame) -> None:
+        try:
+            self._take(frame)
+        except Exception as error:
+            _log_broken("session", error)
+            self.close(LinkFault.INTERNAL)
+
+    def _take(self, frame: WSFrame) -> None:
         kind = frame.msg_type
         if kind == WSMsgType.CLOSE:
             self._handle(self._session.lose())
@@ -152,6 +162,8 @@ class LinkConnection(WSListener):
                 _log_broken("handler", error)
         self._flush_control()
         self._note_quiet()
+        if self._session.lanes.has_data:
+            self._outflow.wake()
 
     def _report(self, event: ev.ProviderEvent) -> None:
         match event:
@@ -237,14 +249,13 @@ class LinkConnection(WSListener):
 
     def refuse(self, attempt: AttemptId, code: int) -> None:
         self._session.attempts.refuse(attempt, code)
-        self._blocked.pop(attempt, None)
+        self._unblock(attempt)
         self._flush_control()
         self._note_quiet()
 
     def finish(self, attempt: AttemptId) -> None:
         self._session.attempts.finish(attempt)
-        self._blocked.pop(attempt, None)
-        self._outflow.wake()
+        self._unblock(attempt)
 
     # The end.
 

@@ -111,23 +111,23 @@ def _decode(raw: bytes, decoder: msgspec.json.Decoder[FrameT], known: frozenset[
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError:
-        if _is_optional(raw, known):
-            return None
-        raise violation(LinkFault.BAD_MESSAGE) from None
+        pass
     except (ValueError, RecursionError):
         raise violation(LinkFault.BAD_MESSAGE) from None
+    fault = _fault_of_undecoded(raw, known)
+    if fault is not None:
+        raise violation(fault)
+    return None
 
 
-def _is_optional(raw: bytes, known: frozenset[str]) -> bool:
+def _fault_of_undecoded(raw: bytes, known: frozenset[str]) -> LinkFault | None:
     try:
         probe = _probe.decode(raw)
     except (ValueError, RecursionError):
-        return False
+        return LinkFault.BAD_MESSAGE
     if probe.type in known:
-        return False
-    if not probe.optional:
-        raise violation(LinkFault.UNKNOWN_FRAME)
-    return True
+        return LinkFault.BAD_MESSAGE
+    return None if probe.optional else LinkFault.UNKNOWN_FRAME
 
 
 def split_data(message: bytes, types: frozenset[int]) -> list[DataRecord]:

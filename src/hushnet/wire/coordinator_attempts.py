@@ -92,10 +92,10 @@ class CoordinatorAttempts:
         self._grants.clear()
 
     def take_record(self, number: int, payload: bytes, batches: dict[int, list[Record]]) -> LinkFault | None:
-        """Check one record and add it to its attempt's batch; a late record vanishes, a wrong one is named."""
+        """Check one record and add it to its attempt's batch; returns what is wrong with it."""
         live = self._open.get(number)
         if live is None:
-            return None if 0 < number < self._next else LinkFault.UNKNOWN_ATTEMPT
+            return LinkFault.LATE_RECORD if 0 < number < self._next else LinkFault.UNKNOWN_ATTEMPT
         if live.state is AttemptState.ENDED:
             return LinkFault.RECORD_AFTER_FINAL
         if live.credit <= 0:

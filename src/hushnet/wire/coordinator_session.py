@@ -92,15 +92,20 @@ class CoordinatorSession:
             return self._end(LinkFault(error.error_code))
         events: Events = []
         batches: dict[int, list[Record]] = {}
+        has_late = False
         for _, number, payload in pieces:
             fault = self.attempts.take_record(number, payload, batches)
-            if fault is not None:
+            if fault is LinkFault.LATE_RECORD:
+                has_late = True
+            elif fault is not None:
                 if number in batches:
                     events.append(ev.RecordsArrived(AttemptId(number), batches.pop(number)))
                 events += self._found(fault, number, now_s)
                 if self.is_closed:
                     return events
         events += [ev.RecordsArrived(AttemptId(number), batch) for number, batch in batches.items()]
+        if has_late and not self._frames.take(now_s):
+            events += self._end(LinkFault.TOO_MANY_FRAMES)
         return events
 
     def receive_ping(self, now_s: float) -> Events:
@@ -222,6 +227,8 @@ class CoordinatorSession:
     def _end_attempt(self, frame: fr.Refused | fr.Finished, now_s: float) -> Events:
         fault, is_over = self.attempts.end(frame.attempt, is_refusal=isinstance(frame, fr.Refused))
         events: Events = []
+        if is_over:
+            self._frames.give_back()  # a frame that ends an attempt is owed, so a busy link is not paced by them
         if is_over and isinstance(frame, fr.Refused):
             events.append(ev.AttemptRefused(frame.attempt, frame.code))
         elif is_over:

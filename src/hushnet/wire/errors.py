@@ -52,12 +52,14 @@ class LinkFault(StrEnum):
     UNKNOWN_ATTEMPT = "unknown_attempt"
     RECORD_AFTER_FINAL = "record_after_final"
     FINISHED_EARLY = "finished_early"
+    LATE_RECORD = "late_record"
 
     CLOSING = "closing"
     DRAINED = "drained"
     REPLACED = "replaced"
     REJECTED = "rejected"
     CONNECTION_LOST = "connection_lost"
+    INTERNAL = "internal"
 
     @property
     def reach(self) -> Reach:
@@ -90,6 +92,7 @@ _REACH: Final = {
     LinkFault.UNKNOWN_ATTEMPT: Reach.FRAME,
     LinkFault.RECORD_AFTER_FINAL: Reach.FRAME,
     LinkFault.FINISHED_EARLY: Reach.FRAME,
+    LinkFault.LATE_RECORD: Reach.FRAME,
 }
 
 _CLOSE_CODES: Final[dict[str, int]] = {
@@ -106,4 +109,5 @@ _CLOSE_CODES: Final[dict[str, int]] = {
     LinkFault.CLOSING: 1001,
     LinkFault.DRAINED: 1000,
     LinkFault.CONNECTION_LOST: 1001,
+    LinkFault.INTERNAL: 1011,
 }

@@ -32,7 +32,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**20)]
 Tokens: TypeAlias = Annotated[int, Meta(ge=0, le=2**40)]
 MemoryBytes: TypeAlias = Annotated[int, Meta(ge=0, le=2**60)]
 Rate: TypeAlias = Annotated[float, Meta(ge=0.0, le=1e7)]
-Seconds: TypeAlias = Annotated[float, Meta(gt=0.0, le=3600.0)]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0.01, le=3600.0)]
 
 
 class ModelOffer(Struct, frozen=True, kw_only=True):

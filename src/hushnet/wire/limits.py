@@ -63,9 +63,9 @@ class LinkLimits:
     backoff_s_min: float = 0.2
     backoff_s_max: float = 30.0
 
-    control_frames_per_s: float = 200.0
-    control_frames_burst: int = 2000
-    """A provider with 256 slots that answers a burst of cancels sends a few hundred frames at once."""
+    control_frames_per_s: float = 50.0
+    control_frames_burst: int = 500
+    """Heartbeats, replies and updates are a few a second; frames that end a dispatched attempt do not count."""
 
     faults_max: int = 16
     """Tolerated rule breaches on one link before it is closed."""
@@ -103,3 +103,7 @@ class Pace:
             return False
         self._left -= 1.0
         return True
+
+    def give_back(self) -> None:
+        """Undo one `take`: what was taken turned out to be owed."""
+        self._left = min(self._burst, self._left + 1.0)

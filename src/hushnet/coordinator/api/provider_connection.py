@@ -127,6 +127,13 @@ class ProviderConnection(WSListener):
         self._flush_control()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        try:
+            self._take(transport, frame)
+        except Exception as error:
+            _log_broken("session", error)
+            self.close(LinkFault.INTERNAL)
+
+    def _take(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         now_s = self._clock.monotonic_s()
         if not frame.fin or kind == WSMsgType.CONTINUATION:
