@@ -83,6 +83,8 @@ class AnswerReader:
         self._lease = lease
         self._reason: str | None = None
         self._usage: _Usage | None = None
+        self.has_timings = False
+        """Whether the engine told its own speeds."""
 
     def read(self, chunks: Iterable[bytes]) -> Iterator[Delta]:
         """Yield what `chunks` say, neighbouring pieces of text as one. Raises what the engine reports as an error."""
@@ -129,19 +131,29 @@ class AnswerReader:
 
     def _note(self, chunk: _Chunk) -> None:
         if chunk.error is not None:
-            raise error_of(chunk.error)
+            raise _error_of(chunk.error)
         if chunk.prompt_progress is not None:
             self._lease.prompt_tokens = chunk.prompt_progress.total
         if chunk.usage is not None:
             self._usage = chunk.usage
             self._lease.prompt_tokens = chunk.usage.prompt_tokens
         if chunk.timings is not None:
+            self.has_timings = True
             self._pool.note_rates(
                 decode_tokens_s=chunk.timings.predicted_per_second, prefill_tokens_s=chunk.timings.prompt_per_second
             )
 
 
-def error_of(error: _Error) -> HushnetError:
+def reported_error(body: bytes) -> HushnetError | None:
+    """Read an error response's body; None when it is not shaped like one."""
+    try:
+        error = _decode(body).error
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return None if error is None else _error_of(error)
+
+
+def _error_of(error: _Error) -> HushnetError:
     """Turn an engine's error into ours. Its text is dropped: it may quote the prompt."""
     if error.type == "exceed_context_size_error":
         return ContextTooLong(prompt_tokens=error.n_prompt_tokens, context_tokens=error.n_ctx)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -101,12 +102,9 @@ class LlamaCppEngine:
     ) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""
         check_features(request, self._features)
-        stream = self._answer(request, max_output_tokens, cache_salt)
-        try:
-            async for event in stream:
+        async with aclosing(self._answer(request, max_output_tokens, cache_salt)) as events:
+            async for event in events:
                 yield event
-        finally:
-            await stream.aclose()
 
     async def count_prompt_tokens(self, request: ChatRequest) -> int:
         """Count with the model's template and tokenizer, over the control socket."""
@@ -135,7 +133,7 @@ class LlamaCppEngine:
         stream = self._begin(native, pool, lease, body)
         reader = AnswerReader(pool, lease)
         try:
-            async for batch in stream.batches():
+            while (batch := await stream.next_batch()) is not None:
                 for delta in reader.read(batch):
                     yield delta
             yield reader.finish()

@@ -13,7 +13,6 @@ import secrets
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,27 +123,22 @@ class Stream:
         """Stop the request at the engine's next sign of life."""
         self._is_cancelled = True
 
-    async def batches(self) -> AsyncGenerator[list[bytes], None]:
-        """Yield chunks as they come, everything that is there at once; raises `RequestError` for a refused body."""
-        while True:
+    async def next_batch(self) -> list[bytes] | None:
+        """Wait for chunks and return all that are there; None at the end. Raises `RequestError` for a refused body."""
+        while not self._chunks:
+            if self._has_ended:
+                self.ended.result()
+                return None
             await self._awake.wait()
             self._awake.clear()
-            self._is_wake_pending = False
-            is_last = self._has_ended
-            if batch := self._take():
-                yield batch
-            if is_last:
-                self.ended.result()
-                return
+            self._is_wake_pending = False  # before looking: what comes after the look wakes us again
+        return [self._chunks.popleft() for _ in range(len(self._chunks))]
 
     def _note_end(self, ended: asyncio.Future[None]) -> None:
         self._has_ended = True
         self._awake.set()
         if not ended.cancelled():
             ended.exception()  # seen: nobody else looks when the request was cancelled
-
-    def _take(self) -> list[bytes]:
-        return [self._chunks.popleft() for _ in range(len(self._chunks))]
 
     def _run(self, server: Any, body: bytes) -> None:
         if self._is_cancelled:

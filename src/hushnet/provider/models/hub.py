@@ -1,0 +1,146 @@
+"""One file from a model hub, through huggingface_hub; `HF_ENDPOINT` and `HF_TOKEN` are honoured.
+
+A cut connection is resumed; a killed download starts again, and what it left is removed. Only whole files of the size the
+hub announced appear in the cache, and where the hub names a SHA-256 the file must have it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub import errors as hub_errors
+from huggingface_hub.utils.tqdm import tqdm as hub_bar
+
+from hushnet.provider.models.builds import Progress
+from hushnet.provider.models.errors import ModelUnavailableError
+
+logging.getLogger("huggingface_hub").addHandler(logging.NullHandler())
+
+_REFERENCE = re.compile(
+    r"hf:(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,128}))?"
+    r":(?P<file>[\w.-][\w./ +-]{0,255}\.gguf)",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HubReference:
+    """`hf:OWNER/REPO[@REVISION]:FILE.gguf`."""
+
+    repo: str
+    file: str
+    revision: str | None = None
+
+
+def parse_reference(text: str) -> HubReference:
+    """Read a reference; raises `ModelUnavailableError`."""
+    match = _REFERENCE.fullmatch(text)
+    if match is None or ".." in text:
+        raise ModelUnavailableError("this does not name a file on a hub", code="bad_model_name")
+    return HubReference(match["repo"], match["file"], match["revision"])
+
+
+def fetch(reference: HubReference, *, cache: Path, progress: Progress) -> Path:
+    """Return the file's path in `cache`, downloading it if need be; raises `ModelUnavailableError`.
+
+    `progress` may raise to stop the download.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    with _sole_download(cache):
+        _remove_leftovers(cache)
+        try:
+            found = huggingface_hub.hf_hub_download(
+                reference.repo,
+                reference.file,
+                revision=reference.revision,
+                cache_dir=cache,
+                endpoint=os.environ.get("HF_ENDPOINT"),
+                tqdm_class=_reporting_bar(progress),
+            )
+        except (hub_errors.RepositoryNotFoundError, hub_errors.EntryNotFoundError) as error:
+            raise _absent(error) from None
+        except hub_errors.RevisionNotFoundError:
+            raise ModelUnavailableError("the hub has no such revision") from None
+        except (hub_errors.HfHubHTTPError, OSError) as error:
+            raise _failed(error) from None
+    return Path(found)
+
+
+def require_announced(path: Path, sha256: str) -> None:
+    """Remove a fetched file whose SHA-256 is not the one the hub named, and raise; the cache keeps files under it."""
+    blob = path.resolve()
+    if re.fullmatch(r"[0-9a-f]{64}", blob.name) and blob.name != sha256:
+        blob.unlink(missing_ok=True)
+        raise ModelUnavailableError(
+            "the file that came is not the one the hub announced; it was removed",
+            code="model_damaged",
+            hint="Run the same command again to fetch it anew.",
+        )
+
+
+def _absent(error: Exception) -> ModelUnavailableError:
+    """Tell what is missing. A hub answers 401 for what is private as for what does not exist."""
+    if isinstance(error, hub_errors.LocalEntryNotFoundError):
+        return _unreachable()
+    if isinstance(error, hub_errors.GatedRepoError) or _status(error) in (401, 403):
+        hint = "Check the name; for a private or gated repository, accept its terms and set HF_TOKEN."
+        return ModelUnavailableError("the hub does not give this repository", code="hub_access_denied", hint=hint)
+    what = "file" if isinstance(error, hub_errors.EntryNotFoundError) else "repository"
+    return ModelUnavailableError(f"the hub has no such {what}", hint="Check the name on the hub's page.")
+
+
+def _failed(error: Exception) -> ModelUnavailableError:
+    if _status(error) in (401, 403):
+        return ModelUnavailableError("the hub refused access", code="hub_access_denied", hint="Set HF_TOKEN.")
+    if isinstance(error, OSError) and error.errno is not None:
+        return ModelUnavailableError("the model could not be stored", code="model_not_stored", hint="Is the disk full?")
+    return _unreachable()
+
+
+def _unreachable() -> ModelUnavailableError:
+    hint = "Check the network and HF_ENDPOINT, then run the same command again."
+    return ModelUnavailableError("the model could not be fetched from the hub", code="hub_unreachable", hint=hint)
+
+
+def _status(error: Exception) -> int | None:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+@contextmanager
+def _sole_download(cache: Path) -> Generator[None, None, None]:
+    """Let one process at a time download into `cache`; the others wait and then find the file."""
+    with (cache / ".download.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_leftovers(cache: Path) -> None:
+    for leftover in cache.glob("models--*/blobs/*.incomplete"):
+        leftover.unlink(missing_ok=True)
+
+
+def _reporting_bar(progress: Progress) -> type[Any]:
+    """Make a bar class that draws nothing and reports."""
+
+    class ReportingBar(hub_bar):  # type: ignore[misc, valid-type, unused-ignore]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            self._done = int(options.get("initial") or 0)
+            self._whole = int(options.get("total") or 0)
+            super().__init__(*args, **{**options, "disable": True})  # type: ignore[no-untyped-call, unused-ignore]
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self._done += int(n or 0)
+            progress("download", self._done, self._whole)
+            return None
+
+    return ReportingBar

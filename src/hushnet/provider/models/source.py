@@ -1,0 +1,110 @@
+"""From what a person writes to a `ModelSpec`: where the weights are, which build they are, which engine takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from hushnet.foundation.ids import ModelId
+from hushnet.provider.engines.base import ModelSpec
+from hushnet.provider.models import builtin, hub
+from hushnet.provider.models.builds import BuildIds, Progress
+from hushnet.provider.models.errors import ModelUnavailableError
+from hushnet.provider.models.gguf import read_header
+
+CONTEXT_TOKENS_MAX: Final = 8_192
+"""A slot's context unless someone asks for more: its memory is taken at once, and models are trained for far more."""
+
+_MODEL_NAME = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}", re.ASCII)
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+
+
+async def resolve_model(text: str | None, *, home: Path, progress: Progress | None = None) -> ModelSpec:
+    """Find, fetch and check the model that `text` names; nothing blocks the event loop.
+
+    `text` is None or `hush-tiny` (built in), a path to a `.gguf` file, `hf:OWNER/REPO[@REVISION]:FILE.gguf`, or
+    `http://HOST:PORT/v1#MODEL[?context=N]`. Downloads go below `home`. Cancelling stops a download.
+    Raises `ModelUnavailableError` or `NotAModelError`, both `ConfigurationError`.
+    """
+    is_cancelled = threading.Event()
+
+    def report(what: str, done: int, whole: int) -> None:
+        if is_cancelled.is_set():
+            raise _CancelledError
+        if progress is not None:
+            progress(what, done, whole)
+
+    try:
+        return await asyncio.to_thread(_resolve, text or builtin.NAME, home, report)
+    except asyncio.CancelledError:
+        is_cancelled.set()
+        raise
+
+
+class _CancelledError(Exception):
+    """Stops a thread that nobody waits for."""
+
+
+def _resolve(text: str, home: Path, progress: Progress) -> ModelSpec:
+    if text == builtin.NAME:
+        path, build = builtin.builtin_model()
+        return _spec(path, name=builtin.NAME, build=build)
+    if text.startswith("hf:"):
+        reference = hub.parse_reference(text)
+        _refuse_shard(reference.file)
+        path = hub.fetch(reference, cache=home / "models" / "hub", progress=progress)
+        build = _build(path, home, progress)
+        hub.require_announced(path, build)
+        return _spec(path, name=Path(reference.file).stem, build=build)
+    if text.startswith(("http://", "https://")):
+        return _attached(text)
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise ModelUnavailableError(f"there is no model file {text}")
+    _refuse_shard(path.name)
+    read_header(path)
+    return _spec(path.resolve(), name=path.stem, build=_build(path, home, progress))
+
+
+def _build(path: Path, home: Path, progress: Progress) -> str:
+    try:
+        return BuildIds(home / "models" / "builds.json").of(path, progress)
+    except OSError:
+        raise ModelUnavailableError("the model file cannot be read", code="model_damaged") from None
+
+
+def _spec(path: Path, *, name: str, build: str) -> ModelSpec:
+    header = read_header(path)
+    context_tokens = min(header.context_tokens, CONTEXT_TOKENS_MAX) or None
+    return ModelSpec(model=_model_id(name), path=path, context_tokens=context_tokens, build=build)
+
+
+def _model_id(name: str) -> ModelId:
+    """Turn a file's name into a name that the API takes."""
+    return ModelId(re.sub(r"[^A-Za-z0-9._:/@+-]+", "-", name)[:128])
+
+
+def _refuse_shard(name: str) -> None:
+    if _SHARD.search(name):
+        hint = "Merge it into one file with llama.cpp's gguf-split --merge."
+        raise ModelUnavailableError("this is one part of a split model", code="bad_model_name", hint=hint)
+
+
+def _attached(text: str) -> ModelSpec:
+    parts = urlsplit(text)
+    name, _, query = parts.fragment.partition("?")
+    if not parts.hostname or _MODEL_NAME.fullmatch(name) is None:
+        raise ModelUnavailableError("the address names no model", code="bad_model_name")
+    context = parse_qs(query).get("context", [""])[0]
+    if query and not re.fullmatch(r"[1-9][0-9]{0,7}", context, re.ASCII):
+        raise ModelUnavailableError("context must be a number of tokens", code="bad_model_name")
+    return ModelSpec(
+        model=ModelId(name),
+        url=parts._replace(fragment="").geturl(),
+        context_tokens=int(context) if context else None,
+        engine="openai-server",
+    )
