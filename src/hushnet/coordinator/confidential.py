@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from hushnet.dialects import openai_chat
+from hushnet.dialects.openai_chat.render import DONE
 from hushnet.foundation.errors import RequestError
 from hushnet.foundation.ids import ModelId
 from hushnet.sealing.envelope import RequestFields, SealedRequest, seal_request
@@ -83,8 +84,8 @@ class _Head(msgspec.Struct):
 class StandardAttempt:
     """One sealed attempt and the reading of its answer: records in, bytes of the dialect's response body out.
 
-    What follows the last content (usage, `[DONE]`) is withheld until the end record proves that the answer is whole,
-    so that a broken answer never looks like a complete one.
+    What follows the last content, and a `[DONE]` at its end, is withheld until the end record proves that the answer is
+    whole: a broken answer never looks like a complete one.
     """
 
     is_forwarding_errors: ClassVar[bool] = False
@@ -119,9 +120,7 @@ class StandardAttempt:
         if frame is None:
             return
         if frame.kind is Kind.CONTENT:
-            self.content_bytes += len(frame.data)
-            self._release()
-            self._out.append(frame.data)
+            self._take_content(frame.data)
         elif frame.kind is Kind.BOILERPLATE:
             (self._withheld if self.content_bytes else self._out).append(frame.data)
         elif frame.kind is Kind.HEAD:
@@ -137,6 +136,14 @@ class StandardAttempt:
         """Return the body bytes read since the last call."""
         out, self._out = self._out, []
         return out[0] if len(out) == 1 else b"".join(out)
+
+    def _take_content(self, data: bytes) -> None:
+        self.content_bytes += len(data)
+        self._release()
+        if data.endswith(DONE):
+            self._withheld.append(DONE)
+            data = data[: -len(DONE)]
+        self._out.append(data)
 
     def _release(self) -> None:
         if self._withheld:

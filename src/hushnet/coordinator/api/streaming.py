@@ -17,8 +17,9 @@ from starlette.types import Receive, Send
 from hushnet.coordinator.api.dispatch import send_problem
 from hushnet.coordinator.api.problems import Problem, openai_body, problem_of
 from hushnet.coordinator.serving.failures import Failure
-from hushnet.coordinator.serving.life import Life, Stop
+from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.outlet import Outlet, ReplyHead
+from hushnet.coordinator.serving.stops import Stop
 from hushnet.sealing.records import relay_error_record
 from hushnet.sealing.streaming import encode_sse
 

@@ -87,10 +87,14 @@ class Attempt:
         self._on_commit = on_commit
         self._now_s = now_s
         self._id: AttemptId | None = None
-        self._is_cancelled = False
         self._held_records = 0
         self._credit = 0
         self._owed = 0
+
+    @property
+    def is_generating(self) -> bool:
+        """Whether the provider has reported tokens that it generated."""
+        return self.reading.meter is not None and self.reading.meter.output > 0
 
     def start(self, *, deadline_s: float) -> None:
         """Dispatch it; raises `LinkLost` or `CapacityError` as the link does, and is over then."""
@@ -106,9 +110,10 @@ class Attempt:
             raise
 
     def stop(self, code: WireCode, *, end: AttemptEnd | None = None) -> None:
-        """Cancel it at the provider, at once; its outcome is `end`, or that it was stopped."""
-        if self._id is not None and not self.is_over and not self._is_cancelled:
-            self._is_cancelled = True
+        """Cancel it at the provider, at once; its outcome is `end`, or that it was stopped. Too late is no harm."""
+        if self.outcome.done():
+            return
+        if self._id is not None and not self.is_over:
             self.slot.provider.link.cancel(self._id, code)
         self._end(end or AttemptEnd(Ending.STOPPED, self.is_committed, code))
 

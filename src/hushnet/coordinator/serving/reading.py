@@ -19,6 +19,7 @@ class Mark:
     content_bytes: int = 0
     meter: Meter | None = None
     is_final: bool = False
+    is_error: bool = False
 
 
 class Reading:
@@ -56,7 +57,9 @@ class Reading:
 
     def mark(self, content_bytes: int) -> Mark:
         """Return how far the attempt has come; `content_bytes` is the reader's count."""
-        return Mark(self.content_records, content_bytes, self.meter, self.final is not None)
+        final = self.final
+        is_error = final is not None and final.kind is Kind.ERROR
+        return Mark(self.content_records, content_bytes, self.meter, final is not None, is_error)
 
     def proven_meter(self) -> Meter:
         """Return the final meter once its receipt has verified (about 0.1 ms).

@@ -14,11 +14,12 @@ from hushnet.coordinator.serving.attempt import Attempt
 from hushnet.coordinator.serving.desk import Desk
 from hushnet.coordinator.serving.duplicates import EnvelopeMemory
 from hushnet.coordinator.serving.failures import Failure, FailureCode
-from hushnet.coordinator.serving.life import Life, Stop
+from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.model import Consumer, RequestBody
 from hushnet.coordinator.serving.route import Placement
 from hushnet.coordinator.serving.seal import SealedBody
 from hushnet.coordinator.serving.settings import ServingLimits
+from hushnet.coordinator.serving.stops import Stop
 from hushnet.coordinator.serving.store import RequestLedger, Silence, Tariffs, Telemetry
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError
@@ -97,6 +98,10 @@ class RequestService:
         self._placement.expire()
         while self._lingering and (self._lingering[0][0] <= now_s or self._lingering[0][1].is_over):
             self._lingering.popleft()[1].release()
+
+    async def idle(self) -> None:
+        """Wait until every request that was submitted has settled."""
+        await self._idle.wait()
 
     async def drain(self, seconds: float) -> None:
         """Take no more requests, and let those that run go on for up to `seconds`."""

@@ -1,8 +1,8 @@
 """What is billed, and the close of the hold: the decision is pure, the closing is patient.
 
 Billed is what was relayed, in the words of the last meter that was relayed with it, capped by the relayed bytes, by the
-request's bounds and by the receipt. A final meter may lower the bill, never raise it. A meter or receipt that does not
-verify costs the provider everything: nothing is posted on its word.
+request's bounds and by the receipt. A final meter may lower the bill, never raise it. A meter, receipt or record that
+does not verify costs the provider everything: nothing is posted on its word.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hushnet.coordinator.ledger.model import Busy, Close, FreeUse, Invalid, Tier
 from hushnet.coordinator.ledger.model import Mode as UsageMode
 from hushnet.coordinator.ledger.prices import billed_tokens
 from hushnet.coordinator.serving.attempt import SEALERS_OWN, Attempt
-from hushnet.coordinator.serving.model import Consumer, Facts, Mode
+from hushnet.coordinator.serving.model import Consumer, Facts, Mode, RequestBody
 from hushnet.coordinator.serving.reading import Mark
 from hushnet.coordinator.serving.store import RequestLedger
 from hushnet.foundation.clock import Clock
@@ -27,7 +27,8 @@ from hushnet.sealing.errors import SealingError
 from hushnet.sealing.meters import Meter
 
 _LOG = logging.getLogger(__name__)
-_NOTHING = Tokens(input=0, cached=0, output=0)
+_NO_TOKENS = Tokens(input=0, cached=0, output=0)
+_NO_METER = Meter(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +39,31 @@ class Bill:
     is_delivered: bool
     findings: tuple[str, ...] = ()
 
+    @classmethod
+    def nothing(cls, *findings: str) -> Bill:
+        """Nobody pays."""
+        return cls(_NO_TOKENS, is_delivered=False, findings=findings)
+
 
 def bill(facts: Facts, relayed: Mark, *, final: Meter | None, fault: str = "") -> Bill:
     """Decide what to charge.
 
     `relayed` is how far the consumer got; `final` the attempt's proven final meter, None when none came; `fault` the
-    check that the attempt's meters, receipt or records failed, empty when none did.
+    check that the attempt's records, meters or receipt failed, empty when none did.
     """
-    findings = (fault,) if fault else ()
-    if relayed.content_records == 0 or (final is not None and final.code in SEALERS_OWN):
-        return Bill(_NOTHING, is_delivered=False, findings=findings)
     if fault:
-        return Bill(_NOTHING, is_delivered=False, findings=findings)
-    meter = _lower(relayed.meter, final)
-    if meter.output > relayed.content_bytes and relayed.is_final:
-        findings = ("output_beyond_relayed_bytes",)
+        return Bill.nothing(fault)
+    if relayed.content_records == 0 or (final is not None and _is_free(final)):
+        return Bill.nothing()
+    meter = _lower(relayed.meter or _NO_METER, final)
     tokens = billed_tokens(
-        Tokens(input=meter.input, cached=min(meter.cached, meter.input), output=meter.output),
+        Tokens(input=meter.input, cached=meter.cached, output=meter.output),
         prompt_tokens_max=facts.prompt_tokens_max,
         output_tokens_max=facts.output_tokens_max,
         content_bytes_relayed=relayed.content_bytes,
     )
-    return Bill(tokens, is_delivered=True, findings=findings)
+    is_inflated = relayed.is_final and meter.output > relayed.content_bytes
+    return Bill(tokens, is_delivered=True, findings=("output_beyond_content",) if is_inflated else ())
 
 
 def proven(attempt: Attempt) -> tuple[Meter | None, str]:
@@ -74,30 +78,29 @@ def proven(attempt: Attempt) -> tuple[Meter | None, str]:
 
 def usage_of(
     consumer: Consumer,
-    facts: Facts,
-    mode: Mode,
+    body: RequestBody,
     attempt: Attempt | None,
-    bill_: Bill,
+    decided: Bill,
     *,
     outcome: UsageOutcome,
     tariff_id: int,
 ) -> Usage:
-    """Return the usage row of a request that `attempt` served, or that nobody did."""
-    sealed = UsageMode.SEALED if mode is Mode.SEALED else UsageMode.STANDARD
+    """Return the usage row of a request; `attempt` served it, None where nobody did."""
+    mode = UsageMode.SEALED if body.mode is Mode.SEALED else UsageMode.STANDARD
     if attempt is None:
-        return Usage(consumer.key_id, facts.model, UsageOutcome.NOT_DELIVERED, mode=sealed, price=tariff_id)
+        return Usage(consumer.key_id, body.facts.model, outcome, mode=mode, price=tariff_id)
     provider = attempt.slot.provider
     return Usage(
         api_key=consumer.key_id,
-        model=facts.model,
-        outcome=outcome if bill_.is_delivered else UsageOutcome.NOT_DELIVERED,
+        model=body.facts.model,
+        outcome=outcome,
         provider=provider.owner.account_id,
         machine=provider.provider_id,
-        tokens_in=bill_.tokens.input,
-        tokens_cached=bill_.tokens.cached,
-        tokens_out=bill_.tokens.output,
+        tokens_in=decided.tokens.input,
+        tokens_cached=decided.tokens.cached,
+        tokens_out=decided.tokens.output,
         tier=Tier(int(provider.tier)),
-        mode=sealed,
+        mode=mode,
         price=tariff_id,
     )
 
@@ -129,13 +132,18 @@ async def _submit(
         await asyncio.sleep(retry_s)
 
 
-def _lower(relayed: Meter | None, final: Meter | None) -> Meter:
-    first = relayed or Meter(0, 0, 0, 0)
+def _is_free(final: Meter) -> bool:
+    """Whether an attempt's end says that nobody owes anything: the request's own fault, or an empty answer."""
+    return final.code in SEALERS_OWN or (final.code == 0 and final.output == 0)
+
+
+def _lower(relayed: Meter, final: Meter | None) -> Meter:
+    """Return the lower of two meters, count by count."""
     if final is None:
-        return first
+        return relayed
     return Meter(
-        min(first.input, final.input),
-        min(first.cached, final.cached),
-        min(first.output, final.output),
-        min(first.reasoning, final.reasoning),
+        min(relayed.input, final.input),
+        min(relayed.cached, final.cached),
+        min(relayed.output, final.output),
+        min(relayed.reasoning, final.reasoning),
     )

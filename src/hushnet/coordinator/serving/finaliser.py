@@ -1,0 +1,102 @@
+"""The one finaliser of a request: finds out what was relayed, decides the bill, closes the hold."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from hushnet.coordinator.ledger.model import Close, FreeUse, UsageOutcome
+from hushnet.coordinator.ledger.prices import Reservation, settlement
+from hushnet.coordinator.serving.attempt import Attempt, Ending
+from hushnet.coordinator.serving.desk import Desk
+from hushnet.coordinator.serving.model import Consumer, RequestBody
+from hushnet.coordinator.serving.outlet import Outlet
+from hushnet.coordinator.serving.settle import Bill, bill, close_for_good, proven, record_for_good, usage_of
+from hushnet.coordinator.serving.stops import Stop
+from hushnet.coordinator.serving.store import Tariff
+from hushnet.foundation.ids import RequestId
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Finaliser:
+    """Made when a request arrives, with the price of that moment; `reservation` stays None where nothing is held."""
+
+    desk: Desk
+    request_id: RequestId
+    consumer: Consumer
+    body: RequestBody
+    outlet: Outlet
+    tariff: Tariff
+    reservation: Reservation | None = None
+
+    async def settle(self, attempt: Attempt | None, stopped: Stop | None) -> UsageOutcome:
+        """Close the hold, or record the free use; `attempt` is the one whose answer the consumer was given, if any.
+
+        Returns how the usage record tells it. Patient with a busy ledger, not for ever: the sweeper comes after.
+        """
+        decided = Bill.nothing()
+        if attempt is not None:
+            await self._wait_for_the_last_word(attempt, stopped)
+            final, fault = proven(attempt)
+            decided = bill(self.body.facts, self.outlet.relayed, final=final, fault=fault or _fault_of(attempt))
+            for kind in decided.findings:
+                note_finding(self.desk, attempt, kind, self.request_id)
+        outcome = self._outcome(decided, stopped)
+        desk, limits = self.desk, self.desk.limits
+        until_ms = desk.clock.now_ms() + round(limits.hold_margin_s * 1000)
+        if self.reservation is not None:
+            close = self._close(attempt, decided, outcome, self.reservation)
+            await close_for_good(desk.ledger, desk.clock, close, retry_s=limits.close_retry_s, until_ms=until_ms)
+        else:
+            usage = usage_of(self.consumer, self.body, attempt, decided, outcome=outcome, tariff_id=self.tariff.id)
+            use = FreeUse(self.request_id, self.consumer.account_id, usage)
+            await record_for_good(desk.ledger, desk.clock, use, retry_s=limits.close_retry_s, until_ms=until_ms)
+        return outcome
+
+    def note_draft(self, attempt: Attempt) -> None:
+        """Tell the ledger what the settlement would be now, for a sweeper that may have to make it."""
+        if self.reservation is not None:
+            decided = bill(self.body.facts, self.outlet.relayed, final=None)
+            draft = self._close(attempt, decided, UsageOutcome.ORPHANED, self.reservation)
+            self.desk.ledger.note_draft(draft)
+
+    async def _wait_for_the_last_word(self, attempt: Attempt, stopped: Stop | None) -> None:
+        """Wait until everything is written, or never will be, and for the final record of an attempt we cut short."""
+        if stopped is not Stop.STALLED and self.outlet.head is not None:
+            await self.outlet.emptied()
+        is_cut = attempt.outcome.done() and attempt.outcome.result().ending is Ending.STOPPED
+        if is_cut and self.outlet.relayed.content_records:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.desk.limits.last_word_s_max):
+                    await asyncio.shield(attempt.last_word)
+
+    def _outcome(self, decided: Bill, stopped: Stop | None) -> UsageOutcome:
+        if not decided.is_delivered:
+            return UsageOutcome.NOT_DELIVERED
+        if self.outlet.relayed.is_final and not self.outlet.relayed.is_error:
+            return UsageOutcome.COMPLETED
+        return UsageOutcome.CANCELLED if stopped is Stop.HUNG_UP else UsageOutcome.FAILED_AFTER_CONTENT
+
+    def _close(self, attempt: Attempt | None, decided: Bill, outcome: UsageOutcome, reservation: Reservation) -> Close:
+        usage = usage_of(self.consumer, self.body, attempt, decided, outcome=outcome, tariff_id=self.tariff.id)
+        return settlement(reservation, usage, self.tariff.price, self.desk.terms, is_delivered=decided.is_delivered)
+
+
+def note_finding(desk: Desk, attempt: Attempt, kind: str, request_id: RequestId) -> None:
+    """Record a finding against the provider of an attempt; `kind` is of a closed set."""
+    provider = attempt.slot.provider
+    provider.findings[kind] += 1
+    desk.fleet.note_failed(provider, attempt.slot.model)
+    desk.telemetry.finding(kind=kind)
+    _LOG.warning(
+        "finding against a provider",
+        extra={"request_id": request_id, "provider_id": provider.provider_id, "code": kind},
+    )
+
+
+def _fault_of(attempt: Attempt) -> str:
+    return attempt.outcome.result().fault if attempt.outcome.done() else ""

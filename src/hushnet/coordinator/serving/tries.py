@@ -1,0 +1,55 @@
+"""What a request has learned from its attempts so far: who is left to try, and what to say when nobody is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from hushnet.coordinator.routing.model import RouteRequest
+from hushnet.coordinator.serving.attempt import AttemptEnd
+from hushnet.coordinator.serving.failover import Verdict, judge
+from hushnet.coordinator.serving.failures import Failure
+from hushnet.coordinator.serving.model import Mode, RequestBody
+from hushnet.coordinator.serving.settings import ServingLimits
+from hushnet.foundation.ids import ProviderId
+from hushnet.sealing.errors import WireCode
+
+
+@dataclass(slots=True)
+class Tries:
+    """The attempts of one request."""
+
+    made: int = 0
+    last: Failure | None = None
+    _at: Counter[ProviderId] = field(default_factory=Counter)
+    _excluded: frozenset[ProviderId] = frozenset()
+    _open_failures: int = 0
+
+    def learn(self, end: AttemptEnd, provider_id: ProviderId, mode: Mode, limits: ServingLimits) -> Verdict:
+        """Judge an attempt that showed nothing, and remember what follows for the next."""
+        verdict = judge(end, mode, open_failures=self._open_failures)
+        self.last = verdict.failure
+        self._open_failures += end.code == WireCode.OPEN_FAILED
+        self._at[provider_id] += 1
+        if verdict.is_excluded or self._at[provider_id] >= limits.attempts_at_one_max:
+            self._excluded |= {provider_id}
+        return verdict
+
+    def may_go_on(self, verdict: Verdict, body: RequestBody, limits: ServingLimits) -> bool:
+        """Say whether another attempt may follow; an envelope allows as many as it has entries."""
+        tries_max = limits.attempts_max if body.recipients is None else len(body.recipients)
+        return not verdict.is_final and self.made < tries_max
+
+    def route_request(self, body: RequestBody) -> RouteRequest:
+        """Return what the next attempt asks of the router."""
+        facts = body.facts
+        return RouteRequest(
+            model=facts.model,
+            prompt_tokens_max=facts.prompt_tokens_max,
+            output_tokens_max=facts.output_tokens_max,
+            features=facts.features,
+            floor=facts.floor,
+            recipients=body.recipients,
+            excluded=self._excluded,
+            avoided=frozenset(self._at),
+        )
