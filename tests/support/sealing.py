@@ -214,7 +214,7 @@ class RecordForger:
     def begin(self) -> bytes:
         return self.record(Kind.HEAD, 0, 0, clear=self.head.pack(), plaintext=frame_plaintext(b"{}"))
 
-    def final(self, kind: Kind, seq: int, meter: Meter, **receipt: Any) -> bytes:
+    def final(self, kind: Kind, seq: int, meter: Meter, /, **receipt: Any) -> bytes:
         """Write a signed end or error; `receipt` replaces what the signature covers, or the key it is made with."""
         signed: dict[str, Any] = {
             "digest": self.digest,
