@@ -65,6 +65,7 @@ class NativeServer:
             base_url="http://engine",
             headers={"authorization": f"Bearer {key}"},
             timeout=CONTROL_TIMEOUT_S,
+            limits=httpx.Limits(max_keepalive_connections=0),  # llama.cpp closes kept connections when it likes
         )
         return cls(server, client, directory, settings.slots)
 

@@ -14,7 +14,7 @@ from hushnet.provider.engines.base import ModelSpec
 from hushnet.provider.models import builtin, hub
 from hushnet.provider.models.builds import BuildIds, Progress
 from hushnet.provider.models.errors import ModelUnavailableError
-from hushnet.provider.models.gguf import read_header
+from hushnet.provider.models.gguf import GgufHeader, read_header
 
 CONTEXT_TOKENS_MAX: Final = 8_192
 """A slot's context unless someone asks for more: its memory is taken at once, and models are trained for far more."""
@@ -52,22 +52,22 @@ class _CancelledError(Exception):
 def _resolve(text: str, home: Path, progress: Progress) -> ModelSpec:
     if text == builtin.NAME:
         path, build = builtin.builtin_model()
-        return _spec(path, name=builtin.NAME, build=build)
+        return _spec(path, read_header(path), name=builtin.NAME, build=build)
     if text.startswith("hf:"):
         reference = hub.parse_reference(text)
         _refuse_shard(reference.file)
         path = hub.fetch(reference, cache=home / "models" / "hub", progress=progress)
         build = _build(path, home, progress)
         hub.require_announced(path, build)
-        return _spec(path, name=Path(reference.file).stem, build=build)
+        return _spec(path, read_header(path), name=Path(reference.file).stem, build=build)
     if text.startswith(("http://", "https://")):
         return _attached(text)
     path = Path(text).expanduser()
     if not path.is_file():
         raise ModelUnavailableError(f"there is no model file {text}")
     _refuse_shard(path.name)
-    read_header(path)
-    return _spec(path.resolve(), name=path.stem, build=_build(path, home, progress))
+    header = read_header(path)  # before gigabytes are hashed
+    return _spec(path.resolve(), header, name=path.stem, build=_build(path, home, progress))
 
 
 def _build(path: Path, home: Path, progress: Progress) -> str:
@@ -77,8 +77,7 @@ def _build(path: Path, home: Path, progress: Progress) -> str:
         raise ModelUnavailableError("the model file cannot be read", code="model_damaged") from None
 
 
-def _spec(path: Path, *, name: str, build: str) -> ModelSpec:
-    header = read_header(path)
+def _spec(path: Path, header: GgufHeader, *, name: str, build: str) -> ModelSpec:
     context_tokens = min(header.context_tokens, CONTEXT_TOKENS_MAX) or None
     return ModelSpec(model=_model_id(name), path=path, context_tokens=context_tokens, build=build)
 
