@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+from typing import Final
 
 
-class _Generation:
-    number = 0
+class _Process:
+    """`generation` differs between a process and its forks."""
+
+    __slots__ = ("generation",)
+
+    def __init__(self) -> None:
+        self.generation = 0
+
+    def forked(self) -> None:
+        self.generation += 1
 
 
-def _forked() -> None:
-    _Generation.number += 1
-
-
-os.register_at_fork(after_in_child=_forked)
-
-
-def generation() -> int:
-    """Return a number that differs between a process and its forks."""
-    return _Generation.number
+PROCESS: Final = _Process()
+os.register_at_fork(after_in_child=PROCESS.forked)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from hushnet.sealing.forks import generation
+from hushnet.sealing.forks import PROCESS
 from hushnet.sealing.limits import KEY_GRACE, STATEMENT_LIFE, STATEMENT_LIFE_MAX
 from hushnet.sealing.statements import IdentitySigner, Statement, issue_statement
 from hushnet.sealing.suites import SealingKeyPair, Suite, available_suites, generate_key_pair
@@ -48,7 +48,7 @@ class Keyring:
         self._statement: Statement | None = None
         self._serial = 0
         self._rotates_at = 0
-        self._generation = generation()
+        self._generation = PROCESS.generation
 
     @property
     def statement(self) -> Statement | None:
@@ -93,7 +93,7 @@ class Keyring:
     def find(self, suite_id: int, key_id: bytes, *, now: int) -> LiveKey | None:
         """Return the live key of that suite and id, None where there is none (any more)."""
         live = self._live.get((suite_id, key_id))
-        if live is None or now >= live.destroyed_at or self._generation != generation():
+        if live is None or now >= live.destroyed_at or self._generation != PROCESS.generation:
             return None
         return live
 

@@ -7,19 +7,21 @@ from typing import Final, NoReturn
 
 import msgspec
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hushnet.sealing.derivations import response_keys
 from hushnet.sealing.envelope import RecipientSecrets, SealedRequest
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.limits import RECORD_HEADER
 from hushnet.sealing.meters import Meter, verify_receipt
 from hushnet.sealing.padding import is_zero
 from hushnet.sealing.records.layout import Head, Kind, Record, parse_head, parse_record, relay_failure
-from hushnet.sealing.records.sealer import FrameNonces
+from hushnet.sealing.records.sealer import FrameCipher
 
 _LENGTH: Final = struct.Struct(">I")
-_METERED: Final = frozenset({Kind.USAGE, Kind.ERROR, Kind.END})
+_KEEPALIVE: Final = Kind.KEEPALIVE
+_HEAD: Final = Kind.HEAD
+_CONTENT: Final = Kind.CONTENT
+_BOILERPLATE: Final = Kind.BOILERPLATE
+_RELAY_ERROR: Final = Kind.RELAY_ERROR
 
 
 class OpenedFrame(msgspec.Struct, frozen=True, gc=False):
@@ -35,22 +37,13 @@ class OpenedFrame(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Attempt:
-    """One recipient's attempt at the answer: what its head names, and the keys that opens its records."""
+    """The answer of one recipient: what its head names, and what its records open and verify with."""
 
-    __slots__ = ("cipher", "head", "nonces", "receipt_key")
+    __slots__ = ("cipher", "head", "receipt_key")
 
     def __init__(self, head: Head, recipient: RecipientSecrets, digest: bytes) -> None:
-        frame_key, frame_iv = response_keys(
-            recipient.secret,
-            nonce=head.nonce,
-            suite=head.suite,
-            provider_id=head.provider_id,
-            key_id=head.key_id,
-            digest=digest,
-        )
         self.head = head
-        self.cipher = AESGCM(frame_key)
-        self.nonces = FrameNonces(frame_iv)
+        self.cipher = FrameCipher(recipient.secret, head, digest)
         self.receipt_key = recipient.receipt_key
 
 
@@ -61,10 +54,21 @@ class FrameOpener:
     the secrets are forgotten, those that the `SealedRequest` holds included.
     """
 
-    __slots__ = ("_attempt", "_head", "_is_dead", "_is_final", "_meter", "_next_seq", "_receipt", "_sealed")
+    __slots__ = (
+        "_attempt",
+        "_frame_pad",
+        "_head",
+        "_is_dead",
+        "_is_final",
+        "_meter",
+        "_next_seq",
+        "_receipt",
+        "_sealed",
+    )
 
     def __init__(self, sealed: SealedRequest) -> None:
         self._sealed = sealed
+        self._frame_pad = sealed.frame_pad
         self._attempt: _Attempt | None = None
         self._head: Head | None = None
         self._next_seq = 0
@@ -104,7 +108,7 @@ class FrameOpener:
             raise SealingError("opener_dead")
         try:
             record = raw if isinstance(raw, Record) else parse_record(raw)
-            return None if record.kind is Kind.KEEPALIVE else self._open(record)
+            return None if record.kind is _KEEPALIVE else self._open(record)
         except SealingError:
             self.drop()
             raise
@@ -129,23 +133,27 @@ class FrameOpener:
     def _open(self, record: Record) -> OpenedFrame:
         attempt = self._attempt_of(record)
         data = self._decrypt(attempt, record)
-        meter = self._accept_meter(attempt, record) if record.kind in _METERED else None
+        kind = record.kind
         self._next_seq += 1
+        if kind is _CONTENT or kind is _BOILERPLATE:
+            return OpenedFrame(kind, data, None, b"")
+        if kind is _HEAD:
+            self._attempt, self._head = attempt, attempt.head
+            return OpenedFrame(kind, data, None, record.clear)
+        meter = self._accept_meter(attempt, record)
         if record.is_final:
             self._is_final = True
             self._forget()
-        elif self._head is None:
-            self._attempt, self._head = attempt, attempt.head
-        return OpenedFrame(record.kind, data, meter, record.clear)
+        return OpenedFrame(kind, data, meter, record.clear)
 
     def _attempt_of(self, record: Record) -> _Attempt:
         """Steps 5 to 8: the record is in its place, and a head names a recipient of this request."""
-        if record.kind is Kind.RELAY_ERROR:
+        attempt, kind = self._attempt, record.kind
+        if kind is _RELAY_ERROR:
             raise relay_failure(record)
         if self._is_final:
             raise SealingError("frame_after_final")
-        attempt = self._attempt
-        if (record.kind is Kind.HEAD) is not (attempt is None):
+        if (kind is _HEAD) is not (attempt is None):
             raise SealingError("frame_out_of_state")
         if record.seq != self._next_seq:
             raise SealingError("frame_gap" if record.seq > self._next_seq else "frame_replayed")
@@ -166,11 +174,12 @@ class FrameOpener:
         start = RECORD_HEADER + len(record.clear)
         raw = record.raw
         try:
-            plaintext = attempt.cipher.decrypt(attempt.nonces.at(record.seq), raw[start:], raw[:start])
+            plaintext = attempt.cipher.decrypt(record.seq, raw[start:], raw[:start])
         except InvalidTag:
             raise SealingError("frame_open_failed") from None
-        end = 4 + _LENGTH.unpack_from(plaintext)[0]
-        if end > len(plaintext) or len(plaintext) % self._sealed.frame_pad or not is_zero(plaintext, end):
+        size = len(plaintext)
+        end: int = 4 + _LENGTH.unpack_from(plaintext)[0]
+        if end > size or size % self._frame_pad or (end < size and not is_zero(plaintext, end)):
             raise SealingError("frame_bad_padding")
         return plaintext[4:end]
 

@@ -40,19 +40,25 @@ KEEPALIVE_RECORD: Final = bytes(RECORD_HEADER)
 
 _HEADER: Final = struct.Struct(">BBHII")
 _HEAD: Final = struct.Struct(">BBH32s16s32s")
-_KINDS: Final = {int(kind): kind for kind in Kind}
 _SIGNED_SIZE: Final = METER_SIZE + SIGNATURE_SIZE
-_CLEAR_SIZES: Final = {
-    (Kind.HEAD, 0): HEAD_SIZE,
-    (Kind.BOILERPLATE, 0): 0,
-    (Kind.CONTENT, 0): 0,
-    (Kind.USAGE, 0): METER_SIZE,
-    (Kind.ERROR, FINAL): METER_SIZE,
-    (Kind.ERROR, FINAL | SIGNED): _SIGNED_SIZE,
-    (Kind.END, FINAL): METER_SIZE,
-    (Kind.END, FINAL | SIGNED): _SIGNED_SIZE,
+_KINDS: Final = frozenset(int(kind) for kind in Kind)
+_SHAPES: Final = {
+    kind << 8 | flags: (kind, clear_size)
+    for kind, flags, clear_size in (
+        (Kind.HEAD, 0, HEAD_SIZE),
+        (Kind.BOILERPLATE, 0, 0),
+        (Kind.CONTENT, 0, 0),
+        (Kind.USAGE, 0, METER_SIZE),
+        (Kind.ERROR, FINAL, METER_SIZE),
+        (Kind.ERROR, FINAL | SIGNED, _SIGNED_SIZE),
+        (Kind.END, FINAL, METER_SIZE),
+        (Kind.END, FINAL | SIGNED, _SIGNED_SIZE),
+    )
 }
-"""The flags that a kind may carry and the clear length that goes with them; no other pair exists."""
+"""The flags that a kind may carry and the clear length that goes with them, by the record's first two bytes.
+
+Keyed by plain integers: hashing an enum member costs more than the rest of the look-up, and this runs for every record.
+"""
 _RELAY_CODE: Final = re.compile(r"[a-z0-9_]{1,64}")
 
 
@@ -118,35 +124,43 @@ def parse_record(raw: bytes) -> Record:
 
 
 def _check_shape(kind: int, flags: int, clear_size: int, seq: int, cipher_size: int) -> Kind:
-    known = _KINDS.get(kind)
-    if known is None:
+    shape = _SHAPES.get(kind << 8 | flags)
+    if shape is None:
+        return _check_relay_shape(kind, flags, clear_size, seq, cipher_size)
+    if clear_size != shape[1] or not CIPHERTEXT_MIN <= cipher_size <= CIPHERTEXT_MAX:
+        raise SealingError("frame_bad_length")
+    return shape[0]
+
+
+def _check_relay_shape(kind: int, flags: int, clear_size: int, seq: int, cipher_size: int) -> Kind:
+    """Check what has no entry in `_SHAPES`: the relay's own records, and everything that is no record."""
+    if kind not in _KINDS:
         raise SealingError("frame_unknown_kind")
-    if known is Kind.KEEPALIVE:
-        if flags or clear_size or seq or cipher_size:
-            raise SealingError("frame_malformed")
-        return known
-    if known is Kind.RELAY_ERROR:
-        if flags or seq or cipher_size:
-            raise SealingError("frame_malformed")
-        if clear_size > CLEAR_MAX:
-            raise SealingError("frame_bad_length")
-        return known
-    expected = _CLEAR_SIZES.get((known, flags))
-    if expected is None:
+    known = Kind(kind)
+    if known is not Kind.KEEPALIVE and known is not Kind.RELAY_ERROR:
         raise SealingError("frame_bad_flags")
-    if clear_size != expected or not CIPHERTEXT_MIN <= cipher_size <= CIPHERTEXT_MAX:
+    if flags or seq or cipher_size or (known is Kind.KEEPALIVE and clear_size):
+        raise SealingError("frame_malformed")
+    if clear_size > CLEAR_MAX:
         raise SealingError("frame_bad_length")
     return known
 
 
 def split_records(buffer: bytes | bytearray | memoryview) -> tuple[list[Record], bytes]:
     """Cut `buffer` into whole records and the rest, which is less than one record. Raises as `record_size` does."""
+    view = memoryview(buffer)
     records: list[Record] = []
-    start = 0
-    while (size := record_size(buffer, start)) is not None and start + size <= len(buffer):
-        records.append(parse_record(bytes(buffer[start : start + size])))
-        start += size
-    return records, bytes(buffer[start:])
+    start, size = 0, len(view)
+    while size - start >= RECORD_HEADER:
+        kind, flags, clear_size, seq, cipher_size = _HEADER.unpack_from(view, start)
+        known = _check_shape(kind, flags, clear_size, seq, cipher_size)
+        end = start + RECORD_HEADER + clear_size + cipher_size
+        if end > size:
+            break
+        raw = bytes(view[start:end])
+        records.append(Record(known, flags, seq, raw[RECORD_HEADER : RECORD_HEADER + clear_size], raw))
+        start = end
+    return records, bytes(view[start:])
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -180,7 +194,7 @@ def meter_of(record: Record) -> Meter:
     return Meter.unpack(record.clear)
 
 
-def record_header(kind: Kind, flags: int, *, clear_size: int, seq: int, cipher_size: int) -> bytes:
+def record_header(kind: int, flags: int, clear_size: int, seq: int, cipher_size: int) -> bytes:
     """Write the 12 bytes that open a record."""
     return _HEADER.pack(kind, flags, clear_size, seq, cipher_size)
 
@@ -195,7 +209,7 @@ def relay_error_record(code: str) -> bytes:
     if _RELAY_CODE.fullmatch(code) is None:
         raise ValueError("a relay error's code is 1..64 of [a-z0-9_]")
     clear = b'{"code":"%b"}' % code.encode("ascii")
-    return record_header(Kind.RELAY_ERROR, 0, clear_size=len(clear), seq=0, cipher_size=0) + clear
+    return record_header(Kind.RELAY_ERROR, 0, len(clear), 0, 0) + clear
 
 
 class _RelayError(msgspec.Struct):

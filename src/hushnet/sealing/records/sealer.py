@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hushnet.sealing.derivations import response_keys
 from hushnet.sealing.errors import SealingError
-from hushnet.sealing.forks import generation
+from hushnet.sealing.forks import PROCESS
 from hushnet.sealing.header import RoutingHeader
 from hushnet.sealing.limits import DATA_MAX, SEQ_MAX, TAG_SIZE
 from hushnet.sealing.meters import Meter, sign_receipt
@@ -24,19 +24,34 @@ from hushnet.sealing.records.layout import (
 
 _LENGTH: Final = struct.Struct(">I")
 _NONCE: Final = struct.Struct(">8sI")
+_HEAD_KIND: Final = Kind.HEAD
 
 
-class FrameNonces:
-    """The nonces of one attempt: its iv with the record's number added in."""
+class FrameCipher:
+    """The AEAD of one attempt: its key, and an iv into which each record's number is mixed."""
 
-    __slots__ = ("_fixed", "_low")
+    __slots__ = ("_aead", "_fixed", "_low")
 
-    def __init__(self, frame_iv: bytes) -> None:
+    def __init__(self, secret: bytes, head: Head, digest: bytes) -> None:
+        """Derive key and iv from `secret` (C then R), what the head names, and D."""
+        frame_key, frame_iv = response_keys(
+            secret,
+            nonce=head.nonce,
+            suite=head.suite,
+            provider_id=head.provider_id,
+            key_id=head.key_id,
+            digest=digest,
+        )
+        self._aead = AESGCM(frame_key)
         self._fixed, self._low = _NONCE.unpack(frame_iv)
 
-    def at(self, seq: int) -> bytes:
-        """Return the 12-byte nonce of record `seq`."""
-        return _NONCE.pack(self._fixed, self._low ^ seq)
+    def encrypt(self, seq: int, plaintext: bytes, authenticated: bytes) -> bytes:
+        """Return ciphertext and tag of record `seq`, which is sealed once."""
+        return self._aead.encrypt(_NONCE.pack(self._fixed, self._low ^ seq), plaintext, authenticated)
+
+    def decrypt(self, seq: int, ciphertext: bytes, authenticated: bytes) -> bytes:
+        """Return the plaintext of record `seq`; raises `InvalidTag`."""
+        return self._aead.decrypt(_NONCE.pack(self._fixed, self._low ^ seq), ciphertext, authenticated)
 
 
 class FrameSealer:
@@ -54,7 +69,6 @@ class FrameSealer:
         "_head",
         "_header",
         "_meter",
-        "_nonces",
         "_receipt_key",
         "_seq",
     )
@@ -70,16 +84,7 @@ class FrameSealer:
         receipt_key: Ed25519PrivateKey | None,
     ) -> None:
         """Derive the attempt's keys from `secret` (C then R) and `head`, whose nonce nobody has used before."""
-        frame_key, frame_iv = response_keys(
-            secret,
-            nonce=head.nonce,
-            suite=head.suite,
-            provider_id=head.provider_id,
-            key_id=head.key_id,
-            digest=digest,
-        )
-        self._cipher: AESGCM | None = AESGCM(frame_key)
-        self._nonces = FrameNonces(frame_iv)
+        self._cipher: FrameCipher | None = FrameCipher(secret, head, digest)
         self._head = head
         self._digest = digest
         self._header = header
@@ -87,7 +92,7 @@ class FrameSealer:
         self._receipt_key = receipt_key
         self._seq = 0
         self._meter: Meter | None = None
-        self._generation = generation()
+        self._generation = PROCESS.generation
 
     @property
     def is_open(self) -> bool:
@@ -156,18 +161,18 @@ class FrameSealer:
         cipher, seq = self._cipher, self._seq
         if cipher is None:
             raise SealingError("frame_after_final")
-        if (kind is Kind.HEAD) is not (seq == 0) or seq > SEQ_MAX or self._generation != generation():
+        if (kind is _HEAD_KIND) is not (seq == 0) or seq > SEQ_MAX or self._generation != PROCESS.generation:
             raise SealingError("frame_out_of_state")
-        if len(data) > DATA_MAX:
+        data_size = len(data)
+        if data_size > DATA_MAX:
             raise SealingError("frame_bad_length")
         self._seq = seq + 1
-        size = 4 + len(data)
-        padding = -size % self._frame_pad
-        plaintext = b"".join((_LENGTH.pack(len(data)), data, bytes(padding)))
-        clear_size = len(clear)
-        header = record_header(kind, flags, clear_size=clear_size, seq=seq, cipher_size=size + padding + TAG_SIZE)
-        authenticated = header + clear if clear_size else header
-        return authenticated + cipher.encrypt(self._nonces.at(seq), plaintext, authenticated)
+        plaintext = _LENGTH.pack(data_size) + data
+        if padding := -(4 + data_size) % self._frame_pad:
+            plaintext += bytes(padding)
+        cipher_size = 4 + data_size + padding + TAG_SIZE
+        authenticated = record_header(kind, flags, len(clear), seq, cipher_size) + clear
+        return authenticated + cipher.encrypt(seq, plaintext, authenticated)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a frame sealer is not copied: two would use one key with the same numbers")
