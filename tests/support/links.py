@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect, ws_create_server
 
 from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderListener
 from hushnet.coordinator.fleet.link import Admitted, ProviderLink, Rejected
@@ -48,6 +48,12 @@ def record(kind: Kind = Kind.CONTENT, *, size: int = 32, seq: int = 0) -> bytes:
 HEAD = record(Kind.HEAD)
 CONTENT = record(Kind.CONTENT, seq=1)
 END = record(Kind.END, seq=2)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Let the loop run until something is true that nobody announces; the test's own time limit bounds it."""
+    while not condition():  # noqa: ASYNC110 - there is no event to wait for
+        await asyncio.sleep(0)
 
 
 class Chronicle:
@@ -381,6 +387,42 @@ def register_frame(who: Identity, **changes: Any) -> dict[str, Any]:
         "challenge_signature": "A" * 86 + "==",
         **changes,
     }
+
+
+@asynccontextmanager
+async def raw_coordinator() -> AsyncIterator[tuple[list[RawPeer], Chronicle, str]]:
+    """A WebSocket server that says nothing by itself: its connections, a chronicle of `("connected", peer)`, its address."""
+    peers: list[RawPeer] = []
+    chronicle = Chronicle()
+
+    class Accepted(RawPeer):
+        def on_ws_connected(self, transport: WSTransport) -> None:
+            super().on_ws_connected(transport)
+            peers.append(self)
+            chronicle.note("connected", self)
+
+    server = await ws_create_server(lambda _: Accepted(), "127.0.0.1", 0)
+    try:
+        yield peers, chronicle, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}{LINK_PATH}"
+    finally:
+        server.close()
+        for peer in peers:
+            assert peer.transport is not None
+            peer.transport.disconnect(graceful=False)
+            await peer.transport.wait_disconnected()
+        await server.wait_closed()
+
+
+def hello_frame(**changes: Any) -> dict[str, Any]:
+    """A hello as JSON values."""
+    nonce = "A" * 43 + "="
+    return {"type": "hello", "versions": [1], "network": NETWORK, "nonce": nonce, "register_within_s": 1.0, **changes}
+
+
+def registered_frame(who: Identity | None = None, **changes: Any) -> dict[str, Any]:
+    """The acceptance of a registration as JSON values."""
+    provider_id = (who or identity()).provider_id
+    return {"type": "registered", "version": 1, "heartbeat_s": 5.0, "provider_id": provider_id, **changes}
 
 
 @asynccontextmanager

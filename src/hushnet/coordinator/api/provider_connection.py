@@ -281,7 +281,7 @@ class ProviderConnection(WSListener):
 
     def _flush_control(self) -> None:
         self._outflow.send_control()
-        if self._session.lanes.control_bytes > self._limits.control_queue_bytes_max:
+        if self._session.lanes.control_bytes > self._limits.control_queue_bytes_max and not self._session.is_closed:
             self._give_up()
 
     def _give_up(self) -> None:

@@ -67,6 +67,7 @@ class ProviderListener:
         self._tasks = TaskSet()
         self._server: asyncio.Server | None = None
         self._strangers: Counter[str] = Counter()
+        self._knocking: set[_LinkProtocol] = set()
         self._connections: set[ProviderConnection] = set()
         self._links: dict[ProviderId, ProviderConnection] = {}
 
@@ -103,6 +104,8 @@ class ProviderListener:
         connections = list(self._connections)
         for connection in connections:
             connection.close(LinkFault.CLOSING)
+        for protocol in list(self._knocking):
+            protocol.abort()
         await asyncio.gather(*(connection.gone.wait() for connection in connections))
         await self._tasks.aclose()
         if self._server is not None:
@@ -110,7 +113,7 @@ class ProviderListener:
 
     # What the protocol below asks.
 
-    def admit_stranger(self, address: str) -> bool:
+    def admit_stranger(self, protocol: _LinkProtocol, address: str) -> bool:
         """Count a new connection; False when it is one too many."""
         settings = self._settings
         if (
@@ -121,7 +124,12 @@ class ProviderListener:
             _LOG.warning("connection refused: too many are not registered", extra={"count": self.strangers})
             return False
         self._strangers[address] += 1
+        self._knocking.add(protocol)
         return True
+
+    def end_knocking(self, protocol: _LinkProtocol) -> None:
+        """Note that a connection was upgraded or is gone."""
+        self._knocking.discard(protocol)
 
     def forget_stranger(self, address: str) -> None:
         """Stop counting a connection, because it registered or is gone."""
@@ -202,7 +210,7 @@ class _LinkProtocol(WSProtocol):  # type: ignore[misc]  # untyped base
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._address = network_of(peer_address(transport))
-        if not self._owner.admit_stranger(self._address):
+        if not self._owner.admit_stranger(self, self._address):
             transport.abort()
             return
         self._is_counted = True
@@ -221,6 +229,10 @@ class _LinkProtocol(WSProtocol):  # type: ignore[misc]  # untyped base
         if self.transport is not None and not self.transport.is_close_frame_sent:
             super().buffer_updated(nbytes)
 
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+        self.transport.underlying_transport.abort()
+
     def leave_strangers(self) -> None:
         """Stop counting as a stranger; a second call does nothing."""
         if self._is_counted:
@@ -229,6 +241,7 @@ class _LinkProtocol(WSProtocol):  # type: ignore[misc]  # untyped base
 
     def end_handshake(self) -> None:
         """Lift the time limit of the header; the session's own deadlines follow."""
+        self._owner.end_knocking(self)
         if self._handshake is not None:
             self._handshake.cancel()
 
