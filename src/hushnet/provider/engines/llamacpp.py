@@ -182,7 +182,7 @@ class LlamaCppEngine:
         """Measure, warm: the first request also reads the weights from disk."""
         request = replace(probe_request(spec.model), messages=[{"role": "user", "content": _WARM_UP_WORDS}])
         for _ in range(2):
-            self._pool = SlotPool(spec.slots, queue_max=1)
+            self._pool = SlotPool(spec.slots, queue_max=self._limits.queue_max)
             try:
                 async for _event in self._answer(request, 1):
                     pass
