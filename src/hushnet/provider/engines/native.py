@@ -63,9 +63,9 @@ class NativeServer:
         client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(socket)),
             base_url="http://engine",
-            headers={"authorization": f"Bearer {key}"},
+            # A kept connection holds one of its two threads for 5 s after the answer, and is closed when it likes.
+            headers={"authorization": f"Bearer {key}", "connection": "close"},
             timeout=CONTROL_TIMEOUT_S,
-            limits=httpx.Limits(max_keepalive_connections=0),  # llama.cpp closes kept connections when it likes
         )
         return cls(server, client, directory, settings.slots)
 
