@@ -39,6 +39,7 @@ class RecordingWriter:
     is_lost: bool = False
     is_cancelled: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    breaches: list[str] = field(default_factory=list)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     held_back: asyncio.Event = field(default_factory=asyncio.Event)
     _granted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -47,7 +48,7 @@ class RecordingWriter:
         if self.is_lost:
             return
         if self.is_finished or self.refusals or (self.records and self.records[-1].is_final):
-            raise LocalProtocolError("a record after the end")
+            self._breach("a record after the end")
         self.records.append(parse_record(record))
         self.credit -= len(record)
         self.arrived.set()
@@ -62,15 +63,19 @@ class RecordingWriter:
 
     def refuse(self, code: int) -> None:
         if self.is_finished or self.records or self.refusals:
-            raise LocalProtocolError("a refusal after something else")
+            self._breach("a refusal after something else")
         self.refusals.append(WireCode(code))
         self.over.set()
 
     def finish(self) -> None:
-        if self.refusals:
-            raise LocalProtocolError("finished after a refusal")
+        if self.refusals or not self.records or not self.records[-1].is_final:
+            self._breach("finished without a terminal record")
         self.is_finished = True
         self.over.set()
+
+    def _breach(self, what: str) -> None:
+        self.breaches.append(what)
+        raise LocalProtocolError(what)
 
     def grant(self, more: int) -> None:
         self.credit += more
@@ -120,6 +125,7 @@ class Bench:
         self.engine = engine
         self.host = Host(loaded)
         self.reports: list[AttemptReport] = []
+        self.writers: list[RecordingWriter] = []
         self.serving = Serving(
             provider_id=self.identity.id_bytes,
             keyring=self.keyring,
@@ -165,6 +171,7 @@ class Bench:
         number = AttemptId(self._next)
         self._next += 1
         writer = RecordingWriter(credit=credit)
+        self.writers.append(writer)
         raw = sealed if isinstance(sealed, bytes) else sealed.raw
         self.serving.attempt_arrived(number, raw, deadline_ms, writer)
         return number, writer
@@ -182,8 +189,12 @@ class Bench:
         self.serving.attempt_cancelled(number, WireCode.CANCELLED)
 
     async def aclose(self) -> None:
+        """Close, and check what holds for every attempt: one end, no rule of the link broken."""
         await self.serving.aclose()
         await self.engine.unload()
+        assert [breach for writer in self.writers for breach in writer.breaches] == []
+        assert all(writer.over.is_set() or writer.is_lost for writer in self.writers)
+        assert len(self.reports) == len(self.writers)
 
 
 def body(*, model: str = MODEL, text: str = "What is Hushnet?", **members: Any) -> bytes:

@@ -145,15 +145,18 @@ def _shown(now: ProviderSettings, name: str) -> str:
 
 
 def _serve(settings: ProviderSettings, status: _Status) -> int:
+    settings.require_token()
     from hushnet.coordinator.telemetry.logs import configure_logging
     from hushnet.provider.daemon import run
+    from hushnet.provider.models.progress import progress_bar
 
     configure_logging("warning")
+    life = run(settings, notify=status, show_progress=lambda: progress_bar(console.err()))
     try:
         import uvloop
     except ModuleNotFoundError:
-        return asyncio.run(run(settings, notify=status))
-    return uvloop.run(run(settings, notify=status))
+        return asyncio.run(life)
+    return uvloop.run(life)
 
 
 class _Status:

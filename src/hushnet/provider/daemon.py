@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from hushnet.foundation.clock import Clock, SystemClock
-from hushnet.foundation.errors import ConfigurationError
 from hushnet.identity.keys import IdentityKey
 from hushnet.provider import notices
 from hushnet.provider.agent import Agent
@@ -32,6 +32,7 @@ from hushnet.provider.supervision import EngineSupervisor, SupervisionLimits
 from hushnet.sealing.keyring import Keyring
 from hushnet.wire.limits import LinkLimits
 
+ShowProgress: TypeAlias = Callable[[], AbstractContextManager[Callable[[str, int, int], None] | None]]
 GOODBYE_S_MAX: Final = 2.0
 """How long the last records and the goodbye may take once nothing runs any more."""
 KEY_CHECK_S: Final = 15.0
@@ -206,34 +207,34 @@ class Provider:
             self._notify(notices.EngineLost(self._spec.model))
 
 
-async def run(settings: ProviderSettings, *, notify: Notify | None = None) -> int:
+async def run(
+    settings: ProviderSettings, *, notify: Notify | None = None, show_progress: ShowProgress = nullcontext
+) -> int:
     """Live as a provider until SIGTERM or SIGINT; returns the exit status.
 
-    Raises `ConfigurationError` for settings, files or a model that can't be used, `AccessError` for a token that the
+    `show_progress` wraps the time in which model files are fetched and checked. Raises `ConfigurationError` for settings, files or a model that can't be used, `AccessError` for a token that the
     coordinator rejects for good.
     """
+    settings.require_token()
     harden()
-    if not settings.token.reveal():
-        raise ConfigurationError(
-            "no provider token is set",
-            code="missing_token",
-            hint="pass --token-file or set HUSH_PROVIDER_TOKEN; the operator of the coordinator makes tokens",
-        )
     with sole_provider(settings.state_folder), stop_signals() as signals:
         identity = load_or_create_identity(settings.state_folder)
-        provider = await unless(signals.first, _prepare(settings, identity, notify or _silent))
+        provider = await unless(signals.first, _prepare(settings, identity, notify or _silent, show_progress))
         if provider is not None:
             signals.then(provider.stop)
             await provider.run()
     return 0
 
 
-async def _prepare(settings: ProviderSettings, identity: IdentityKey, notify: Notify) -> Provider:
+async def _prepare(
+    settings: ProviderSettings, identity: IdentityKey, notify: Notify, show_progress: ShowProgress
+) -> Provider:
     """Find the model's files and the coordinator's link."""
     from hushnet.provider.models.source import resolve_model  # brings the hub client, which few providers need
 
     hardware = await probe_hardware()
-    found = await resolve_model(settings.model, home=settings.home)
+    with show_progress() as progress:
+        found = await resolve_model(settings.model, home=settings.home, progress=progress)
     spec = replace(
         found,
         slots=settings.slots,

@@ -39,7 +39,9 @@ class _Answer(msgspec.Struct):
     link_url: str
 
 
-async def locate(url: str, *, network: str | None, notify: Notify) -> Place:
+async def locate(
+    url: str, *, network: str | None, notify: Notify, transport: httpx.AsyncBaseTransport | None = None
+) -> Place:
     """Return the link of the coordinator at `url`; a `ws://` or `wss://` address is taken as it is.
 
     Waits as long as it takes while nobody answers. Raises `ConfigurationError` for an answer that is none of a
@@ -50,7 +52,7 @@ async def locate(url: str, *, network: str | None, notify: Notify) -> Place:
         return Place(
             url if parts.path not in ("", "/") else url.rstrip("/") + LINK_PATH, network or _network_of(parts.hostname)
         )
-    answer = await _ask(url, notify)
+    answer = await _ask(url, notify, transport)
     if urlsplit(answer.link_url).scheme not in ("ws", "wss") or not _NETWORK.fullmatch(answer.network):
         raise _not_a_coordinator(url)
     if parts.scheme == "https" and urlsplit(answer.link_url).scheme != "wss":
@@ -65,9 +67,9 @@ async def locate(url: str, *, network: str | None, notify: Notify) -> Place:
     return Place(answer.link_url, answer.network)
 
 
-async def _ask(url: str, notify: Notify) -> _Answer:
+async def _ask(url: str, notify: Notify, transport: httpx.AsyncBaseTransport | None) -> _Answer:
     retry_s = RETRY_S_MIN
-    async with httpx.AsyncClient(timeout=ANSWER_S_MAX, follow_redirects=False) as client:
+    async with httpx.AsyncClient(timeout=ANSWER_S_MAX, follow_redirects=False, transport=transport) as client:
         while True:
             try:
                 async with client.stream("GET", f"{url}/v1/network") as response:

@@ -40,6 +40,16 @@ class ProviderSettings:
         """Where the provider keeps its identity and its lock: never shared with another provider."""
         return self.home / "provider"
 
+    def require_token(self) -> Secret:
+        """Return the token; raises `ConfigurationError` when there is none."""
+        if not self.token.reveal():
+            raise ConfigurationError(
+                "no provider token is set",
+                code="missing_token",
+                hint="pass --token-file or set HUSH_PROVIDER_TOKEN; the operator of the coordinator makes tokens",
+            )
+        return self.token
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
