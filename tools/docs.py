@@ -35,8 +35,14 @@ def references() -> dict[str, Callable[[], str]]:
     """Return the renderer of each generated page."""
     from hushnet.coordinator.api import problems
     from hushnet.coordinator.settings import table
+    from hushnet.wire import reference as wire
 
-    return {"settings.md": table.render_markdown, "errors.md": problems.render_markdown, "cli.md": render_cli}
+    return {
+        "settings.md": table.render_markdown,
+        "errors.md": problems.render_markdown,
+        "wire.md": lambda: wire.render_into((ROOT / "docs" / "wire.md").read_text()),
+        "cli.md": render_cli,
+    }
 
 
 def render_cli() -> str:

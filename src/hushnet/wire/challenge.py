@@ -1,6 +1,6 @@
 """What a provider's identity key signs when it is challenged: at registration and every few minutes after.
 
-The PAE frame keeps the signature apart from every other thing that the key signs (design/sealing.md section 2).
+The PAE frame keeps the signature apart from every other thing that the key signs (docs/sealing.md section 2).
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class Attempt(Frame, frozen=True, tag="attempt"):
 
 
 class Cancel(Frame, frozen=True, tag="cancel"):
-    """Stop an attempt; `code` is a wire code (design/sealing.md section 11). Grants `CANCEL_CREDIT_BYTES` by itself."""
+    """Stop an attempt; `code` is a wire code (docs/sealing.md section 11). Grants `CANCEL_CREDIT_BYTES` by itself."""
 
     attempt: Attempt32
     code: Annotated[int, Meta(ge=1, le=65535)]

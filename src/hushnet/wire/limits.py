@@ -23,7 +23,7 @@ ENVELOPE_PART_BYTES: Final = 64 * 1024
 """One part of an envelope: what a cancel can wait behind on a slow line, beside the kernel's buffer."""
 
 ENVELOPE_BYTES_MAX: Final = 16 * 1024 * 1024 + 8 * 1024
-"""Body ciphertext of 16 MiB, header, one entry with the longest wrap (design/sealing.md section 5), rounded up."""
+"""Body ciphertext of 16 MiB, header, one entry with the longest wrap (docs/sealing.md section 5), rounded up."""
 
 WAITING_BYTES_MAX: Final = 128 * 1024
 """Records of one attempt that a provider may hold back for want of credit."""
