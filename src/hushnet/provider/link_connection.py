@@ -193,6 +193,7 @@ class LinkConnection(WSListener):
                 self._heartbeat_s = event.heartbeat_s
                 self._call_later("heartbeat", self._heartbeat_s, self._beat)
                 self._on_registered()
+                self._tell(self._introduction.catch_up)
             case ev.RegistrationRejected():
                 self._rejection = event
             case ev.ChallengeArrived():

@@ -52,6 +52,13 @@ class Introduction:
             self._offers = offers
         self._session.report(self._agent.capacity())
 
+    def catch_up(self) -> None:
+        """Send what changed while the registration was on its way."""
+        if self._agent.statement() != self._announced:
+            self.announce_statement()
+        if tuple(self._agent.models()) != self._offers:
+            self.announce()
+
     def announce_statement(self) -> None:
         """Send the statement of the agent's present keys."""
         statement = self._agent.statement()

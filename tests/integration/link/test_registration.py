@@ -72,6 +72,21 @@ async def test_a_challenge_is_answered_for_the_statement_announced_last() -> Non
         assert _is_signed(both.agent, nonce, signature)
 
 
+async def test_keys_that_rotate_during_registration_are_announced_after_it() -> None:
+    agent, gate = ScriptedAgent(), ScriptedGate()
+    gate.may_answer.clear()
+    async with listening(gate) as (_, url), linked(url, ScriptedHandler(), agent=agent) as (link, _):
+        await gate.saw("asked")
+        agent.present = agent.who.statement(serial=2)
+        agent.offers = []
+        agent.statement_changed.set()
+        await eventually(lambda: not agent.statement_changed.is_set())
+        gate.may_answer.set()
+        await link.registered.wait()
+        assert (await gate.saw("statement"))[2].to_json_object() == agent.present.to_json_object()
+        assert (await gate.saw("models"))[2] == []
+
+
 async def test_heartbeats_carry_capacity_and_changed_models() -> None:
     limits = replace(QUICK, heartbeat_s=0.01)
     async with pair(limits=limits) as both:

@@ -151,7 +151,7 @@ class ProviderConnection(WSListener):
             self._handle(events)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        sent = transport.close_handshake.sent if transport.close_handshake is not None else None
+        sent = getattr(transport.close_handshake, "sent", None)  # there is no handshake when the peer just vanished
         is_too_big = sent is not None and sent.code == WSCloseCode.MESSAGE_TOO_BIG
         self._handle(self._session.receive_foul(LinkFault.MESSAGE_TOO_BIG) if is_too_big else self._session.lose())
         self.gone.set()
