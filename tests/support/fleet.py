@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from hushnet.coordinator.accounts.model import Caller, Scope
+from hushnet.coordinator.admission.queue import QueueLimits
 from hushnet.coordinator.api import discovery
 from hushnet.coordinator.api.chat import ChatEndpoint
 from hushnet.coordinator.api.dispatch import Dispatcher
@@ -36,6 +39,7 @@ from hushnet.foundation.money import Price
 from hushnet.foundation.redaction import Secret
 from hushnet.sealing.envelope import RequestFields, SealedRequest, seal_request
 from hushnet.sealing.errors import SealingError, WireCode
+from hushnet.sealing.identities import provider_id_of
 from hushnet.sealing.keyring import Keyring
 from hushnet.sealing.meters import Meter
 from hushnet.sealing.opening import FrameOpener, OpenedFrame, OpenedRequest, open_request
@@ -62,7 +66,7 @@ Part = Callable[["ServedAttempt"], None]
 async def until(condition: Callable[[], Any]) -> None:
     """Let the loop run until `condition` holds."""
     async with asyncio.timeout(SECONDS_MAX):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the condition is anything at all, no event stands for it
             await asyncio.sleep(0)
 
 
@@ -227,17 +231,11 @@ class ScriptedProvider:
 
     @property
     def id_bytes(self) -> bytes:
-        return self.opened_as
-
-    @property
-    def opened_as(self) -> bytes:
-        return bytes.fromhex(self.provider_id)
+        return provider_id_of(self.signer.alg, self.signer.public_key)
 
     @property
     def provider_id(self) -> ProviderId:
-        from hushnet.sealing.identities import provider_id_of
-
-        return ProviderId(provider_id_of("ed25519", self.signer.public_key).hex())
+        return ProviderId(self.id_bytes.hex())
 
     # The link's side: `ProviderLink`.
 
@@ -301,14 +299,14 @@ class ScriptedProvider:
 
     def sign(self, nonce: bytes) -> bytes:
         message = challenge_message(
-            NETWORK, provider_id=self.opened_as, nonce=nonce, statement_digest=self.statement.digest()
+            NETWORK, provider_id=self.id_bytes, nonce=nonce, statement_digest=self.statement.digest()
         )
         return self.signer.sign(message)
 
     def open(self, envelope: bytes) -> OpenedRequest:
         return open_request(
             envelope,
-            provider_id=self.opened_as,
+            provider_id=self.id_bytes,
             keyring=self.keyring,
             cache=self.cache,
             now=self.network.now,
@@ -321,8 +319,6 @@ class ScriptedProvider:
 
     def report(self, **changes: Any) -> None:
         """Send a heartbeat."""
-        import msgspec
-
         self.capacity = msgspec.structs.replace(self.capacity, **changes)
         self.network.serving.gate.heartbeat(self.provider_id, self.capacity)
 
@@ -457,7 +453,7 @@ class FixedTariffs:
         return self.tariff
 
 
-LIMITS = ServingLimits(last_word_s_max=1.0, close_retry_s=0.01)
+LIMITS = ServingLimits(last_word_s_max=0.3, close_retry_s=0.01)
 
 
 class Network:
@@ -481,17 +477,28 @@ class Network:
     @staticmethod
     @asynccontextmanager
     async def open(
-        path: Path, *, limits: ServingLimits = LIMITS, price: Price = PRICE, is_checked: bool = True
+        path: Path,
+        *,
+        limits: ServingLimits = LIMITS,
+        price: Price = PRICE,
+        waiting_max: int = 512,
+        is_checked: bool = True,
     ) -> AsyncIterator[Network]:
         """Open on a database file; when it closes, every request is settled and the books balance."""
         clock = ManualClock()
         database = await Database.open(f"sqlite:///{path}")
         store = open_ledger_store(database)
         ledger = await Ledger.open(
-            store, clock, settings=LedgerSettings(clock_skew_ms_max=None, renew_s=3600, sweep_s=3600, draft_s=3600)
+            store, clock, settings=LedgerSettings(clock_skew_ms_max=None, renew_s=3600, sweep_s=3600, draft_s=5)
         )
         serving = build_serving(
-            network=NETWORK, clock=clock, ledger=ledger, tariffs=FixedTariffs(price), tokens=Desk(), limits=limits
+            network=NETWORK,
+            clock=clock,
+            ledger=ledger,
+            tariffs=FixedTariffs(price),
+            tokens=Desk(),
+            limits=limits,
+            queue_limits=QueueLimits(waiting_max=waiting_max),
         )
         network = Network(serving, ledger, store, clock, Metrics())
         try:

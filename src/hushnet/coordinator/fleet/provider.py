@@ -45,13 +45,15 @@ class LiveProvider:
     findings: Counter[str] = field(default_factory=Counter)
     key_ids: frozenset[bytes] = frozenset()
     is_draining: bool = False
+    is_lost: bool = False
+    """Its link has ended; known to its attempts a step before the fleet hears of it."""
     is_stale: bool = False
     """Its statement has run out and no new one came."""
 
     @property
     def is_routable(self) -> bool:
         """Whether requests may be sent there: trusted, current, and not on its way out."""
-        return self.tier >= Tier.SELF_SIGNED and not self.is_draining and not self.is_stale
+        return self.tier >= Tier.SELF_SIGNED and not (self.is_draining or self.is_lost or self.is_stale)
 
     def restate(self, statement: Statement, verified: VerifiedStatement, *, now: int) -> None:
         """Take a rotated statement: new requests use it, old keys open until their grace is over."""

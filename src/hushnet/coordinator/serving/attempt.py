@@ -14,13 +14,12 @@ from enum import Enum
 from typing import Final
 
 from hushnet.coordinator.fleet.fleet import Slot
-from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.model import SealedAttempt
 from hushnet.coordinator.serving.outlet import Outlet, ReplyHead
 from hushnet.coordinator.serving.reading import Reading
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.foundation.ids import AttemptId
-from hushnet.sealing.errors import Fault, SealingError, WireCode
+from hushnet.sealing.errors import SealingError, WireCode
 from hushnet.sealing.records import Kind, Record, meter_of
 
 SEALERS_OWN: Final = frozenset(
@@ -152,6 +151,8 @@ class Attempt:
         self._end(self._ended(Ending.REFUSED, code=code))
 
     def link_lost(self) -> None:
+        # Before the slot comes free, or the queue would be served from a link that is gone.
+        self.slot.provider.is_lost = True
         self._set_over()
         self._end(self._ended(Ending.LINK_LOST))
 
@@ -239,26 +240,3 @@ class Attempt:
     def _settle_last_word(self) -> None:
         if not self.last_word.done():
             self.last_word.set_result(None)
-
-
-def failure_of(end: AttemptEnd, *, detail: bytes | None = None, status: int | None = None) -> Failure:
-    """Say to a consumer how an attempt failed. `detail` is shown only for errors that the request itself caused."""
-    if end.ending in (Ending.ERROR, Ending.REFUSED):
-        return _failure_of_code(end.code, detail, status)
-    if end.ending is Ending.LINK_LOST:
-        return Failure(FailureCode.LINK_LOST)
-    if end.ending is Ending.STOPPED and end.code == WireCode.TIMED_OUT:
-        return Failure(FailureCode.TIMED_OUT)
-    return Failure(FailureCode.PROVIDER_FAILED)
-
-
-def _failure_of_code(code: int, detail: bytes | None, status: int | None) -> Failure:
-    try:
-        known = WireCode(code)
-    except ValueError:
-        return Failure(FailureCode.PROVIDER_FAILED)
-    if known in SEALERS_OWN:
-        return Failure(known.label, detail=detail, status=status)
-    if known.fault is Fault.PROVIDER and known not in (WireCode.ENGINE_FAILED, WireCode.TIMED_OUT):
-        return Failure(FailureCode.PROVIDER_FAILED)
-    return Failure(known.label)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from hushnet.coordinator.serving.attempt import SEALERS_OWN, AttemptEnd, Ending, failure_of
+from hushnet.coordinator.serving.attempt import SEALERS_OWN, AttemptEnd, Ending
 from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.model import Mode
 from hushnet.sealing.errors import WireCode
@@ -24,13 +24,18 @@ _HOPELESS: Final = _BROKEN_ENVELOPE | _CLOCK
 """Every provider would say the same."""
 _UNLUCKY: Final = frozenset({WireCode.UNKNOWN_KEY, WireCode.NOT_FOR_ME})
 _CODED: Final = frozenset({Ending.ERROR, Ending.REFUSED})
-_TOLD: Final[dict[int, FailureCode]] = {
+_TOLD: Final[dict[int, str]] = {
+    **{code: code.label for code in _BROKEN_ENVELOPE | SEALERS_OWN},
     WireCode.EXPIRED: FailureCode.CLOCK_SKEW,
     WireCode.NOT_YET_VALID: FailureCode.CLOCK_SKEW,
     WireCode.UNKNOWN_KEY: FailureCode.KEYS_STALE,
     WireCode.NOT_FOR_ME: FailureCode.RECIPIENTS_UNAVAILABLE,
-    WireCode.CANCELLED: FailureCode.PROVIDER_FAILED,
+    WireCode.REPLAYED: FailureCode.REPLAYED,
+    WireCode.OPEN_FAILED: FailureCode.OPEN_FAILED,
+    WireCode.ENGINE_FAILED: FailureCode.ENGINE_FAILED,
+    WireCode.TIMED_OUT: FailureCode.TIMED_OUT,
 }
+"""What a consumer is told of a wire code; of every other, and of numbers that are none, that the provider failed."""
 NO_ROOM_RETRY_S: Final = 2.0
 """Less than a heartbeat: a refusal for want of room is news that the fleet did not have."""
 _SEALERS: Final = _BROKEN_ENVELOPE | _CLOCK | {WireCode.REPLAYED, WireCode.OPEN_FAILED} | SEALERS_OWN
@@ -75,6 +80,14 @@ def judge(end: AttemptEnd, mode: Mode, *, open_failures: int = 0) -> Verdict:
     return Verdict(failure, is_fault=True, is_excluded=is_sealed or code in _SEALERS or code == WireCode.TIMED_OUT)
 
 
+def failure_of(end: AttemptEnd) -> Failure:
+    """Say to a consumer how an attempt ended that did not end well."""
+    if end.ending is Ending.LINK_LOST:
+        return Failure(FailureCode.LINK_LOST)
+    is_coded = end.ending in _CODED or end.ending is Ending.STOPPED
+    return Failure(_TOLD.get(end.code, FailureCode.PROVIDER_FAILED) if is_coded else FailureCode.PROVIDER_FAILED)
+
+
 def _failure(end: AttemptEnd, mode: Mode) -> Failure:
     """Say what the consumer is told when this was the last attempt."""
     if end.ending not in _CODED:
@@ -82,7 +95,6 @@ def _failure(end: AttemptEnd, mode: Mode) -> Failure:
     if end.code in _NO_ROOM:
         code = FailureCode.RECIPIENTS_UNAVAILABLE if mode is Mode.SEALED else FailureCode.MODEL_UNAVAILABLE
         return Failure(code, retry_after_s=NO_ROOM_RETRY_S)
-    if mode is Mode.STANDARD and end.code < WireCode.CAPACITY:
+    if mode is Mode.STANDARD and end.code < WireCode.CAPACITY and end.code not in SEALERS_OWN:
         return Failure(FailureCode.PROVIDER_FAILED)
-    told = _TOLD.get(end.code)
-    return failure_of(end) if told is None else Failure(told)
+    return failure_of(end)

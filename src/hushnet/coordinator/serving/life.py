@@ -11,8 +11,9 @@ import logging
 from typing import Final
 
 from hushnet.coordinator.fleet.provider import LiveProvider
-from hushnet.coordinator.serving.attempt import SEALERS_OWN, Attempt, AttemptEnd, Ending, failure_of
+from hushnet.coordinator.serving.attempt import SEALERS_OWN, Attempt, AttemptEnd, Ending
 from hushnet.coordinator.serving.desk import Desk
+from hushnet.coordinator.serving.failover import failure_of
 from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.finaliser import Finaliser, note_finding
 from hushnet.coordinator.serving.model import Consumer, Mode, RequestBody

@@ -63,6 +63,11 @@ class Placement:
         self._clock = clock
         fleet.subscribe(self.capacity_changed)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return sum(self._queue.waiting(model) for model in self._queue.models())
+
     def begin(
         self, request_id: RequestId, request: RouteRequest, *, account: AccountId, wait_s: float, is_retry: bool
     ) -> Placed | Failure | Waiting:

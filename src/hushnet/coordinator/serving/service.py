@@ -75,6 +75,11 @@ class RequestService:
         """How many requests are not settled yet."""
         return len(self._lives)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a provider."""
+        return self._placement.waiting
+
     def submit(self, consumer: Consumer, body: RequestBody) -> Life | Failure:
         """Begin to serve a request; its answer comes out of the life's outlet. A refusal here held nothing."""
         refusal = self._refusal(consumer, body)

@@ -6,6 +6,7 @@ where the one finaliser runs.
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from typing import Final
 
@@ -75,10 +76,48 @@ def advance(state: State, event: Event) -> State:
     return following
 
 
-def render_diagram() -> str:
-    """Return the table as a Mermaid state diagram."""
-    names = {state: state.value for state in State}
-    lines = ["stateDiagram-v2", f"    [*] --> {names[State.ARRIVED]}"]
-    lines += [f"    {names[source]} --> {names[target]}: {event}" for (source, event), target in TRANSITIONS.items()]
-    lines.append(f"    {names[State.SETTLED]} --> [*]")
+_PREFACE: Final = """\
+# The life of a request
+
+Drawn from `hushnet.coordinator.serving.transitions` by `python -m hushnet.coordinator.serving.transitions`; a test holds
+this page to the table.
+
+Every request has one task (`serving/life.py`) and one finaliser (`serving/finaliser.py`). Once money is held, every path
+leads through *settling*: success, a provider's error, a lost link, a deadline, a hang-up, a shutdown. What a dead process
+leaves open the ledger's sweeper finalises.
+
+"""
+_STAGES: Final = (
+    (
+        "arrived",
+        "`api/chat.py`",
+        "authenticated, decoded, not refused by `service.py`; the consumer is watched from here on",
+    ),
+    ("reserving", "`reserve.py`", "a hold in the ledger for the worst case"),
+    (
+        "routing",
+        "`route.py`",
+        "the pure router finds a slot, or the request waits in its model's fair queue, at most 120 s",
+    ),
+    (
+        "dispatched",
+        "`seal.py`, `attempt.py`",
+        "an envelope is on its way; what comes back is held back until it shows content",
+    ),
+    ("relaying", "`attempt.py`, `outlet.py`", "this attempt's records go to the consumer, as fast as it reads"),
+    ("settling", "`finaliser.py`, `settle.py`", "what was relayed is billed, the rest of the hold is released"),
+    ("settled", "", "the hold is closed"),
+)
+
+
+def render_page() -> str:
+    """Return docs/request-life.md."""
+    lines = [_PREFACE + "```mermaid", "stateDiagram-v2", f"    [*] --> {State.ARRIVED}"]
+    lines += [f"    {source} --> {target}: {event}" for (source, event), target in TRANSITIONS.items()]
+    lines += [f"    {State.SETTLED} --> [*]", "```", "", "| state | where | meaning |", "|---|---|---|"]
+    lines += [f"| {state} | {where} | {meaning} |" for state, where, meaning in _STAGES]
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_page())

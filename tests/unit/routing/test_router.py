@@ -1,0 +1,139 @@
+"""The router's decisions, case by case."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from hushnet.attestation.tiers import Tier
+from hushnet.coordinator.routing.model import (
+    Assignment,
+    Candidate,
+    Entry,
+    FleetView,
+    Reason,
+    Refusal,
+    RouteRequest,
+    Wait,
+)
+from hushnet.coordinator.routing.router import route
+from hushnet.foundation.ids import ModelId, ProviderId
+
+A, B, C = (ProviderId(letter * 64) for letter in "abc")
+REQUEST = RouteRequest(model=ModelId("m"), prompt_tokens_max=100, output_tokens_max=100)
+
+
+def candidate(provider_id: ProviderId = A, **changes: object) -> Candidate:
+    base = Candidate(
+        provider_id=provider_id,
+        context_tokens=4096,
+        slots=4,
+        slots_left=4,
+        decode_tokens_s=40.0,
+        prefill_tokens_s=400.0,
+    )
+    return replace(base, **changes)
+
+
+def view(*candidates: Candidate) -> FleetView:
+    keys = frozenset().union(*(each.key_ids for each in candidates)) if candidates else frozenset()
+    return FleetView({each.provider_id: each for each in candidates}, keys)
+
+
+def chosen(*candidates: Candidate, request: RouteRequest = REQUEST) -> ProviderId:
+    decision = route(view(*candidates), request, seed=1)
+    assert isinstance(decision, Assignment)
+    return decision.provider_id
+
+
+def test_the_faster_provider_is_chosen() -> None:
+    assert chosen(candidate(A, decode_tokens_s=10.0), candidate(B, decode_tokens_s=80.0)) == B
+
+
+def test_the_less_loaded_provider_is_chosen() -> None:
+    assert chosen(candidate(A, tokens_ahead=5000), candidate(B)) == B
+
+
+def test_a_provider_with_failures_comes_second() -> None:
+    assert chosen(candidate(A, penalty_ms=2000), candidate(B)) == B
+
+
+def test_a_provider_that_was_tried_before_comes_last() -> None:
+    request = replace(REQUEST, avoided=frozenset({B}))
+
+    assert chosen(candidate(A, decode_tokens_s=5.0), candidate(B), request=request) == A
+    assert chosen(candidate(B), request=request) == B
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"tier": Tier.NONE}, Reason.TRUST_UNAVAILABLE),
+        ({"features": frozenset()}, Reason.FEATURES_UNAVAILABLE),
+        ({"context_tokens": 0}, Reason.CONTEXT_UNAVAILABLE),
+    ],
+)
+def test_a_refusal_names_what_is_missing(changes: dict[str, object], reason: Reason) -> None:
+    request = replace(REQUEST, features=frozenset({"tools"}), floor=Tier.SELF_SIGNED)
+    lacking = candidate(A, **{"features": frozenset({"tools"}), **changes})
+
+    assert route(view(lacking), request, seed=0) == Refusal(reason, {reason: 1})
+
+
+def test_an_empty_fleet_refuses_and_a_full_one_waits() -> None:
+    assert route(view(), REQUEST, seed=0) == Refusal(Reason.MODEL_UNAVAILABLE, {})
+    assert isinstance(route(view(candidate(A, slots_left=0)), REQUEST, seed=0), Wait)
+
+
+def test_a_token_budget_that_is_used_up_waits_but_never_asks_for_more_than_the_context() -> None:
+    small = candidate(A, context_tokens=150, tokens_left=150)
+
+    assert chosen(small) == A
+    assert isinstance(route(view(replace(small, tokens_left=149)), REQUEST, seed=0), Wait)
+
+
+def test_a_wait_says_when_room_is_likely() -> None:
+    decision = route(view(candidate(A, slots_left=0, tokens_ahead=1600)), REQUEST, seed=0)
+
+    assert decision == Wait(10.0)
+
+
+def test_a_sealed_request_keeps_to_keys_that_still_open() -> None:
+    old, new = b"o" * 16, b"n" * 16
+    fleet = view(candidate(A, key_ids=frozenset({new})), candidate(B, key_ids=frozenset({old})))
+    request = replace(REQUEST, recipients={A: Entry(0, old), B: Entry(1, old)})
+
+    assert route(fleet, request, seed=0) == Assignment(B, 1, route(fleet, request, seed=0).cost_ms)  # type: ignore[union-attr]
+    assert route(fleet, replace(request, recipients={A: Entry(0, b"x" * 16)}), seed=0) == Refusal(Reason.KEYS_STALE)
+
+
+def test_equal_recipients_go_by_the_sealers_order() -> None:
+    key = b"k" * 16
+    fleet = view(*(candidate(each, key_ids=frozenset({key})) for each in (A, B, C)))
+    request = replace(REQUEST, recipients={C: Entry(0, key), A: Entry(1, key), B: Entry(2, key)})
+
+    decision = route(fleet, request, seed=7)
+
+    assert isinstance(decision, Assignment)
+    assert (decision.provider_id, decision.entry) == (C, 0)
+
+
+def test_a_fleet_of_ten_thousand_is_routed_in_well_under_a_millisecond_a_request() -> None:
+    ids = [ProviderId(f"{number:064x}") for number in range(10_000)]
+    fleet = FleetView({each: candidate(each) for each in ids})
+    started = time.process_time()
+
+    decisions = [route(fleet, REQUEST, seed=seed) for seed in range(50)]
+
+    assert (time.process_time() - started) / 50 < 0.005
+    assert len({each.provider_id for each in decisions if isinstance(each, Assignment)}) > 25
+
+
+def test_a_large_fleet_with_one_free_provider_finds_it() -> None:
+    ids = [ProviderId(f"{number:064x}") for number in range(500)]
+    fleet = {each: candidate(each, slots_left=0) for each in ids}
+    fleet[ids[321]] = candidate(ids[321])
+
+    assert route(FleetView(fleet), REQUEST, seed=5) == route(view(candidate(ids[321])), REQUEST, seed=0)
