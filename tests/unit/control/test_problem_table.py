@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import pkgutil
@@ -13,6 +14,7 @@ import pytest
 import hushnet
 from hushnet.coordinator.api import problems
 from hushnet.coordinator.api.problem_table import ROWS
+from hushnet.coordinator.serving.failures import FailureCode
 from hushnet.foundation.errors import (
     AccessError,
     CapacityError,
@@ -22,6 +24,7 @@ from hushnet.foundation.errors import (
     StorageError,
     TrustError,
 )
+from hushnet.sealing.errors import WireCode
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -106,8 +109,39 @@ def test_every_error_class_that_a_request_can_meet_has_a_row_or_a_family_with_on
             assert has_row or issubclass(error, families) or error.code in {"sealing"}, error
 
 
+def test_every_code_that_the_source_raises_at_a_caller_has_a_row() -> None:
+    missing = {}
+    for path in (ROOT / "src" / "hushnet").rglob("*.py"):
+        if path.parts[-2:-1] != ("settings",) and {"coordinator", "dialects"} & set(path.parts):
+            missing |= dict.fromkeys(_codes_raised(ast.parse(path.read_text())) - set(problems.BY_CODE), path.name)
+    assert not missing
+
+
+def test_every_failure_of_serving_and_every_wire_code_has_a_row() -> None:
+    codes = {code.value for code in FailureCode} | {code.label for code in WireCode}
+    assert codes <= set(problems.BY_CODE)
+
+
 def test_the_page_of_errors_has_not_drifted() -> None:
     assert (ROOT / "docs" / "errors.md").read_text() == problems.render_markdown(), "run `make docs`"
+
+
+def _codes_raised(tree: ast.AST) -> set[str]:
+    """Return the literal codes given to families whose errors reach callers."""
+    found = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        if name in {"RequestError", "AccessError", "CapacityError", "TrustError"}:
+            found |= {
+                word.value.value
+                for word in node.keywords
+                if word.arg == "code" and isinstance(word.value, ast.Constant)
+            }
+        elif name == "BadRequestError" and node.args and isinstance(node.args[0], ast.Constant):
+            found.add(node.args[0].value)
+    return found
 
 
 def _import_all(name: str) -> None:

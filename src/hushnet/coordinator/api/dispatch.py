@@ -63,6 +63,11 @@ class Dispatcher:
         self._is_access_logged = is_access_logged
         self._running = 0
 
+    def add_routes(self, routes: Sequence[Route]) -> None:
+        """Add routes that are known only after the dispatcher, before the first request."""
+        self._cold.routes.extend(routes)
+        self._patterns.update({route.endpoint: route.path for route in routes})
+
     @property
     def running(self) -> int:
         """How many requests are being answered."""

@@ -1,0 +1,7 @@
+"""Joins everything: settings in, a coordinator out. The only place of the coordinator that knows all the others."""
+
+from hushnet.coordinator.app.build import build
+from hushnet.coordinator.app.coordinator import Coordinator
+from hushnet.coordinator.app.initialise import initialise
+
+__all__ = ["Coordinator", "build", "initialise"]

@@ -1,0 +1,172 @@
+"""The composition root: every part is made here, once, and given what it needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from sqlalchemy import Connection, text
+from starlette.routing import Route
+
+from hushnet.coordinator.accounts import Accounts, ProviderBook
+from hushnet.coordinator.api import discovery
+from hushnet.coordinator.api.account import AccountApi
+from hushnet.coordinator.api.admin import AdminApi
+from hushnet.coordinator.api.chat import ChatEndpoint
+from hushnet.coordinator.api.dispatch import Dispatcher
+from hushnet.coordinator.api.health import Check, HealthApi
+from hushnet.coordinator.api.http import HttpListener
+from hushnet.coordinator.api.models import ModelsApi
+from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderListener
+from hushnet.coordinator.app import addresses
+from hushnet.coordinator.app.coordinator import Coordinator
+from hushnet.coordinator.app.initialise import prepare_files
+from hushnet.coordinator.app.joints import KeyTokens, WatchedGate
+from hushnet.coordinator.catalog import Catalog
+from hushnet.coordinator.ledger.service import Ledger
+from hushnet.coordinator.serving.assembly import Serving, build_serving
+from hushnet.coordinator.serving.settings import ServingLimits
+from hushnet.coordinator.settings import CoordinatorSettings, ServingSettings
+from hushnet.coordinator.storage import Database, open_ledger_store
+from hushnet.coordinator.storage.accounts import SqlAccountStore
+from hushnet.coordinator.storage.catalog import SqlTariffStore
+from hushnet.coordinator.storage.providers import SqlProviderStore
+from hushnet.coordinator.telemetry import Metrics, ServingMetrics
+from hushnet.foundation.clock import Clock
+from hushnet.foundation.tasks import TaskSet
+
+CHAT_PATH: Final = "/v1/chat/completions"
+SETTLING_S: Final = 5.0
+"""Requests that the drain time has cut off settle first; only then their connections are cut."""
+
+
+async def build(settings: CoordinatorSettings, clock: Clock) -> Coordinator:
+    """Open the database and the ledger and join all parts; nothing listens yet.
+
+    Raises `ConfigurationError` and `StorageError`; then nothing is left open.
+    """
+    prepare_files(settings)
+    database = await Database.open(settings.database.reveal())
+    try:
+        ledger = await Ledger.open(open_ledger_store(database), clock)
+    except BaseException:
+        await database.aclose()
+        raise
+    try:
+        return _joined(settings, clock, database, ledger)
+    except BaseException:
+        await ledger.aclose()
+        await database.aclose()
+        raise
+
+
+def _joined(settings: CoordinatorSettings, clock: Clock, database: Database, ledger: Ledger) -> Coordinator:
+    metrics, tasks = Metrics(), TaskSet()
+    accounts = Accounts(SqlAccountStore(database), clock, settings=settings.access)
+    catalog = Catalog(SqlTariffStore(database), clock, default=settings.price.price())
+    providers = ProviderBook(SqlProviderStore(database), clock)
+    serving = build_serving(
+        network=settings.network,
+        clock=clock,
+        ledger=ledger,
+        tariffs=catalog,
+        tokens=KeyTokens(accounts),
+        limits=serving_limits(settings.serving),
+        telemetry=ServingMetrics(metrics),
+    )
+    gate = WatchedGate(serving.gate, providers, serving.fleet, tasks)
+    links = ProviderListener(gate, ListenerSettings(network=settings.network), clock)
+    routes: list[Route] = [
+        *ModelsApi(serving.fleet, catalog, clock).routes(),
+        *discovery.routes(serving),
+        *AccountApi(accounts, ledger).routes(),
+        *AdminApi(accounts, ledger, catalog, providers=providers, fleet=serving.fleet).routes(),
+    ]
+    dispatcher = Dispatcher(
+        hot={CHAT_PATH: {"POST": ChatEndpoint(serving.service, accounts, settings.http)}},
+        routes=routes,
+        metrics=metrics,
+        clock=clock,
+        is_access_logged=settings.log.access,
+    )
+    drained = replace(settings.http, drain_s_max=settings.http.drain_s_max + SETTLING_S)
+    coordinator = Coordinator(
+        settings=settings,
+        database=database,
+        ledger=ledger,
+        accounts=accounts,
+        catalog=catalog,
+        providers=providers,
+        serving=serving,
+        http=HttpListener(dispatcher, settings=drained, metrics=metrics),
+        links=links,
+        metrics=metrics,
+        tasks=tasks,
+    )
+    health = HealthApi(
+        checks=_checks(coordinator),
+        metrics=metrics,
+        clock=clock,
+        network=settings.network,
+        version=own_version(),
+        link_url=lambda host: addresses.link_url(settings, coordinator.link_port, asked_host=host),
+    )
+    dispatcher.add_routes(health.routes())
+    _show(metrics, coordinator, serving)
+    return coordinator
+
+
+def serving_limits(settings: ServingSettings) -> ServingLimits:
+    """Return serving's limits with what the operator chose; the rest stays as serving sets it."""
+    return ServingLimits(
+        queue_s_max=settings.queue_s_max,
+        request_s_max=settings.request_s_max,
+        first_content_s_max=settings.first_content_s_max,
+        idle_s_max=settings.idle_s_max,
+        attempts_max=settings.attempts_max,
+        output_tokens_default=settings.output_tokens_default,
+        platform_fee_bps=settings.platform_fee_bps,
+        provider_share_bps=settings.provider_share_bps,
+    )
+
+
+def own_version() -> str:
+    """Return this distribution's version."""
+    try:
+        return version("hushnet")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _checks(coordinator: Coordinator) -> Mapping[str, Check]:
+    """What readiness means: the database takes a write, the ledger holds its lane, providers can dial, no shutdown."""
+
+    async def database() -> bool:
+        return await coordinator.database.write(_touch)
+
+    async def ledger() -> bool:
+        return coordinator.ledger.next_request_id() > 0
+
+    async def link() -> bool:
+        host = addresses.reachable(coordinator.settings.link.host)
+        _, writer = await asyncio.open_connection(host, coordinator.link_port)
+        writer.close()
+        return True
+
+    async def serving() -> bool:
+        return not coordinator.is_stopping
+
+    return {"database": database, "ledger": ledger, "link": link, "serving": serving}
+
+
+def _touch(connection: Connection) -> bool:
+    return bool(connection.execute(text("SELECT 1")).scalar_one())
+
+
+def _show(metrics: Metrics, coordinator: Coordinator, serving: Serving) -> None:
+    metrics.gauge("hush_requests_running", "Requests that are not settled yet", lambda: serving.service.running)
+    metrics.gauge("hush_providers_connected", "Provider links that are registered", lambda: coordinator.links.links)
+    metrics.gauge("hush_http_connections", "Open HTTP connections", lambda: coordinator.http.connections)

@@ -1,0 +1,93 @@
+"""A running coordinator: what starts in which order, and what stops in which."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+from dataclasses import dataclass, field
+from typing import Final
+
+from hushnet.coordinator.accounts import Accounts, ProviderBook
+from hushnet.coordinator.api.http import HttpListener, bind_error
+from hushnet.coordinator.api.provider_socket import ProviderListener
+from hushnet.coordinator.app import addresses
+from hushnet.coordinator.catalog import Catalog
+from hushnet.coordinator.ledger.service import Ledger
+from hushnet.coordinator.serving.assembly import Serving
+from hushnet.coordinator.settings import CoordinatorSettings
+from hushnet.coordinator.storage.database import Database
+from hushnet.coordinator.telemetry import Metrics
+from hushnet.foundation.errors import StorageError
+from hushnet.foundation.tasks import TaskSet
+
+_LOG = logging.getLogger(__name__)
+
+REFRESH_S: Final = 30.0
+"""How late this process sees prices and suspensions that another process set."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Coordinator:
+    """All parts, joined by `build`. `start` once, `aclose` once, also after a `start` that failed."""
+
+    settings: CoordinatorSettings
+    database: Database
+    ledger: Ledger
+    accounts: Accounts
+    catalog: Catalog
+    providers: ProviderBook
+    serving: Serving
+    http: HttpListener
+    links: ProviderListener
+    metrics: Metrics
+    tasks: TaskSet
+    link_port: int = 0
+    is_stopping: bool = False
+    _is_closed: bool = field(default=False)
+
+    async def start(self) -> None:
+        """Open both listeners, the providers' first; raises `ConfigurationError` when an address cannot be had."""
+        await self.catalog.load()
+        await self.providers.load()
+        self.serving.start()
+        link = self.settings.link
+        try:
+            self.link_port = await self.links.start(link.host, link.port)
+        except OSError as error:
+            raise bind_error(error, link.host, link.port, setting="link.port") from None
+        await self.http.start()
+        self.tasks.spawn(self._refresh(), name="refresh")
+        # What was loaded stays for the life of the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        _LOG.info("coordinator started", extra={"network": self.settings.network, "port": self.http.port})
+
+    async def aclose(self) -> None:
+        """Stop in the order of the promises: no new requests, running ones end and settle, links, ledger, database."""
+        if self._is_closed:
+            return
+        self._is_closed = self.is_stopping = True
+        async with contextlib.AsyncExitStack() as stack:  # last in, first out, and none is left out when one fails
+            for close in (self.database.aclose, self.ledger.aclose, self.tasks.aclose, self.links.aclose):
+                stack.push_async_callback(close)
+            await asyncio.gather(self.http.aclose(), self.serving.aclose(drain_s=self.settings.http.drain_s_max))
+        _LOG.info("coordinator stopped", extra={"network": self.settings.network})
+
+    @property
+    def base_url(self) -> str:
+        """Where clients reach it, without a slash at the end."""
+        return addresses.base_url(self.settings, self.http.port)
+
+    @property
+    def link_url(self) -> str:
+        """Where providers dial."""
+        return addresses.link_url(self.settings, self.link_port)
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            with contextlib.suppress(StorageError):
+                await self.catalog.load()
+                await self.providers.load()
