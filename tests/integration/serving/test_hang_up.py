@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from hushnet.coordinator.ledger.model import UsageOutcome
-from hushnet.coordinator.serving.stops import Stop
+from hushnet.coordinator.serving.rules.stops import Stop
 from hushnet.sealing.errors import WireCode
 from support.fleet import Exchange, Network, ScriptedProvider, says, until
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.serving.model import Facts
-from hushnet.coordinator.serving.reading import Mark
-from hushnet.coordinator.serving.settle import bill
+from hushnet.coordinator.serving.rules.bills import bill
+from hushnet.coordinator.serving.rules.reading import Mark
 from hushnet.foundation.ids import ModelId
 from hushnet.sealing.errors import WireCode
 from hushnet.sealing.meters import Meter

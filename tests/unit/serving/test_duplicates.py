@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hushnet.coordinator.serving.duplicates import EnvelopeMemory
+from hushnet.coordinator.admission.envelopes import EnvelopeMemory
 from hushnet.foundation.ids import AccountId
 
 A, B = AccountId(1), AccountId(2)

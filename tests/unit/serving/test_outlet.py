@@ -6,7 +6,7 @@ import asyncio
 
 from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.outlet import Outlet, ReplyHead
-from hushnet.coordinator.serving.reading import Mark
+from hushnet.coordinator.serving.rules.reading import Mark
 from hushnet.foundation.ids import ProviderId
 
 HEAD = ReplyHead(200, "text/event-stream", ProviderId("a" * 64), "self_signed")

@@ -133,5 +133,5 @@ def _limit_of(text: str | None) -> int:
     if text is None:
         return LIMIT_DEFAULT
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= LIMIT_MAX:
-        raise RequestError(f"limit is a number from 1 to {LIMIT_MAX}", code="invalid_value")
+        raise RequestError(f"limit is a number from 1 to {LIMIT_MAX}", code="out_of_range")
     return int(text)

@@ -19,7 +19,7 @@ from hushnet.coordinator.api.problems import Problem, openai_body, problem_of
 from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.outlet import Outlet, ReplyHead
-from hushnet.coordinator.serving.stops import Stop
+from hushnet.coordinator.serving.rules.stops import Stop
 from hushnet.sealing.records import relay_error_record
 from hushnet.sealing.streaming import encode_sse
 

@@ -16,7 +16,7 @@ from typing import Final
 from hushnet.coordinator.fleet.fleet import Slot
 from hushnet.coordinator.serving.model import SealedAttempt
 from hushnet.coordinator.serving.outlet import Outlet, ReplyHead
-from hushnet.coordinator.serving.reading import Reading
+from hushnet.coordinator.serving.rules.reading import Reading
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.foundation.ids import AttemptId
 from hushnet.sealing.errors import SealingError, WireCode

@@ -15,14 +15,14 @@ from hushnet.coordinator.serving.attempt import SEALERS_OWN, Attempt, AttemptEnd
 from hushnet.coordinator.serving.desk import Desk
 from hushnet.coordinator.serving.failover import failure_of
 from hushnet.coordinator.serving.failures import Failure, FailureCode
-from hushnet.coordinator.serving.finaliser import Finaliser, note_finding
 from hushnet.coordinator.serving.model import Consumer, Mode, RequestBody
 from hushnet.coordinator.serving.outlet import Outlet
 from hushnet.coordinator.serving.reserve import Free, reserve
 from hushnet.coordinator.serving.route import Placed, Waiting
-from hushnet.coordinator.serving.stops import TOLD, Deadlines, Stop
+from hushnet.coordinator.serving.rules.stops import TOLD, Deadlines, Stop
+from hushnet.coordinator.serving.rules.tries import Tries
+from hushnet.coordinator.serving.settle import Finaliser, note_finding
 from hushnet.coordinator.serving.transitions import Event, State, advance
-from hushnet.coordinator.serving.tries import Tries
 from hushnet.foundation.errors import CapacityError, HushnetError
 from hushnet.foundation.ids import RequestId
 from hushnet.sealing.errors import SealingError, WireCode

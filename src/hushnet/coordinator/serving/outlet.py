@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hushnet.coordinator.serving.failures import Failure
-from hushnet.coordinator.serving.reading import Mark
+from hushnet.coordinator.serving.rules.reading import Mark
 from hushnet.foundation.ids import ProviderId
 
 

@@ -7,19 +7,19 @@ import logging
 from collections import deque
 from typing import Final
 
+from hushnet.coordinator.admission.envelopes import EnvelopeMemory
 from hushnet.coordinator.admission.queue import FairQueue, QueueLimits
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.ledger.prices import Terms
 from hushnet.coordinator.serving.attempt import Attempt
 from hushnet.coordinator.serving.desk import Desk
-from hushnet.coordinator.serving.duplicates import EnvelopeMemory
 from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.model import Consumer, RequestBody
 from hushnet.coordinator.serving.route import Placement
+from hushnet.coordinator.serving.rules.stops import Stop
 from hushnet.coordinator.serving.seal import SealedBody
 from hushnet.coordinator.serving.settings import ServingLimits
-from hushnet.coordinator.serving.stops import Stop
 from hushnet.coordinator.serving.store import RequestLedger, Silence, Tariffs, Telemetry
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError

@@ -1,69 +1,126 @@
-"""What is billed, and the close of the hold: the decision is pure, the closing is patient.
-
-Billed is what was relayed, in the words of the last meter that was relayed with it, capped by the relayed bytes, by the
-request's bounds and by the receipt. A final meter may lower the bill, never raise it. A meter, receipt or record that
-does not verify costs the provider everything: nothing is posted on its word.
-"""
+"""The one finaliser of a request: finds out what was relayed, has the bill decided, closes the hold, patiently."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from hushnet.coordinator.ledger.model import Busy, Close, FreeUse, Invalid, Tier, Unknown, Usage, UsageOutcome
 from hushnet.coordinator.ledger.model import Mode as UsageMode
-from hushnet.coordinator.ledger.prices import billed_tokens
-from hushnet.coordinator.serving.attempt import SEALERS_OWN, Attempt
-from hushnet.coordinator.serving.model import Consumer, Facts, Mode, RequestBody
-from hushnet.coordinator.serving.reading import Mark
-from hushnet.coordinator.serving.store import RequestLedger
-from hushnet.foundation.clock import Clock
+from hushnet.coordinator.ledger.prices import Reservation, settlement
+from hushnet.coordinator.serving.attempt import Attempt, Ending
+from hushnet.coordinator.serving.desk import Desk
+from hushnet.coordinator.serving.model import Consumer, Mode, RequestBody
+from hushnet.coordinator.serving.outlet import Outlet
+from hushnet.coordinator.serving.rules.bills import Bill, bill
+from hushnet.coordinator.serving.rules.stops import Stop
+from hushnet.coordinator.serving.store import Tariff
 from hushnet.foundation.errors import StorageError
 from hushnet.foundation.ids import RequestId
-from hushnet.foundation.money import Tokens
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.meters import Meter
 
 _LOG = logging.getLogger(__name__)
-_NO_TOKENS = Tokens(input=0, cached=0, output=0)
-_NO_METER = Meter(0, 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """What is charged for: the tokens, whether anything was delivered, and what was found against the provider."""
+@dataclass(slots=True)
+class Finaliser:
+    """Made when a request arrives, with the price of that moment; `reservation` stays None where nothing is held."""
 
-    tokens: Tokens
-    is_delivered: bool
-    findings: tuple[str, ...] = ()
+    desk: Desk
+    request_id: RequestId
+    consumer: Consumer
+    body: RequestBody
+    outlet: Outlet
+    tariff: Tariff
+    reservation: Reservation | None = None
 
-    @classmethod
-    def nothing(cls, *findings: str) -> Bill:
-        """Nobody pays."""
-        return cls(_NO_TOKENS, is_delivered=False, findings=findings)
+    async def settle(self, attempt: Attempt | None, stopped: Stop | None) -> UsageOutcome:
+        """Close the hold, or record the free use; `attempt` is the one whose answer the consumer was given, if any.
+
+        Returns how the usage record tells it. Patient with a busy ledger, not for ever: the sweeper comes after.
+        """
+        decided = Bill.nothing()
+        if attempt is not None:
+            await self._wait_for_the_last_word(attempt, stopped)
+            final, fault = proven(attempt)
+            decided = bill(self.body.facts, self.outlet.relayed, final=final, fault=fault or _fault_of(attempt))
+            for kind in decided.findings:
+                note_finding(self.desk, attempt, kind, self.request_id)
+        outcome = self._outcome(decided, stopped)
+        desk = self.desk
+        if self.reservation is not None:
+            close = self._close(attempt, decided, outcome, self.reservation)
+            await self._submit(lambda: desk.ledger.close(close))
+        else:
+            usage = usage_of(self.consumer, self.body, attempt, decided, outcome=outcome, tariff_id=self.tariff.id)
+            use = FreeUse(self.request_id, self.consumer.account_id, usage)
+            await self._submit(lambda: desk.ledger.record_free(use))
+        return outcome
+
+    def note_draft(self, attempt: Attempt) -> None:
+        """Tell the ledger what the settlement would be now, for a sweeper that may have to make it."""
+        if self.reservation is not None:
+            decided = bill(self.body.facts, self.outlet.relayed, final=None)
+            draft = self._close(attempt, decided, UsageOutcome.ORPHANED, self.reservation)
+            self.desk.ledger.note_draft(draft)
+
+    async def _wait_for_the_last_word(self, attempt: Attempt, stopped: Stop | None) -> None:
+        """Wait until everything is written, or never will be, and for the final record of an attempt we cut short."""
+        if stopped is not Stop.STALLED and self.outlet.head is not None:
+            await self.outlet.emptied()
+        is_cut = attempt.outcome.done() and attempt.outcome.result().ending is Ending.STOPPED
+        if is_cut and self.outlet.relayed.content_records:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.desk.limits.last_word_s_max):
+                    await asyncio.shield(attempt.last_word)
+
+    async def _submit(self, ask: Callable[[], Awaitable[object]]) -> None:
+        """Ask the ledger until it has answered, or until the sweeper may act on the hold."""
+        clock, limits = self.desk.clock, self.desk.limits
+        until_ms = clock.now_ms() + round(limits.hold_margin_s * 1000)
+        while True:
+            outcome: object
+            try:
+                outcome = await ask()
+            except StorageError:
+                outcome = Busy()
+            if isinstance(outcome, Invalid | Unknown):
+                word = outcome.reason if isinstance(outcome, Invalid) else "unknown"
+                _LOG.error("close refused by the books", extra={"request_id": self.request_id, "reason": word})
+            if not isinstance(outcome, Busy) or clock.now_ms() >= until_ms:
+                return
+            await asyncio.sleep(limits.close_retry_s)
+
+    def _outcome(self, decided: Bill, stopped: Stop | None) -> UsageOutcome:
+        if not decided.is_delivered:
+            return UsageOutcome.NOT_DELIVERED
+        if self.outlet.relayed.is_final and not self.outlet.relayed.is_error:
+            return UsageOutcome.COMPLETED
+        return UsageOutcome.CANCELLED if stopped is Stop.HUNG_UP else UsageOutcome.FAILED_AFTER_CONTENT
+
+    def _close(self, attempt: Attempt | None, decided: Bill, outcome: UsageOutcome, reservation: Reservation) -> Close:
+        usage = usage_of(self.consumer, self.body, attempt, decided, outcome=outcome, tariff_id=self.tariff.id)
+        return settlement(reservation, usage, self.tariff.price, self.desk.terms, is_delivered=decided.is_delivered)
 
 
-def bill(facts: Facts, relayed: Mark, *, final: Meter | None, fault: str = "") -> Bill:
-    """Decide what to charge.
-
-    `relayed` is how far the consumer got; `final` the attempt's proven final meter, None when none came; `fault` the
-    check that the attempt's records, meters or receipt failed, empty when none did.
-    """
-    if fault:
-        return Bill.nothing(fault)
-    if relayed.content_records == 0 or (final is not None and _is_free(final)):
-        return Bill.nothing()
-    meter = _lower(relayed.meter or _NO_METER, final)
-    tokens = billed_tokens(
-        Tokens(input=meter.input, cached=meter.cached, output=meter.output),
-        prompt_tokens_max=facts.prompt_tokens_max,
-        output_tokens_max=facts.output_tokens_max,
-        content_bytes_relayed=relayed.content_bytes,
+def note_finding(desk: Desk, attempt: Attempt, kind: str, request_id: RequestId) -> None:
+    """Record a finding against the provider of an attempt; `kind` is of a closed set."""
+    provider = attempt.slot.provider
+    provider.findings[kind] += 1
+    desk.fleet.note_failed(provider, attempt.slot.model)
+    desk.telemetry.finding(kind=kind)
+    _LOG.warning(
+        "finding against a provider",
+        extra={"request_id": request_id, "provider_id": provider.provider_id, "code": kind},
     )
-    is_inflated = relayed.is_final and meter.output > relayed.content_bytes
-    return Bill(tokens, is_delivered=True, findings=("output_beyond_content",) if is_inflated else ())
+
+
+def _fault_of(attempt: Attempt) -> str:
+    return attempt.outcome.result().fault if attempt.outcome.done() else ""
 
 
 def proven(attempt: Attempt) -> tuple[Meter | None, str]:
@@ -102,48 +159,4 @@ def usage_of(
         tier=Tier(int(provider.tier)),
         mode=mode,
         price=tariff_id,
-    )
-
-
-async def close_for_good(ledger: RequestLedger, clock: Clock, close: Close, *, retry_s: float, until_ms: int) -> None:
-    """Submit the one finaliser until the ledger has it, or until the sweeper may act on the hold."""
-    await _submit(lambda: ledger.close(close), clock, close.id, retry_s=retry_s, until_ms=until_ms)
-
-
-async def record_for_good(ledger: RequestLedger, clock: Clock, use: FreeUse, *, retry_s: float, until_ms: int) -> None:
-    """Write the usage row of a request that held nothing."""
-    await _submit(lambda: ledger.record_free(use), clock, use.id, retry_s=retry_s, until_ms=until_ms)
-
-
-async def _submit(
-    ask: Callable[[], Awaitable[object]], clock: Clock, request_id: RequestId, *, retry_s: float, until_ms: int
-) -> None:
-    while True:
-        outcome: object
-        try:
-            outcome = await ask()
-        except StorageError:
-            outcome = Busy()
-        if isinstance(outcome, Invalid | Unknown):
-            word = outcome.reason if isinstance(outcome, Invalid) else "unknown"
-            _LOG.error("close refused by the books", extra={"request_id": request_id, "reason": word})
-        if not isinstance(outcome, Busy) or clock.now_ms() >= until_ms:
-            return
-        await asyncio.sleep(retry_s)
-
-
-def _is_free(final: Meter) -> bool:
-    """Whether an attempt's end says that nobody owes anything: the request's own fault, or an empty answer."""
-    return final.code in SEALERS_OWN or (final.code == 0 and final.output == 0)
-
-
-def _lower(relayed: Meter, final: Meter | None) -> Meter:
-    """Return the lower of two meters, count by count."""
-    if final is None:
-        return relayed
-    return Meter(
-        min(relayed.input, final.input),
-        min(relayed.cached, final.cached),
-        min(relayed.output, final.output),
-        min(relayed.reasoning, final.reasoning),
     )

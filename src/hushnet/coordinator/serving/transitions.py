@@ -82,7 +82,7 @@ _PREFACE: Final = """\
 Drawn from `hushnet.coordinator.serving.transitions` by `python -m hushnet.coordinator.serving.transitions`; a test holds
 this page to the table.
 
-Every request has one task (`serving/life.py`) and one finaliser (`serving/finaliser.py`). Once money is held, every path
+Every request has one task (`serving/life.py`) and one finaliser (`serving/settle.py`). Once money is held, every path
 leads through *settling*: success, a provider's error, a lost link, a deadline, a hang-up, a shutdown. What a dead process
 leaves open the ledger's sweeper finalises.
 
@@ -105,7 +105,7 @@ _STAGES: Final = (
         "an envelope is on its way; what comes back is held back until it shows content",
     ),
     ("relaying", "`attempt.py`, `outlet.py`", "this attempt's records go to the consumer, as fast as it reads"),
-    ("settling", "`finaliser.py`, `settle.py`", "what was relayed is billed, the rest of the hold is released"),
+    ("settling", "`settle.py`, `rules/bills.py`", "what was relayed is billed, the rest of the hold is released"),
     ("settled", "", "the hold is closed"),
 )
 

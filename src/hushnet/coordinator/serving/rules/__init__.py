@@ -1,0 +1,7 @@
+"""What serving decides, apart from what it does: no I/O, no tasks, time is passed in.
+
+reading.py   what the relay may read of an attempt, and what it refuses
+tries.py     who is left to try
+stops.py     why a request is stopped, and its deadlines
+bills.py     what is charged
+"""
