@@ -125,7 +125,7 @@ class _Planner:
 
     def _refused_hold(self, hold: Hold) -> Invalid | Refused | Insufficient | Capped | None:
         now_ms = self._moment.now_ms
-        if id_ms(hold.id) < now_ms - HOLD_LIFE_MS_MAX or self.working.used(hold.id) is not None:
+        if id_ms(hold.id) < now_ms - HOLD_LIFE_MS_MAX:
             return Invalid("id")
         if not now_ms < hold.expires_ms <= now_ms + HOLD_LIFE_MS_MAX:
             return Invalid("expiry")
@@ -248,6 +248,10 @@ class _Planner:
         return Recorded()
 
     def _fact(self, fact: Fact) -> FactOutcome:
+        for account in (account for leg in fact.legs for account in (leg.debit, leg.credit)):
+            info = account_info(account)
+            if info is None or info.lane:
+                return UnknownAccount(account)
         digest = fact_digest(fact)
         known = self.working.digest(fact.key)
         if known is not None:
@@ -264,28 +268,26 @@ class _Planner:
         self.working.post_fact(row, rows)
         return Posted()
 
-    def _refused_leg(self, legs: Sequence[Leg]) -> Overdrawn | Overpaid | UnknownAccount | None:
+    def _refused_leg(self, legs: Sequence[Leg]) -> Overdrawn | Overpaid | None:
         """Try the legs in order on a tally of this fact alone; the first that may not be is the answer."""
         moved = Counter[int]()
         for leg in legs:
-            debit, credit = account_info(leg.debit), account_info(leg.credit)
-            if debit is None or debit.lane:
-                return UnknownAccount(leg.debit)
-            if credit is None or credit.lane:
-                return UnknownAccount(leg.credit)
             moved[leg.debit] -= leg.amount
             moved[leg.credit] += leg.amount
-            if debit.floor == Floor.NEVER_NEGATIVE and self.working.account(leg.debit).available + moved[leg.debit] < 0:
+            debit, credit = self.working.account(leg.debit), self.working.account(leg.credit)
+            if _floor(leg.debit) == Floor.NEVER_NEGATIVE and debit.available + moved[leg.debit] < 0:
                 return Overdrawn(leg.debit)
-            if (
-                credit.floor == Floor.NEVER_POSITIVE
-                and self.working.account(leg.credit).balance + moved[leg.credit] > 0
-            ):
+            if _floor(leg.credit) == Floor.NEVER_POSITIVE and credit.balance + moved[leg.credit] > 0:
                 return Overpaid(leg.credit)
         return None
 
     def _row(self, fact: int, leg: int, code: Code, move: Leg) -> Transfer:
         return Transfer(fact, leg, Phase.POSTED, code, move.debit, move.credit, move.amount, self._moment.now_ms)
+
+
+def _floor(account: int) -> Floor:
+    info = account_info(account)
+    return Floor.FREE if info is None else info.floor
 
 
 def fact_digest(fact: Fact) -> bytes:

@@ -122,6 +122,11 @@ class BatchRow(NamedTuple):
     row_count: int
     at_ms: int
 
+    @property
+    def number(self) -> int:
+        """What ledger_transfers.batch has for the rows of this link."""
+        return self.lane << 48 | self.seq
+
 
 @dataclass(frozen=True, slots=True)
 class Reads:

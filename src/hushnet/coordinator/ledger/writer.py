@@ -85,7 +85,13 @@ class Writer:
         waiting = _Waiting(operation)
         self._queue.append(waiting)
         self._arrived.set()
-        return await waiting.outcome
+        try:
+            return await waiting.outcome
+        except asyncio.CancelledError:
+            if not waiting.outcome.cancelled() and waiting.outcome.exception() is None:
+                # Committed, and delivered to a caller that was cancelled before it looked.
+                self._give_up(waiting.operation, waiting.outcome.result())
+            raise
 
     def enqueue(self, operation: Operation) -> None:
         """Queue an operation whose outcome nobody waits for, whatever the length of the queue."""
@@ -133,17 +139,17 @@ class Writer:
         """Commit a batch, or its operations one by one when it will not go in as a whole."""
         try:
             outcomes = await self._committed([waiting.operation for waiting in batch])
-        except StorageError as error:
-            if len(batch) == 1 or isinstance(error, UnavailableError):
-                self._fail(batch, error)
+        except UnavailableError as error:
+            self._fail(batch, error)
+        except Exception as error:
+            # Whatever an operation does to the planner or the database is its own business, never its neighbours'.
+            _LOG.error("a batch was refused", extra={"count": len(batch), "error": type(error).__name__})
+            if len(batch) == 1:
+                refused = error if isinstance(error, StorageError) else StorageError("the operation cannot be planned")
+                self._fail(batch, refused)
                 return
-            _LOG.error("a batch was refused, its operations go one by one", extra={"error": error.error_code})
             for waiting in batch:
                 await self._settle([waiting])
-        except Exception as error:
-            # A defect in planning must not stop the writer: it is the business of the operations that met it.
-            _LOG.error("a batch could not be planned", extra={"error": type(error).__name__})
-            self._fail(batch, StorageError("the ledger could not plan this operation"))
         else:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 self._deliver(waiting, outcome)
@@ -188,16 +194,21 @@ class Writer:
 
     def _become_unavailable(self) -> None:
         """Answer what waits, and what comes, with `Busy` until the database is back."""
+        if not self._is_unavailable:
+            _LOG.error("the ledger's database is gone", extra={"waiting": len(self._queue)})
         self._is_unavailable = self._must_recover = True
-        _LOG.error("the ledger's database is gone", extra={"waiting": len(self._queue)})
         while self._queue:
             self._deliver(self._queue.popleft(), Busy())
 
     def _deliver(self, waiting: _Waiting, outcome: Outcome) -> None:
-        if not waiting.outcome.done():
+        if waiting.outcome.done():
+            self._give_up(waiting.operation, outcome)
+        else:
             waiting.outcome.set_result(outcome)
-        elif isinstance(waiting.operation, Hold) and isinstance(outcome, Held):
-            self._abandoned(waiting.operation, outcome)
+
+    def _give_up(self, operation: Operation, outcome: Outcome) -> None:
+        if isinstance(operation, Hold) and isinstance(outcome, Held):
+            self._abandoned(operation, outcome)
 
     def _fail(self, batch: Sequence[_Waiting], error: StorageError) -> None:
         for waiting in batch:

@@ -21,16 +21,16 @@ __all__ = ["Database", "open_ledger_store"]
 def open_ledger_store(database: Database, *, reach: FaultHook | None = None) -> LedgerStore:
     """Return the ledger's store in `database`; `reach` is the fault hook, `HUSH_FAULT` by default."""
     from hushnet.coordinator.ledger.faults import faults_from
-    from hushnet.coordinator.storage.database_postgres import PostgresDatabase
-    from hushnet.coordinator.storage.database_sqlite import SqliteDatabase
-    from hushnet.coordinator.storage.ledger_postgres import PostgresLedgerStore
-    from hushnet.coordinator.storage.ledger_sqlite import SqliteLedgerStore
 
     hook = reach or faults_from(os.environ)
-    match database:
-        case SqliteDatabase():
-            return SqliteLedgerStore(database, hook)
-        case PostgresDatabase():
-            return PostgresLedgerStore(database, hook)
-        case _:
-            raise TypeError(f"no ledger store for {type(database).__name__}")
+    if database.dialect == "sqlite":
+        from hushnet.coordinator.storage.database_sqlite import SqliteDatabase
+        from hushnet.coordinator.storage.ledger_sqlite import SqliteLedgerStore
+
+        assert isinstance(database, SqliteDatabase)
+        return SqliteLedgerStore(database, hook)
+    from hushnet.coordinator.storage.database_postgres import PostgresDatabase
+    from hushnet.coordinator.storage.ledger_postgres import PostgresLedgerStore
+
+    assert isinstance(database, PostgresDatabase)
+    return PostgresLedgerStore(database, hook)

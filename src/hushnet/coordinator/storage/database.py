@@ -13,9 +13,9 @@ from typing import Literal, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from hushnet.foundation.errors import ConfigurationError
+from hushnet.foundation.errors import ConfigurationError, StorageError
 
 T = TypeVar("T")
 Dialect = Literal["sqlite", "postgresql"]
@@ -30,26 +30,15 @@ class Database(ABC):
     async def open(url: str) -> Database:
         """Open for writing and bring the schema up to date.
 
-        Raises `ConfigurationError` for a URL that names no database, or a SQLite file that another process writes.
+        Raises `ConfigurationError` for a URL that names no database, a SQLite file that another process writes, or a
+        schema of a newer release; `StorageError` when the database does not let us in.
         """
-        database = _made(url, is_reader=False)
-        try:
-            await database._start()
-        except BaseException:
-            await database.aclose()
-            raise
-        return database
+        return await _opened(_made(url, is_reader=False))
 
     @staticmethod
     async def open_reader(url: str) -> Database:
         """Open for reading only, also beside a live coordinator; `write` raises, the schema must be up to date."""
-        database = _made(url, is_reader=True)
-        try:
-            await database._start()
-        except BaseException:
-            await database.aclose()
-            raise
-        return database
+        return await _opened(_made(url, is_reader=True))
 
     @abstractmethod
     async def write(self, work: Callable[[Connection], T]) -> T:
@@ -72,15 +61,33 @@ class Database(ABC):
         """Connect; migrate unless this is a reader."""
 
 
-def _made(url: str, *, is_reader: bool) -> Database:
-    from hushnet.coordinator.storage.database_postgres import PostgresDatabase
-    from hushnet.coordinator.storage.database_sqlite import SqliteDatabase
+async def _opened(database: Database) -> Database:
+    try:
+        await database._start()
+    except (SQLAlchemyError, OSError) as error:
+        await database.aclose()
+        cause = getattr(error, "orig", None) or error
+        raise StorageError(
+            f"the {database.dialect} database cannot be opened ({type(cause).__name__})",
+            hint="check the database setting, and that the database is there and lets this user in",
+        ) from None
+    except BaseException:
+        await database.aclose()
+        raise
+    return database
 
+
+def _made(url: str, *, is_reader: bool) -> Database:
+    """Make the database that the URL names; the other one's driver is not even imported."""
     parsed = _parsed(url)
     match parsed.get_backend_name():
         case "sqlite":
+            from hushnet.coordinator.storage.database_sqlite import SqliteDatabase
+
             return SqliteDatabase(parsed, is_reader=is_reader)
         case "postgresql":
+            from hushnet.coordinator.storage.database_postgres import PostgresDatabase
+
             return PostgresDatabase(parsed, is_reader=is_reader)
         case other:
             raise ConfigurationError(f"no database is called {other}", hint="use sqlite:///PATH or postgresql://...")

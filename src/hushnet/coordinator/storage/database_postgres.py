@@ -33,16 +33,19 @@ class PostgresDatabase(Database):
     def __init__(self, url: URL, *, is_reader: bool) -> None:
         self._url = url.set(drivername="postgresql+asyncpg")
         self._is_reader = is_reader
+        self._is_closed = False
         self._dedicated: set[AsyncConnection] = set()
         self._engine = self._make_engine({"application_name": "hushnet"})
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        if self._is_reader:
-            raise StorageError("this database is open for reading only")
+        if self._is_reader or self._is_closed:
+            raise StorageError("this database is open for reading only, or closed")
         async with self._engine.begin() as connection:
             return await connection.run_sync(work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
+        if self._is_closed:
+            raise StorageError("this database is closed")
         async with self._engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             return await connection.run_sync(work)
@@ -50,6 +53,8 @@ class PostgresDatabase(Database):
     async def dedicated(self, server_settings: Mapping[str, str]) -> AsyncConnection:
         """Open a connection outside the pool with server settings of its own; it is closed with the database."""
         engine = self._make_engine({"application_name": "hushnet-ledger", **server_settings}, is_pooled=False)
+        if self._is_closed:
+            raise StorageError("this database is closed")
         connection = await engine.connect()
         self._dedicated.add(connection)
         return connection
@@ -64,6 +69,7 @@ class PostgresDatabase(Database):
             return  # the server has closed it already
 
     async def aclose(self) -> None:
+        self._is_closed = True
         for connection in list(self._dedicated):
             await self.discard(connection)
         await self._engine.dispose()

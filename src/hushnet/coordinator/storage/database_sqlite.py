@@ -24,6 +24,8 @@ T = TypeVar("T")
 _READERS: Final = 2
 """Threads that read; SQLite readers hold the interpreter lock for most of their work, so more gain nothing."""
 
+_OWNER_ONLY: Final = 0o600
+
 _WRITER_PRAGMAS: Final = (
     "journal_mode = WAL",
     "synchronous = FULL",  # NORMAL loses acknowledged money on power loss
@@ -52,6 +54,7 @@ class SqliteDatabase(Database):
         self._reader_threads = ThreadPoolExecutor(_READERS, thread_name_prefix="sqlite-reader")
         self._reader = self._engine("BEGIN", _READER_PRAGMAS, connections=_READERS)
         self._writer: Connection | None = None
+        self._is_closed = False
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         def transaction() -> T:
@@ -60,7 +63,7 @@ class SqliteDatabase(Database):
             with self._writer.begin():
                 return work(self._writer)
 
-        return await _run(self._writer_thread, transaction)
+        return await self._run(self._writer_thread, transaction)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         def snapshot() -> T:
@@ -70,7 +73,7 @@ class SqliteDatabase(Database):
                 finally:
                     transaction.rollback()
 
-        return await _run(self._reader_threads, snapshot)
+        return await self._run(self._reader_threads, snapshot)
 
     async def write_raw(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the driver's connection in the writer thread; `work` begins and commits itself.
@@ -90,11 +93,12 @@ class SqliteDatabase(Database):
                     raw.rollback()
                 self._writer.rollback()  # ends the bookkeeping that touching `.connection` began
 
-        return await _run(self._writer_thread, transaction)
+        return await self._run(self._writer_thread, transaction)
 
     async def aclose(self) -> None:
         if self._writer is not None:
-            await _run(self._writer_thread, self._close_writer)
+            await self._run(self._writer_thread, self._close_writer)
+        self._is_closed = True
         self._writer_thread.shutdown()
         self._reader_threads.shutdown()
         self._reader.dispose()
@@ -111,13 +115,19 @@ class SqliteDatabase(Database):
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _FileLock(self._path.with_name(self._path.name + ".lock"))
         self._lock.acquire()
-        await _run(self._writer_thread, self._open_writer)
+        self._path.touch(mode=_OWNER_ONLY)
+        self._path.chmod(_OWNER_ONLY)  # the files beside it, made later, take its mode
+        await self._run(self._writer_thread, self._open_writer)
+
+    async def _run(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        if self._is_closed:
+            raise StorageError("this database is closed")
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
 
     def _open_writer(self) -> None:
         self._writer = self._engine("BEGIN IMMEDIATE", _WRITER_PRAGMAS, connections=1).connect()
         with self._writer.begin():
             migrate(self._writer)
-        self._path.chmod(0o600)
 
     def _close_writer(self) -> None:
         writer, self._writer = self._writer, None
@@ -155,7 +165,7 @@ class _FileLock:
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -173,7 +183,3 @@ class _FileLock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-
-
-async def _run(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(threads, work)

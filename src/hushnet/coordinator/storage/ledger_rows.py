@@ -11,10 +11,7 @@ from typing import Any, NamedTuple
 
 from hushnet.coordinator.ledger.chart import account_info
 from hushnet.coordinator.ledger.model import CapUse, Held, Mode, Tier, Usage, UsageOutcome, UsageRecord
-from hushnet.coordinator.ledger.store import AccountState, BatchRow, StoredHold, Transfer, Writes
-
-BATCH_LANE_SHIFT = 48
-"""ledger_transfers.batch = lane << 48 | seq: the link of the audit chain that the row was hashed into."""
+from hushnet.coordinator.ledger.store import AccountState, StoredHold, Transfer, Writes
 
 
 class NewAccount(NamedTuple):
@@ -38,12 +35,8 @@ def new_accounts(ids: Iterable[int]) -> list[NewAccount]:
     return rows
 
 
-def batch_number(batch: BatchRow) -> int:
-    return batch.lane << BATCH_LANE_SHIFT | batch.seq
-
-
 def transfer_values(writes: Writes) -> list[tuple[int | None, ...]]:
-    number = batch_number(writes.batch)
+    number = writes.batch.number
     return [(*row, number) for row in writes.transfers]
 
 

@@ -1,0 +1,3 @@
+from support.ledger import books
+
+__all__ = ["books"]

@@ -1,0 +1,3 @@
+from support.ledger import ledger_url
+
+__all__ = ["ledger_url"]

@@ -1,0 +1,46 @@
+"""Laws of cost and split, over every price and count there can be."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hushnet.coordinator.ledger.prices import Terms, hold_amount, split
+from hushnet.foundation.money import PRICE_MICRO_USD_MAX, TOKENS_MAX, Price, Tokens, cost
+
+DRAWS = 2_000 * int(os.environ.get("HUSH_HISTORIES", "1"))
+
+bps = st.integers(0, 10_000)
+tokens = st.integers(0, TOKENS_MAX)
+money = st.integers(0, PRICE_MICRO_USD_MAX)
+
+
+@st.composite
+def prices(draw: st.DrawFn) -> Price:
+    input_ = draw(money)
+    return Price(input_, draw(st.integers(0, input_)), draw(money), draw(money))
+
+
+@settings(max_examples=DRAWS, deadline=None)
+@given(st.integers(0, 10**15), st.builds(Terms, bps, bps, st.integers(0, 5000)), st.booleans())
+def test_parts_always_add_up(amount: int, terms: Terms, has_referrer: bool) -> None:
+    parts = split(amount, terms, has_referrer=has_referrer)
+
+    assert parts.provider + parts.platform + parts.referral == amount
+    assert min(parts.provider, parts.platform, parts.referral) >= 0
+
+
+@settings(max_examples=DRAWS, deadline=None)
+@given(prices(), tokens, tokens, st.integers(0, 50_000), st.data())
+def test_settlement_never_exceeds_hold_bound(
+    price: Price, prompt_max: int, output_max: int, tier_max: int, data: st.DataObject
+) -> None:
+    used = data.draw(st.integers(0, prompt_max))
+    cached = data.draw(st.integers(0, used))
+    output = data.draw(st.integers(0, output_max))
+    tier = data.draw(st.integers(0, tier_max))
+    bound = hold_amount(price, prompt_tokens_max=prompt_max, output_tokens_max=output_max, tier_bps_max=tier_max)
+
+    assert cost(price, Tokens(used, cached, output), tier_bps=tier, discount_bps=data.draw(bps)) <= bound
