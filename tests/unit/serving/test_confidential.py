@@ -1,0 +1,97 @@
+"""Standard mode's sealing client keeps what it sees to itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hushnet.coordinator.confidential import StandardAttempt, StandardRequest
+from hushnet.foundation.errors import RequestError
+from hushnet.sealing.errors import SealingError
+from hushnet.sealing.meters import Meter
+from hushnet.sealing.records import parse_record
+from support.sealing import NOW, BenchProvider
+
+CANARY = "the canary sings at dawn"
+BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": CANARY}], "stream": True}).encode()
+DONE = b"data: [DONE]\n\n"
+
+
+async def attempt_at(provider: BenchProvider, body: bytes = BODY) -> StandardAttempt:
+    request = StandardRequest(body, output_tokens_default=16)
+    return await request.seal(provider.recipient(), trust="none", now=NOW)
+
+
+async def test_the_provider_opens_exactly_what_was_sent() -> None:
+    provider = BenchProvider()
+    attempt = await attempt_at(provider)
+
+    opened = provider.open(attempt.envelope)
+
+    assert opened.data == BODY
+    assert opened.header.max_output_tokens == 16
+
+
+async def test_a_large_body_is_sealed_too() -> None:
+    provider = BenchProvider()
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 400_000}]}).encode()
+
+    attempt = await attempt_at(provider, body)
+
+    assert provider.open(attempt.envelope).data == body
+
+
+async def test_nothing_is_shown_by_repr_or_errors() -> None:
+    request = StandardRequest(BODY, output_tokens_default=16)
+    attempt = await request.seal(BenchProvider().recipient(), trust="none", now=NOW)
+
+    assert CANARY not in repr(request) + repr(attempt)
+    with pytest.raises(RequestError) as raised:
+        StandardRequest(BODY[:-1], output_tokens_default=16)
+    assert CANARY not in str(raised.value) + repr(raised.value)
+
+
+async def test_after_it_was_dropped_a_request_is_sealed_no_more() -> None:
+    request = StandardRequest(BODY, output_tokens_default=16)
+    request.drop()
+
+    with pytest.raises(SealingError):
+        await request.seal(BenchProvider().recipient(), trust="none", now=NOW)
+
+
+async def test_done_and_what_follows_the_content_wait_for_the_end() -> None:
+    provider = BenchProvider()
+    attempt = await attempt_at(provider)
+    sealer = provider.open(attempt.envelope).frame_sealer()
+
+    def read(*raws: bytes) -> bytes:
+        for raw in raws:
+            attempt.read(parse_record(raw))
+        return attempt.take()
+
+    head = sealer.head(b'{"status":200,"content_type":"text/event-stream","build":""}')
+    assert read(head, sealer.boilerplate(b"role")) == b"role"
+    assert read(sealer.content(b"one" + DONE)) == b"one"
+    assert read(sealer.boilerplate(b"usage")) == b""
+    assert read(sealer.end(Meter(1, 0, 1, 0))) == DONE + b"usage"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"not json",
+        b"{}",
+        b'{"status":99,"content_type":"text/plain"}',
+        b'{"status":200,"content_type":"text/plain\\r\\nset-cookie: x"}',
+        b'{"status":200,"content_type":"' + b"x" * 200 + b'"}',
+        b'{"status":"200","content_type":"text/plain"}',
+    ],
+)
+async def test_a_head_that_would_break_the_response_is_refused(head: bytes) -> None:
+    provider = BenchProvider()
+    attempt = await attempt_at(provider)
+    sealer = provider.open(attempt.envelope).frame_sealer()
+
+    with pytest.raises(SealingError):
+        attempt.read(parse_record(sealer.head(head)))
