@@ -21,7 +21,6 @@ from hushnet.sealing.identities import IdentitySigner, provider_id_of
 from hushnet.sealing.keyring import Keyring
 from hushnet.sealing.meters import Meter, sign_receipt
 from hushnet.sealing.opening import FrameOpener, OpenedFrame, OpenedRequest, open_request
-from hushnet.sealing.padding import unpadded
 from hushnet.sealing.records import FINAL, SIGNED, Head, Kind, Record
 from hushnet.sealing.replay import ReplayCache
 from hushnet.sealing.statements import KeyPolicy, ListedProvider, Recipient, SerialMemory, verify_keys
@@ -92,7 +91,7 @@ def seal_to(
 ) -> SealedRequest:
     """Seal an unpadded request, so that its bytes are few."""
     meta = {"frame_pad": frame_pad}
-    return seal_request(fields, meta=meta, data=data, recipients=recipients, now=now, life=life, pad=unpadded)
+    return seal_request(fields, meta=meta, data=data, recipients=recipients, now=now, life=life, pad=int)
 
 
 def copy_of(sealed: SealedRequest) -> SealedRequest:

@@ -144,7 +144,7 @@ def _is_in_bounds(header: RoutingHeader) -> bool:
         len(header.id) == 16
         and len(header.commit) == 32
         and (header.cache is None or len(header.cache) == 16)
-        and 0 <= header.iat <= INT_MAX
+        and header.iat >= 0
         and header.exp <= INT_MAX
         and 0 < header.exp - header.iat <= LIFE_MAX
         and header.endpoint in ENDPOINTS

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from hushnet.sealing.limits import FRAME_PAD_MAX
+
 _STEP: Final = 1024
 _LINEAR_MAX: Final = 16 * 1024
 
@@ -19,14 +21,9 @@ def padme_1k(size: int) -> int:
     return _round_up(size, 1 << (exponent - exponent.bit_length()))
 
 
-def unpadded(size: int) -> int:
-    """Return `size`: the policy that hides nothing."""
-    return size
-
-
 def is_frame_pad(value: object) -> bool:
     """Tell whether `value` is a record padding that may be asked for: a power of two in 1..4096."""
-    return type(value) is int and 1 <= value <= 4096 and value & (value - 1) == 0
+    return type(value) is int and 1 <= value <= FRAME_PAD_MAX and value & (value - 1) == 0
 
 
 def is_zero(data: bytes, start: int) -> bool:

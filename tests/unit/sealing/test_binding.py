@@ -94,6 +94,12 @@ def garbage_wrap(scene: Scene) -> bytes:
     return scene.attempt(entry=pack_entry(scene.suite, scene.alice.provider_id, scene.to_alice.key_id, wrapped))
 
 
+def body_with_a_broken_tag(scene: Scene) -> bytes:
+    """The sealer itself breaks the body's tag and binds the broken body."""
+    body = scene.body[:-1] + bytes([scene.body[-1] ^ 1])
+    return scene.attempt(entry=scene.forger.entry(scene.to_alice, body), body=body)
+
+
 def key_endorsed_by_other_provider_id_rewritten(scene: Scene) -> bytes:
     """Mallory endorses Alice's key; the relay rewrites Mallory's id to Alice's."""
     mallory = replace(scene.to_alice, provider_id=bytes(32))
@@ -113,6 +119,7 @@ OPEN_FAILED: dict[str, Callable[[Scene], bytes]] = {
     "insider_substitutes_body": insider_substitutes_body,
     "two_content_keys": two_content_keys,
     "garbage_wrap": garbage_wrap,
+    "body_with_a_broken_tag": body_with_a_broken_tag,
     "key_endorsed_by_other_provider_id_rewritten": key_endorsed_by_other_provider_id_rewritten,
 }
 

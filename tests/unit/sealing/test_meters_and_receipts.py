@@ -63,14 +63,15 @@ def test_a_meter_outside_its_bounds_is_refused_in_usage_and_end(name: str) -> No
 
 @pytest.mark.parametrize(
     "later",
-    [Meter(255, 255, 16, 16), Meter(256, 255, 16, 16), Meter(256, 256, 15, 15), Meter(256, 256, 16, 15)],
+    [Meter(199, 100, 10, 5), Meter(200, 99, 10, 5), Meter(200, 100, 9, 5), Meter(200, 100, 10, 4)],
     ids=["input", "cached", "output", "reasoning"],
 )
 def test_no_counter_runs_backwards(later: Meter) -> None:
     case = "runs_backwards"
     scene = Scene()
-    assert scene.refusal(scene.usage(1, GOOD.pack()), scene.usage(2, later.pack())) == "meter_invalid", case
-    assert scene.refusal(scene.usage(1, later.pack()), scene.usage(2, GOOD.pack())) == "stream_truncated"
+    earlier = Meter(200, 100, 10, 5)
+    assert scene.refusal(scene.usage(1, earlier.pack()), scene.usage(2, later.pack())) == "meter_invalid", case
+    assert scene.refusal(scene.usage(1, later.pack()), scene.usage(2, earlier.pack())) == "stream_truncated"
 
 
 def test_an_end_with_a_code_is_refused() -> None:

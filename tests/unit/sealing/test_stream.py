@@ -217,6 +217,7 @@ CASES: dict[str, tuple[Callable[[Scene], list[bytes]], str]] = {
         "frame_malformed",
     ),
     "keepalive_with_number": (lambda _: [struct.pack(">BBHII", 0, 0, 0, 1, 0)], "frame_malformed"),
+    "keepalive_with_clear_part": (lambda _: [struct.pack(">BBHII", 0, 0, 5, 0, 0) + bytes(5)], "frame_malformed"),
     "keepalive_with_flag": (lambda _: [struct.pack(">BBHII", 0, 1, 0, 0, 0)], "frame_malformed"),
     "relay_error_with_payload": (
         lambda _: [struct.pack(">BBHII", 127, 0, 0, 0, 1) + b"x"],

@@ -29,6 +29,13 @@ def test_an_envelope_that_comes_again_is_replayed() -> None:
     assert refusal(home, raw) == "replayed", case
 
 
+def test_a_replay_is_refused_before_any_cryptography() -> None:
+    home = BenchProvider()
+    raw = seal_to(home.recipient()).raw
+    assert refusal(home, raw) is None
+    assert refusal(home, raw[:-1] + bytes([raw[-1] ^ 1])) == "replayed"
+
+
 def test_another_envelope_under_the_same_id_is_replayed() -> None:
     case = "id_reused_by_sealer"
     home = BenchProvider()

@@ -7,7 +7,6 @@ import secrets
 from typing import Any, NoReturn
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hushnet.sealing.derivations import BODY_NONCE, body_key, commitment, wrap_context
@@ -54,11 +53,11 @@ class OpenedRequest:
         self._secret = secret
         self._cache = cache
 
-    def frame_sealer(self, receipt_key: Ed25519PrivateKey | None = None) -> FrameSealer:
+    def frame_sealer(self) -> FrameSealer:
         """Make the sealer of this attempt under a fresh nonce, once; raises `frame_out_of_state` when asked again.
 
-        Without `receipt_key` receipts are signed by the key that the statement of this request's sealing key names,
-        which is the one that relay and consumer verify by, also after a rotation.
+        Receipts are signed by the key that the statement of this request's sealing key names, also after a rotation:
+        it is the one that relay and consumer verify by.
         """
         live, secret = self._live, self._secret
         if live is None:
@@ -70,7 +69,7 @@ class OpenedRequest:
             digest=self.digest,
             header=self.header,
             frame_pad=self.frame_pad,
-            receipt_key=receipt_key or live.receipt_key,
+            receipt_key=live.receipt_key,
         )
 
     def release(self) -> None:
