@@ -155,6 +155,7 @@ def _log_to_stderr(settings: CoordinatorSettings) -> None:
 
 async def _serve(settings: CoordinatorSettings, *, as_json: bool) -> None:
     import asyncio
+    import gc
     import signal
 
     from hushnet.coordinator.app import build
@@ -174,6 +175,9 @@ async def _serve(settings: CoordinatorSettings, *, as_json: bool) -> None:
     coordinator = await build(settings, SystemClock())
     try:
         await coordinator.start()
+        # What was loaded stays for the life of this process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         await _announce(coordinator, as_json=as_json)
         await stopped.wait()
     finally:

@@ -14,6 +14,7 @@ peer can read the answer instead of a reset.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +26,10 @@ from uvicorn.server import ServerState
 from hushnet.coordinator.api import problems
 
 PIPELINED_MAX: Final = 8
+
+# uvicorn warns of each bad request, so that anybody could fill the disk; they are counted instead.
+_UVICORN_LOG: Final = logging.getLogger(f"{__name__}.uvicorn")
+_UVICORN_LOG.setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         on_cut: Callable[[str], None],
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.logger = _UVICORN_LOG
         self._limits = limits
         self._on_cut = on_cut
         self._timer: asyncio.TimerHandle | None = None

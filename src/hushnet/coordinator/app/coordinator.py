@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 from dataclasses import dataclass, field
 from typing import Final
@@ -59,9 +58,6 @@ class Coordinator:
             raise bind_error(error, link.host, link.port, setting="link.port") from None
         await self.http.start()
         self.tasks.spawn(self._refresh(), name="refresh")
-        # What was loaded stays for the life of the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
         _LOG.info("coordinator started", extra={"network": self.settings.network, "port": self.http.port})
 
     async def aclose(self) -> None:

@@ -101,9 +101,9 @@ class AccessSettings:
     """API keys in memory and how fast one key may call."""
 
     requests_per_s: float = setting(
-        100.0, "sustained rate of one API key; 0 sets no limit", unit="requests per second", low=0, high=1_000_000
+        1000.0, "sustained rate of one API key; 0 sets no limit", unit="requests per second", low=0, high=1_000_000
     )
-    burst: int = setting(400, "requests that one API key may send at once", unit="requests", low=1, high=1_000_000)
+    burst: int = setting(2000, "requests that one API key may send at once", unit="requests", low=1, high=1_000_000)
     keys_cached_max: int = setting(10_000, "API keys remembered in memory", unit="keys", low=16, high=10_000_000)
     key_cache_s: float = setting(
         30.0,
