@@ -25,7 +25,7 @@ check: setup ## format, lint, types, import contracts, tidy, dead code, dependen
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-timings
+	@$(BIN)/lint-imports
 	@$(BIN)/python tools/tidy.py
 	@$(BIN)/vulture
 	@$(BIN)/deptry src

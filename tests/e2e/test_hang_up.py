@@ -16,6 +16,7 @@ import pytest
 import hushnet
 from support.network import Network, network
 from support.paced_server import PacedServer, Seen, paced_server
+from support.waiting import eventually
 
 PHASES = {"before content": "first=60 tokens=2", "mid-stream": "tokens=100000 gap=0.01"}
 STOP_S_MAX = 1.0
@@ -126,11 +127,7 @@ def test_a_hang_up_while_queued_leaves_the_queue(running: Network, engine: Paced
         threads[-1].start()
         if index < 2:
             engine.wait_for(before + index + 1)
-    for _ in range(500):
-        if "hush_queue_waiting" in (metrics := httpx.get(f"{running.base_url}/metrics").text) and queued(metrics) == 1:
-            break
-    else:
-        pytest.fail("the third request was never queued")
+    eventually(lambda: queued(httpx.get(f"{running.base_url}/metrics").text) == 1, what="the third request's wait")
     close_sockets(clients[2])
     for http in clients[:2]:
         close_sockets(http)

@@ -14,6 +14,7 @@ import pytest
 
 from support.network import Network, environment, network
 from support.paced_server import PacedServer, paced_server
+from support.waiting import eventually
 
 STREAM = "tokens=100000 gap=0.01"
 
@@ -37,11 +38,12 @@ def body(words: str, **more: Any) -> dict[str, Any]:
 
 def settled_balance(running: Network) -> dict[str, int]:
     """Return the balance once nothing is held any more."""
-    for _ in range(400):
+
+    def released() -> dict[str, int] | None:
         balance = running.balance()
-        if balance["held_micro_usd"] == 0:
-            return balance
-    raise AssertionError("a hold was never released")
+        return balance if balance["held_micro_usd"] == 0 else None
+
+    return eventually(released, what="the release of every hold")
 
 
 CONSUMER = """
@@ -105,10 +107,10 @@ def test_a_consumer_killed_mid_stream_pays_for_what_was_relayed(running: Network
 def test_a_provider_killed_before_content_is_replaced_without_the_consumer_noticing(
     running: Network, engine: PacedServer
 ) -> None:
-    with paced_server() as second_engine:
-        consumer = start_consumer(running, "first=1.5 tokens=3")
+    with paced_server(is_prompt=True) as second_engine:
+        consumer = start_consumer(running, "first=60 tokens=3")
         engine.wait_for(1)
-        running.start_provider(f"http://127.0.0.1:{second_engine.port}/v1#paced", name="two")
+        running.start_provider(second_engine.model_source, name="two")
         running.providers[0].kill()
         output, _ = consumer.communicate(timeout=60)
         assert "t2 " in output
@@ -186,9 +188,8 @@ def test_a_provider_comes_back_by_itself_after_the_coordinator_was_killed(
 ) -> None:
     restarted(running)
     with running.client() as http:
-        for _ in range(600):
-            if http.post("/v1/chat/completions", json=body("tokens=2")).status_code == 200:
-                break
-        else:
-            pytest.fail("the provider did not reconnect")
+        eventually(
+            lambda: http.post("/v1/chat/completions", json=body("tokens=2")).status_code == 200,
+            what="the provider's return",
+        )
     assert engine.requests

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from support.network import HUSH, Process, environment, hush
+from support.waiting import eventually
 
 QUESTION = "What is Hushnet?"
 
@@ -43,7 +44,7 @@ def test_the_ready_line_holds_what_a_script_needs(up: Process) -> None:
 
 
 def test_a_sealed_question_is_answered_and_its_facts_are_told(up: Process, home: Path) -> None:
-    answered = hush(home, "chat", "--json", QUESTION, stdin="")
+    answered = hush(home, "chat", "--json", "-t", "0", QUESTION, stdin="")
     assert answered.returncode == 0, answered.stderr
     record = json.loads(answered.stdout)
     assert "inference" in record["answer"].lower()
@@ -56,7 +57,7 @@ def test_a_sealed_question_is_answered_and_its_facts_are_told(up: Process, home:
 
 
 def test_answers_go_to_stdout_and_everything_else_to_stderr(up: Process, home: Path) -> None:
-    answered = hush(home, "chat", "--standard", stdin=QUESTION)
+    answered = hush(home, "chat", "--standard", "-t", "0", stdin=QUESTION)
     assert answered.returncode == 0, answered.stderr
     assert "inference" in answered.stdout.lower()
     assert "coordinator's memory" in answered.stderr
@@ -111,11 +112,10 @@ def test_a_killed_provider_is_started_again(up: Process, home: Path) -> None:
     with httpx.Client(base_url=up.ready["base_url"], timeout=60) as http:
         headers = {"Authorization": f"Bearer {up.ready['api_key']}"}
         body = {"model": "hush-tiny", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 8}
-        for _ in range(200):
-            if http.post("/v1/chat/completions", json=body, headers=headers).status_code == 200:
-                break
-        else:
-            pytest.fail("the provider did not come back")
+        eventually(
+            lambda: http.post("/v1/chat/completions", json=body, headers=headers).status_code == 200,
+            what="the provider's return",
+        )
     assert children_of(up)["provider"].pid != provider.pid
 
 

@@ -55,7 +55,9 @@ class Process:
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, f"{arguments} ended before it was ready: {self.log.read_text()[-2000:]}"
+        if not line:
+            self.kill()
+            raise AssertionError(f"{arguments} ended before it was ready: {self.log.read_text()[-2000:]}")
         self.ready: dict[str, Any] = json.loads(line)
 
     @property
@@ -65,22 +67,24 @@ class Process:
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
         self._process.kill()
-        self._process.wait()
+        self.wait()
 
     def wait(self, timeout_s: float = 30.0) -> int:
-        return self._process.wait(timeout_s)
+        """Wait until it has ended by itself; return the exit status."""
+        status = self._process.wait(timeout_s)
+        if self._process.stdout:
+            self._process.stdout.close()
+        return status
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
-            return self._process.wait(30)
+            return self.wait()
         finally:
             if self._process.poll() is None:
                 self.kill()
-            if self._process.stdout:
-                self._process.stdout.close()
 
 
 @dataclass

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+PROMPT_TOKENS = 7
+
 
 @dataclass
 class Seen:
@@ -34,7 +36,8 @@ class Seen:
 class PacedServer:
     """Serves `/v1/models` and `/v1/chat/completions` on a loopback port, in a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_prompt: bool = False) -> None:
+        self.is_prompt = is_prompt
         self.requests: list[Seen] = []
         self.arrived = threading.Condition()
         self.port = 0
@@ -78,7 +81,13 @@ class PacedServer:
             while request := await _read_request(reader):
                 path, body = request
                 if path.endswith("/models"):
-                    await _respond(writer, 200, {"object": "list", "data": [{"id": "paced", "object": "model"}]})
+                    await _respond(
+                        writer,
+                        200,
+                        {"object": "list", "data": [{"id": "paced", "object": "model", "max_model_len": 65536}]},
+                    )
+                elif path.endswith("/chat/completions/input_tokens"):
+                    await _respond(writer, 200, {"input_tokens": PROMPT_TOKENS})
                 elif path.endswith("/chat/completions"):
                     await self._chat(json.loads(body), reader, writer)
                 else:
@@ -121,7 +130,8 @@ class PacedServer:
             int(settings.get("tokens", 2)), int(body.get("max_tokens") or body.get("max_completion_tokens") or 10**6)
         )
         is_stream = bool(body.get("stream"))
-        await asyncio.sleep(settings.get("first", 0.0))
+        if not self.is_prompt:
+            await asyncio.sleep(settings.get("first", 0.0))
         if is_stream:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
         for number in range(count):
@@ -137,7 +147,11 @@ class PacedServer:
                 await writer.drain()
             seen.sent = number + 1
             seen.has_sent.set()
-        usage = {"prompt_tokens": 7, "completion_tokens": int(settings.get("claim", count)), "total_tokens": 7 + count}
+        usage = {
+            "prompt_tokens": PROMPT_TOKENS,
+            "completion_tokens": int(settings.get("claim", count)),
+            "total_tokens": PROMPT_TOKENS + count,
+        }
         if is_stream:
             writer.write(_event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
             writer.write(_event({"choices": [], "usage": usage}) + b"data: [DONE]\n\n")
@@ -151,10 +165,9 @@ class PacedServer:
 
 
 @contextmanager
-def paced_server(port: int = 0) -> Iterator[PacedServer]:
-    """Run a paced server for the duration of the block."""
-    server = PacedServer()
-    server.port = port
+def paced_server(*, is_prompt: bool = False) -> Iterator[PacedServer]:
+    """Run a paced server for the duration of the block; a prompt one leaves out the pause before the first token."""
+    server = PacedServer(is_prompt=is_prompt)
     ready = threading.Event()
     thread = threading.Thread(target=server.run, args=(ready,), daemon=True)
     thread.start()

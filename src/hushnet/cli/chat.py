@@ -31,7 +31,9 @@ def command(
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", min=1, help="The longest answer, in tokens.")
     ] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature", "-t", min=0, max=2)] = None,
+    temperature: Annotated[
+        float, typer.Option("--temperature", "-t", min=0, max=2, help="0 is the likeliest answer every time.")
+    ] = 0.2,
     trust: Trust = None,
     base_url: BaseUrl = None,
     api_key: ApiKey = None,
