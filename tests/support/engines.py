@@ -27,6 +27,7 @@ def llama_server(*, slots: int) -> Generator[str, None, None]:
     params = xllamacpp.CommonParams()
     params.model.path = str(builtin_model()[0])
     params.model_alias = {MODEL}
+    params.n_batch = params.n_ubatch = 64
     params.n_parallel, params.n_ctx = slots, slots * CONTEXT_TOKENS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.verbosity, params.ui, params.warmup, params.cache_ram_mib = -1, False, False, 0

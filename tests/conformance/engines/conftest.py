@@ -2,9 +2,9 @@ from collections.abc import AsyncGenerator
 
 import pytest
 import pytest_asyncio
-from support.engines import ENGINES, loaded
 
 from hushnet.provider.engines.base import Engine
+from support.engines import ENGINES, loaded
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=ENGINES)

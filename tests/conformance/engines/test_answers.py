@@ -5,11 +5,11 @@ import math
 
 import jsonschema
 import pytest
-from support.engines import CONTEXT_TOKENS, MODEL, answer, ask, endless, json_schema
 
 from hushnet.dialects.openai_chat import ChatRequest, ResponseFormat
 from hushnet.foundation.errors import RequestError
 from hushnet.provider.engines.base import ContextTooLong, Engine
+from support.engines import CONTEXT_TOKENS, MODEL, answer, ask, endless, json_schema
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

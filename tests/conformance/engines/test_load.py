@@ -5,11 +5,11 @@ import time
 from contextlib import aclosing, suppress
 
 import pytest
-from support.engines import CONTEXT_TOKENS, answer, ask, endless, loaded, placed, when
 
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.provider.engines.base import Engine, EngineFailed, Event, ModelSpec
 from hushnet.provider.engines.registry import load_engine
+from support.engines import CONTEXT_TOKENS, answer, ask, endless, loaded, placed, when
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

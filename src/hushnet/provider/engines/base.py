@@ -13,11 +13,11 @@ Rules every engine keeps, and `tests/conformance/engines` checks:
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from hushnet.dialects.openai_chat import ChatRequest, Delta, FinishReason, Usage, features_of
+from hushnet.dialects.openai_chat import ChatRequest, Delta, FinishReason, Usage, features_of, prompt_bytes_bound
 from hushnet.foundation.errors import CapacityError, HushnetError, RequestError
 from hushnet.foundation.ids import ModelId
 
@@ -36,6 +36,7 @@ __all__ = [
     "ModelSpec",
     "Usage",
     "check_features",
+    "check_length",
 ]
 
 
@@ -48,7 +49,10 @@ class EngineFailed(HushnetError):  # noqa: N818 - named after what happened, as 
 
 
 class ContextTooLong(RequestError):  # noqa: N818 - named after what happened, as its code is
-    """The prompt leaves no room for an answer in the model's context. An answer that fills the context ends in `length`."""
+    """The prompt leaves no room for an answer in the model's context. An answer that fills the context ends in `length`.
+
+    `prompt_tokens` is exact, unless the prompt is so long that it was not even counted.
+    """
 
     code = "context_too_long"
     default_hint = "Shorten the prompt."
@@ -161,6 +165,18 @@ class Engine(Protocol):
     async def health(self) -> Health:
         """Ask the engine whether it still answers; never raises."""
         ...
+
+
+BYTES_PER_TOKEN_MAX = 32
+"""No text averages more over a whole context, except runs of blanks; English has 4."""
+
+
+def check_length(request: ChatRequest, context_tokens: int) -> None:
+    """Raise `ContextTooLong` for a prompt that is too long to be worth counting: tokenizing megabytes takes seconds."""
+    if (most := prompt_bytes_bound(replace(request, response_format=None))) > BYTES_PER_TOKEN_MAX * (
+        context_tokens + 1024
+    ):
+        raise ContextTooLong(prompt_tokens=most // BYTES_PER_TOKEN_MAX, context_tokens=context_tokens)
 
 
 def check_features(request: ChatRequest, features: frozenset[str] | None) -> None:

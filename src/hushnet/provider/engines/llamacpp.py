@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from hushnet.foundation.clock import Clock, SystemClock
 from hushnet.foundation.errors import ConfigurationError, RequestError
 from hushnet.provider.engines.base import (
     Capabilities,
@@ -19,6 +20,7 @@ from hushnet.provider.engines.base import (
     Health,
     ModelSpec,
     check_features,
+    check_length,
 )
 from hushnet.provider.engines.bodies import plain_messages, request_body
 from hushnet.provider.engines.chunks import AnswerReader
@@ -43,10 +45,12 @@ class LlamaCppLimits:
     batch_tokens_max: int = 512
     context_tokens_default: int = 8192
     """A slot's context when nobody says: memory for it is taken at once, and models are trained for far more."""
+    measure_s_max: float = 0.5
     queue_max: int = 256
     """The link's own admission is tighter; this bounds memory."""
 
 
+_MEASUREMENTS_MAX: Final = 4
 _WARM_UP_WORDS: Final = "one two three four five six seven eight nine ten " * 6
 
 
@@ -55,8 +59,9 @@ class LlamaCppEngine:
 
     name = "llamacpp"
 
-    def __init__(self, limits: LlamaCppLimits | None = None) -> None:
+    def __init__(self, limits: LlamaCppLimits | None = None, *, clock: Clock | None = None) -> None:
         self._limits = limits or LlamaCppLimits()
+        self._clock = clock or SystemClock()
         self._native: NativeServer | None = None
         self._pool = SlotPool(0, queue_max=0)
         self._streams: set[Stream] = set()
@@ -108,7 +113,9 @@ class LlamaCppEngine:
 
     async def count_prompt_tokens(self, request: ChatRequest) -> int:
         """Count with the model's template and tokenizer, over the control socket."""
-        counted = await self._loaded().post("/v1/chat/completions/input_tokens", {"messages": plain_messages(request)})
+        native = self._loaded()
+        check_length(request, self._context_tokens)
+        counted = await native.post("/v1/chat/completions/input_tokens", {"messages": plain_messages(request)})
         return int(counted["input_tokens"])
 
     def capacity(self) -> EngineCapacity:
@@ -125,10 +132,11 @@ class LlamaCppEngine:
     async def _answer(
         self, request: ChatRequest, max_output_tokens: int, cache_salt: str | None = None
     ) -> AsyncGenerator[Event, None]:
+        native, pool = self._loaded(), self._pool
+        check_length(request, self._context_tokens)
         body = request_body(request, max_output_tokens=max_output_tokens)
         if request.response_format is not None:
             body["grammar"] = compile_format(request.response_format)
-        native, pool = self._loaded(), self._pool
         lease = await pool.acquire(cache_salt)
         stream = self._begin(native, pool, lease, body)
         reader = AnswerReader(pool, lease)
@@ -179,10 +187,11 @@ class LlamaCppEngine:
         return self._native
 
     async def _prefill_tokens_s(self, spec: ModelSpec) -> float:
-        """Measure, warm: the first request also reads the weights from disk."""
+        """Measure, best of a few: the first request also reads the weights from disk, and other programs run here."""
         request = replace(probe_request(spec.model), messages=[{"role": "user", "content": _WARM_UP_WORDS}])
-        for _ in range(2):
-            self._pool = SlotPool(spec.slots, queue_max=self._limits.queue_max)
+        began_s, best = self._clock.monotonic_s(), 0.0
+        for attempt in range(_MEASUREMENTS_MAX):
+            self._pool = SlotPool(spec.slots, queue_max=self._limits.queue_max)  # forgets the rates before
             try:
                 async for _event in self._answer(request, 1):
                     pass
@@ -190,7 +199,10 @@ class LlamaCppEngine:
                 return 0.0
             except RequestError:
                 raise EngineFailed("the model's chat template does not work", code="model_load_failed") from None
-        return self._pool.capacity().prefill_tokens_s
+            best = max(best, self._pool.capacity().prefill_tokens_s)
+            if attempt > 0 and self._clock.monotonic_s() - began_s > self._limits.measure_s_max:
+                break
+        return best
 
     def _batch_tokens(self, prefill_tokens_s: float) -> int:
         limits = self._limits

@@ -168,7 +168,7 @@ def _params(settings: NativeSettings, *, socket: Path, key: str) -> Any:
     params.hostnames = [str(socket)]
     params.api_keys = [key]
     params.cors_origins = "http://engine"
-    params.n_threads_http = 2
+    params.n_threads_http = 4
     params.endpoint_slots = False
     params.endpoint_metrics = True
     params.ui = False

@@ -30,6 +30,7 @@ from hushnet.provider.engines.base import (
     Health,
     ModelSpec,
     check_features,
+    check_length,
 )
 from hushnet.provider.engines.bodies import plain_messages, request_body
 from hushnet.provider.engines.chunks import AnswerReader, reported_error
@@ -122,6 +123,7 @@ class OpenAiServerEngine:
     async def count_prompt_tokens(self, request: ChatRequest) -> int:
         """Ask the server to count; one that cannot is asked for a single token, and its usage is read."""
         server = self._attached()
+        check_length(request, server.context_tokens)
         if server.counts_prompts:
             return await self._count(server, request)
         bare = replace(request, response_format=None, logprobs=False, top_logprobs=0)
@@ -148,6 +150,7 @@ class OpenAiServerEngine:
         self, request: ChatRequest, max_output_tokens: int, cache_salt: str | None = None
     ) -> AsyncGenerator[Event, None]:
         server, pool = self._attached(), self._pool
+        check_length(request, server.context_tokens)
         body = request_body(request, max_output_tokens=max_output_tokens) | {"model": server.model}
         if request.response_format is not None:
             body |= _format_members(request.response_format, is_llamacpp=server.is_llamacpp)
@@ -157,7 +160,7 @@ class OpenAiServerEngine:
                 body |= {"cache_prompt": lease.may_reuse_prefix, "return_progress": True, "id_slot": lease.slot.index}
             reader = AnswerReader(pool, lease)
             began_s, first_s = self._clock.monotonic_s(), 0.0
-            async with aclosing(self._stream(server.client, body)) as batches:
+            async with aclosing(self._stream(server.client, body, is_llamacpp=server.is_llamacpp)) as batches:
                 async for batch in batches:
                     for delta in reader.read(batch):
                         first_s = first_s or self._clock.monotonic_s()
@@ -169,12 +172,14 @@ class OpenAiServerEngine:
         finally:
             pool.release(lease)
 
-    async def _stream(self, client: httpx.AsyncClient, body: dict[str, Any]) -> AsyncGenerator[list[bytes], None]:
+    async def _stream(
+        self, client: httpx.AsyncClient, body: dict[str, Any], *, is_llamacpp: bool
+    ) -> AsyncGenerator[list[bytes], None]:
         lines = DataLines()
         with _foreign_errors():
             async with client.stream("POST", "chat/completions", json=body) as response:
                 if response.status_code != httpx.codes.OK:
-                    raise _refusal(response.status_code, await response.aread())
+                    raise _refusal(response.status_code, await response.aread(), is_llamacpp=is_llamacpp)
                 async for received in response.aiter_raw():
                     if batch := lines.feed(received):
                         yield batch
@@ -275,13 +280,22 @@ def _listed_models(answer: Any) -> dict[str, dict[str, Any]]:
     return {entry["id"]: entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)}
 
 
-def _refusal(status: int, body: bytes) -> HushnetError:
-    """Turn an error response into ours; its text is dropped."""
+def _refusal(status: int, body: bytes, *, is_llamacpp: bool = False) -> HushnetError:
+    """Turn an error response into ours; its text is dropped. llama.cpp says 500 where a template rejects the messages."""
     if status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
         return EngineBusy("the server is busy", retry_after_s=1.0)
-    if status in (httpx.codes.BAD_REQUEST, httpx.codes.REQUEST_ENTITY_TOO_LARGE, httpx.codes.UNPROCESSABLE_ENTITY):
-        return reported_error(body) or RequestError("the engine does not take this request", code="engine_refused")
+    if status in _REQUEST_FAULTS or (is_llamacpp and status == httpx.codes.INTERNAL_SERVER_ERROR):
+        error = reported_error(body)
+        return error if isinstance(error, RequestError) else RequestError(_REFUSED, code="engine_refused")
     return EngineFailed("the server answered with an error")
+
+
+_REQUEST_FAULTS = (
+    httpx.codes.BAD_REQUEST,
+    httpx.codes.REQUEST_ENTITY_TOO_LARGE,
+    httpx.codes.UNPROCESSABLE_ENTITY,
+)
+_REFUSED = "the engine does not take this request"
 
 
 def _decoded(response: httpx.Response) -> Any:

@@ -70,7 +70,7 @@ def _plain(alternative: Any, resolve: Resolve) -> Schema:
 
 
 def _are_exclusive(one: Schema, other: Schema, resolve: Resolve) -> bool:
-    mine, theirs = _fixed_values(one), _fixed_values(other)
+    mine, theirs = fixed_values(one), fixed_values(other)
     if mine is not None and theirs is not None:
         return not any(value in theirs for value in mine)
     if "type" in one and "type" in other:
@@ -86,11 +86,12 @@ def _tells_apart(name: str, one: Schema, other: Schema, resolve: Resolve) -> boo
     for schema in (one, other):
         properties = schema.get("properties")
         member = properties.get(name) if isinstance(properties, Mapping) else None
-        values.append(_fixed_values(_plain(member, resolve)) if isinstance(member, Mapping) else None)
+        values.append(fixed_values(_plain(member, resolve)) if isinstance(member, Mapping) else None)
     return values[0] is not None and values[1] is not None and not any(value in values[1] for value in values[0])
 
 
-def _fixed_values(schema: Schema) -> list[Any] | None:
+def fixed_values(schema: Schema) -> list[Any] | None:
+    """Return the values of `const` or `enum`; None where there is neither."""
     if "const" in schema:
         return [schema["const"]]
     values = schema.get("enum")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Final
+from typing import Final
 
 from hushnet.dialects.openai_chat import BadRequestError
 
@@ -88,7 +87,7 @@ class Rules:
         self._copies += low if high is None else high
         if self._copies > COPIES_MAX or max(low, high or 0) > REPETITIONS_MAX:
             raise UnsupportedSchema("the schema's lengths and counts are too large together")
-        return f"{item}{{{low},{'' if high is None else high}}}"
+        return '""' if high == 0 else f"{item}{{{low},{'' if high is None else high}}}"
 
     def text(self, root: str) -> str:
         """Return the grammar."""
@@ -104,11 +103,6 @@ class Rules:
 def literal(text: str) -> str:
     """Write `text` as a terminal."""
     return '"' + "".join(_escape(character) for character in text) + '"'
-
-
-def json_literal(value: Any) -> str:
-    """Write a JSON value as a terminal, in its compact spelling."""
-    return literal(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def _escape(character: str) -> str:

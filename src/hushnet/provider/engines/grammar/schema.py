@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from hushnet.dialects.openai_chat import ResponseFormat
@@ -20,13 +21,16 @@ from hushnet.provider.engines.grammar.keywords import (
     read_most,
     types_of,
 )
+from hushnet.provider.engines.grammar.literals import any_of_texts, json_text
 from hushnet.provider.engines.grammar.numbers import LIMIT, integer_between, number_between
+from hushnet.provider.engines.grammar.overlap import count_alike
 from hushnet.provider.engines.grammar.patterns import compile_pattern
-from hushnet.provider.engines.grammar.rules import Rules, UnsupportedSchema, json_literal
+from hushnet.provider.engines.grammar.rules import Rules, UnsupportedSchema, literal
 
 NESTING_MAX: Final = 64
 PROPERTIES_MAX: Final = 64
 """Of one object: optional properties cost the square of their number while an answer is written."""
+ALIKE_MAX: Final = 16
 
 _DATE: Final = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
 _TIME: Final = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
@@ -47,12 +51,25 @@ def compile_format(wanted: ResponseFormat) -> str:
     return _Compiler(wanted.schema).grammar()
 
 
+@dataclass(slots=True)
+class _Reference:
+    """A rule that a `$ref` stands for, open while its own schema is compiled; `growth` is how far it multiplies `alike`."""
+
+    rule: str
+    alike: int
+    is_open: bool = True
+    growth: int = 1
+
+
 class _Compiler:
     def __init__(self, root: Schema) -> None:
         self._root = root
         self._rules = Rules()
         self._nesting = 0
-        self._references: dict[str, str] = {}
+        self._references: dict[str, _Reference] = {}
+        self._alike = 1
+        """How many alternatives may be under way at the same time, here."""
+        self._alike_most = 1
         self._unguarded: list[str] = []
         """References being compiled with nothing written since: meeting one again would never end."""
 
@@ -97,13 +114,23 @@ class _Compiler:
             values = [value for value in values if has_type(value, types_of(schema))]
         if not values:
             raise UnsupportedSchema("the schema matches nothing")
-        return self._rules.add(" | ".join(dict.fromkeys(json_literal(value) for value in values)))
+        return any_of_texts([json_text(value) for value in values], self._rules)
 
     def _choice(self, keyword: str, schema: Schema) -> str:
         alternatives = [_narrowed(alternative, schema) for alternative in read_list(schema, keyword)]
         if keyword == "oneOf":
             check_exclusive(alternatives, self._resolve)
-        return self._rules.add(" | ".join(dict.fromkeys(self._schema(alternative) for alternative in alternatives)))
+        outside = self._alike
+        self._alike *= count_alike(alternatives, self._resolve)
+        self._note_alike(self._alike)
+        names = [self._schema(alternative) for alternative in alternatives]
+        self._alike = outside
+        return self._rules.add(" | ".join(dict.fromkeys(names)))
+
+    def _note_alike(self, alike: int) -> None:
+        self._alike_most = max(self._alike_most, alike)
+        if alike > ALIKE_MAX:
+            raise UnsupportedSchema("the schema nests too many alternatives that begin alike")
 
     def _all_of(self, schema: Schema) -> str:
         parts = read_list(schema, "allOf")
@@ -112,15 +139,28 @@ class _Compiler:
         return self._schema(fold_all_of(schema, self._resolve))
 
     def _reference(self, pointer: Any) -> str:
+        if not isinstance(pointer, str):
+            raise UnsupportedSchema("$ref must point into the schema itself")
         if pointer in self._unguarded:
             raise UnsupportedSchema("$ref leads back to itself")
-        if pointer not in self._references:
-            target = self._resolve(pointer)
-            name = self._references[pointer] = self._rules.reserve()
-            self._unguarded.append(pointer)
-            self._rules.define(name, self._schema(target))
-            self._unguarded.pop()
-        return self._references[pointer]
+        known = self._references.get(pointer)
+        if known is None:
+            return self._new_reference(pointer)
+        if known.is_open and self._alike > known.alike:
+            raise UnsupportedSchema("alternatives that begin alike lead back to themselves; begin them with a const")
+        self._note_alike(self._alike * known.growth)
+        return known.rule
+
+    def _new_reference(self, pointer: str) -> str:
+        target = self._resolve(pointer)
+        reference = self._references[pointer] = _Reference(self._rules.reserve(), self._alike)
+        outside_most, self._alike_most = self._alike_most, self._alike
+        self._unguarded.append(pointer)
+        self._rules.define(reference.rule, self._schema(target))
+        self._unguarded.pop()
+        reference.is_open, reference.growth = False, self._alike_most // self._alike
+        self._alike_most = max(outside_most, self._alike_most)
+        return reference.rule
 
     def _resolve(self, pointer: Any) -> Any:
         if not isinstance(pointer, str) or (pointer != "#" and not pointer.startswith("#/")):
@@ -158,7 +198,9 @@ class _Compiler:
         if len(declared) > PROPERTIES_MAX:
             raise UnsupportedSchema(f"an object has more than {PROPERTIES_MAX} properties")
         ws = self._rules.basic("ws")
-        members = [(self._member(json_literal(name), value), name in required) for name, value in declared.items()]
+        members = [
+            (self._member(literal(json_text(name)), value), name in required) for name, value in declared.items()
+        ]
         return self._rules.add(f'"{{" {ws} {self._members(members)} {ws} "}}"')
 
     def _map(self, values: Any) -> str:
@@ -235,7 +277,7 @@ class _Compiler:
             return self._rules.add(f'"\\"" {self._rules.repeat(self._rules.basic("char"), least, most)} "\\""')
         if is_bounded or not isinstance(pattern, str):
             raise UnsupportedSchema("pattern must be a string, without minLength or maxLength beside it")
-        return self._rules.add(f'"\\"" ({compile_pattern(pattern, self._rules)}) "\\""')
+        return self._rules.add(f'"\\"" {compile_pattern(pattern, self._rules)} "\\""')
 
     def _number(self, kind: str, schema: Schema) -> str:
         low, with_low = read_edge(schema, "minimum", "exclusiveMinimum", tighter=max)
