@@ -119,7 +119,7 @@ class ProviderAttempts:
         is_final = bool(record[_FLAGS_AT] & FINAL)
         if is_final or live.state is not AttemptState.STREAMING:
             live.state = _after(live.state, "-> final" if is_final else "-> record")
-        if live.credit > 0 and not live.waiting:
+        if live.credit > 0:  # then nothing waits: `_release` runs whenever credit comes
             live.credit -= len(record)
             self._lanes.push_data(DataType.RECORD, attempt, record)
             return True
@@ -134,7 +134,7 @@ class ProviderAttempts:
         live = self._open.get(attempt)
         if live is None or live.state in {AttemptState.CANCELLED, AttemptState.OVER}:
             return True
-        return live.credit > 0 and not live.waiting and self._lanes.data_bytes < self._limits.data_high_bytes
+        return live.credit > 0 and self._lanes.data_bytes < self._limits.data_high_bytes
 
     def refuse(self, attempt: AttemptId, code: int) -> None:
         """Refuse an attempt before its first record."""

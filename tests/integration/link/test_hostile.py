@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -99,6 +101,39 @@ async def test_a_message_that_exceeds_the_bound_is_not_taken_in() -> None:
         peer.send(bytes(MESSAGE_BYTES_MAX + 1))
         assert (await peer.saw("closed"))[1] == 1009
         await peer.saw("gone")
+
+
+async def test_a_message_that_claims_too_much_takes_no_memory_while_it_is_refused() -> None:
+    async with listening(ScriptedGate()) as (_, url):
+        reader, writer = await _connect(url)
+        writer.write(
+            b"GET /v1/provider/link HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        tracemalloc.start()
+        try:
+            writer.write(b"\x82\xff" + (1 << 40).to_bytes(8, "big") + bytes(4))
+            with contextlib.suppress(ConnectionError):
+                for _ in range(2000):
+                    writer.write(bytes(32 * 1024))
+                    await writer.drain()
+            assert tracemalloc.get_traced_memory()[1] < 2 * 1024 * 1024
+        finally:
+            tracemalloc.stop()
+        writer.close()
+        await _end_of(reader)
+
+
+async def test_the_time_limit_of_the_header_ends_with_the_header() -> None:
+    gate = ScriptedGate()
+    async with (
+        listening(gate, handshake_s=0.02, limits=replace(QUICK, heartbeat_missing_s=0.1)) as (_, url),
+        raw_peer(url) as peer,
+    ):
+        await peer.register()
+        await peer.saw("gone")
+        assert (await peer.said("bye"))["code"] == "heartbeat_missing"
 
 
 async def test_fragments_are_refused() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -287,6 +290,49 @@ def test_the_wait_before_a_redial_doubles_to_its_bound_and_half_of_it_is_chance(
         waits = [link._backoff_s(failures, is_replaced=False) for failures in (0, 1, 2, 7, 8, 1000)]
         assert waits == [pytest.approx(least * wait) for wait in (0.2, 0.4, 0.8, 25.6, 30.0, 30.0)]
         assert link._backoff_s(0, is_replaced=True) == pytest.approx(least * 30.0)
+
+
+async def test_failures_add_up_until_a_registration_succeeds() -> None:
+    failures: list[int] = []
+    gate = ScriptedGate()
+    answers = [Rejected("busy"), Rejected("busy"), Admitted(identity().provider_id), Rejected("busy")]
+    gate.decide = lambda _: answers.pop(0) if answers else Rejected("invalid_api_key")
+    async with listening(gate) as (_, url):
+        link = _link(url)
+
+        def note(count: int, *, is_replaced: bool) -> float:
+            failures.append(count)
+            return 0.0
+
+        link._backoff_s = note  # type: ignore[method-assign]
+        task = asyncio.create_task(link.run())
+        (await gate.link()).close("closing")
+        with pytest.raises(AccessError):
+            await task
+    assert failures == [1, 2, 0, 1]
+
+
+async def test_a_socket_that_opens_after_the_dial_was_given_up_is_dropped() -> None:
+    accepted: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+    accepted = asyncio.get_running_loop().create_future()
+    server = await asyncio.start_server(lambda *streams: accepted.set_result(streams), "127.0.0.1", 0)
+    task = asyncio.create_task(_link(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/").run())
+    reader, writer = await accepted
+    request = await reader.readuntil(b"\r\n\r\n")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    key = next(line.split(b": ")[1] for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
+    accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    writer.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+    )
+    with contextlib.suppress(ConnectionError):
+        assert await reader.read() == b""
+    writer.close()
+    server.close()
+    await server.wait_closed()
 
 
 # One identity, two links.

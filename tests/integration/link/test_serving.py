@@ -195,6 +195,7 @@ async def test_a_cancel_reaches_the_handler_at_once_and_its_last_word_comes_back
         await sink.saw("records")
         began_s = loop.time()
         both.link.cancel(attempt, WireCode.CANCELLED)
+        assert both.link._session.lanes.control_bytes == 0  # type: ignore[attr-defined]  # it left within the call
         both.link.cancel(attempt, WireCode.CANCELLED)
         assert await both.handler.saw("cancelled") == ("cancelled", attempt, WireCode.CANCELLED)
         assert loop.time() - began_s < 0.1
@@ -238,6 +239,20 @@ async def test_a_cancel_wakes_a_writer_that_waits_for_credit() -> None:
         await sink.saw("finished")
 
 
+async def test_a_cancel_lets_an_end_leave_that_waits_for_credit() -> None:
+    async with pair() as both:
+        attempt, sink = both.dispatch(credit=1)
+        writer = await both.handler.writer(attempt)
+        for each in (HEAD, END):
+            writer.write(each)
+        writer.finish()
+        await sink.saw("records")
+        assert sink.endings == []
+        both.link.cancel(attempt, WireCode.CANCELLED)
+        await sink.saw("finished")
+        assert [each.raw for each in sink.records] == [HEAD, END]
+
+
 # What breaks around the link.
 
 
@@ -249,11 +264,12 @@ async def test_a_sink_that_fails_costs_its_attempt_and_no_other() -> None:
     async with pair() as both:
         broken = both.link.dispatch(ENVELOPE, deadline_ms=1, credit_bytes=9999, sink=Broken())
         good, sink = both.dispatch()
-        for attempt in (broken, good):
-            writer = await both.handler.writer(attempt)
-            for each in (HEAD, END):
-                writer.write(each)
-            writer.finish()
+        (await both.handler.writer(broken)).write(HEAD)
+        assert await both.handler.saw("cancelled") == ("cancelled", broken, WireCode.INTERNAL)
+        writer = await both.handler.writer(good)
+        for each in (HEAD, END):
+            writer.write(each)
+        writer.finish()
         await sink.saw("finished")
         assert [each.raw for each in sink.records] == [HEAD, END]
 
@@ -371,6 +387,18 @@ async def test_a_socket_that_takes_nothing_is_given_up_and_others_go_on() -> Non
             other.send({"type": "refused", "attempt": 1, "code": 201})
             await sink.saw("refused")
             assert listener.links == 1
+
+
+async def test_a_listener_closes_although_a_socket_takes_nothing() -> None:
+    gate = ScriptedGate()
+    async with listening(gate) as (listener, url), raw_peer(url) as stalled:
+        await stalled.register()
+        assert stalled.transport is not None
+        stalled.transport.underlying_transport.pause_reading()  # type: ignore[attr-defined]
+        (await gate.link()).dispatch(bytes(16 << 20), deadline_ms=1, credit_bytes=1, sink=(sink := ScriptedSink()))
+        await eventually(lambda: next(iter(listener._connections))._outflow.is_paused)
+        await listener.aclose()
+        assert sink.endings == ["lost"]
 
 
 async def test_control_that_cannot_leave_ends_the_link() -> None:

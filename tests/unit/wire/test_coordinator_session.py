@@ -264,6 +264,14 @@ def test_a_lost_connection_ends_the_session_once() -> None:
     book.done()
 
 
+def test_the_end_drops_what_waits_to_be_sent() -> None:
+    session = serving().session
+    assert isinstance(session, CoordinatorSession)
+    session.dispatch(bytes(1000), deadline_ms=1, credit_bytes=1)
+    session.close("closing")
+    assert session.lanes.data_bytes == len(session.attempts) == 0
+
+
 def test_wishes_and_challenges_leave_as_frames() -> None:
     book = serving()
     book >> partial(book.session.challenge, b"c" * 32) << fr.Challenge(nonce=b"c" * 32)
@@ -439,6 +447,14 @@ def test_a_cancel_leaves_once() -> None:
     book >> cancel << fr.Cancel(attempt=ONE, code=207)
     book >> cancel
     assert not book.session.attempts.grant(ONE, 100)
+    book.done()
+
+
+def test_a_cancel_takes_the_place_of_grants_that_have_not_left() -> None:
+    book = dispatched()
+    book.session.attempts.grant(ONE, 100)
+    book >> partial(book.session.attempts.cancel, ONE, 207) << fr.Cancel(attempt=ONE, code=207)
+    book >> book.session.attempts.settle_grants
     book.done()
 
 
