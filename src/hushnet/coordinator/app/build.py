@@ -168,5 +168,6 @@ def _touch(connection: Connection) -> bool:
 
 def _show(metrics: Metrics, coordinator: Coordinator, serving: Serving) -> None:
     metrics.gauge("hush_requests_running", "Requests that are not settled yet", lambda: serving.service.running)
+    metrics.gauge("hush_queue_waiting", "Requests that wait for a provider", lambda: serving.service.waiting)
     metrics.gauge("hush_providers_connected", "Provider links that are registered", lambda: coordinator.links.links)
     metrics.gauge("hush_http_connections", "Open HTTP connections", lambda: coordinator.http.connections)
