@@ -16,6 +16,7 @@ from hushnet.coordinator.settings import CoordinatorSettings, HttpSettings, Link
 from hushnet.foundation.clock import SystemClock
 from hushnet.foundation.errors import ConfigurationError
 from support.control import MODEL, Network, network
+from support.postgres import fresh_database
 from support.scripted_engine import ScriptedEngine
 
 CANARY = "xyzzy-canary-prompt"
@@ -189,6 +190,26 @@ async def test_a_second_coordinator_on_the_same_database_or_port_is_told_why(tmp
         with pytest.raises(ConfigurationError, match="in use"):
             await third.start()
         await third.aclose()
+
+
+async def test_a_whole_coordinator_runs_on_postgres(tmp_path: Path) -> None:
+    with fresh_database() as url:
+        await _serve_a_chat_on(tmp_path, url)
+
+
+async def _serve_a_chat_on(tmp_path: Path, database_url: str) -> None:
+    async with network(tmp_path, database=database_url) as net:
+        assert (await net.public.get("/readyz")).status_code == 200
+        owner = await net.account("owner", scope="provider")
+        ann = await net.account("ann", credit_usd="1")
+        async with net.provider(tmp_path / "p", owner.key):
+            await net.until(f"/v1/models/{MODEL}")
+            chat = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
+            answer = await ann.http.post("/v1/chat/completions", json=chat)
+            shown = (await ann.http.get(f"/v1/generations/{answer.headers['hushnet-request-id']}")).json()
+        assert shown["outcome"] == "completed"
+        spent = 1_000_000 - (await ann.http.get("/v1/balance")).json()["spendable_micro_usd"]
+        assert spent == shown["cost_micro_usd"] > 0
 
 
 async def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
