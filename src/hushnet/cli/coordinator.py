@@ -21,7 +21,7 @@ app = typer.Typer()
 
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", help="A TOML file [env: HUSH_CONFIG; default: coordinator.toml in home].", metavar="FILE"),
+    typer.Option("--config", help="A TOML file (HUSH_CONFIG; default: coordinator.toml in home).", metavar="FILE"),
 ]
 DatabaseUrl = Annotated[
     str | None,
@@ -32,22 +32,22 @@ Others = Annotated[
     typer.Option("--set", help="Any other setting; `hush coordinator settings` lists them.", metavar="NAME=VALUE"),
 ]
 Network = Annotated[str | None, typer.Option("--network", help="Name that key statements are bound to.")]
-Host = Annotated[str | None, typer.Option("--host", help="Address of the HTTP listener [default: 127.0.0.1].")]
-Port = Annotated[int | None, typer.Option("--port", help="Port of the HTTP listener; 0: a free one [default: 8470].")]
+Host = Annotated[str | None, typer.Option("--host", help="Address of the HTTP listener (default: 127.0.0.1).")]
+Port = Annotated[int | None, typer.Option("--port", help="Port of the HTTP listener; 0: a free one (default: 8470).")]
 PublicUrl = Annotated[
     str | None, typer.Option("--public-url", help="Base URL behind a proxy, as clients see it.", metavar="URL")
 ]
 LinkHost = Annotated[
-    str | None, typer.Option("--link-host", help="Address that providers dial [default: 127.0.0.1].", metavar="HOST")
+    str | None, typer.Option("--link-host", help="Address that providers dial (default: 127.0.0.1).", metavar="HOST")
 ]
 LinkPort = Annotated[
-    int | None, typer.Option("--link-port", help="Port that providers dial; 0: a free one [default: 8471].")
+    int | None, typer.Option("--link-port", help="Port that providers dial; 0: a free one (default: 8471).")
 ]
 LinkPublicUrl = Annotated[
     str | None, typer.Option("--link-public-url", help="Link URL behind a proxy, as providers see it.", metavar="URL")
 ]
-LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error [default: info].")]
-LogFormat = Annotated[str | None, typer.Option("--log-format", help="console or json [default: console].")]
+LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error (default: info).")]
+LogFormat = Annotated[str | None, typer.Option("--log-format", help="console or json (default: console).")]
 
 
 @app.command("init")

@@ -24,7 +24,7 @@ app = typer.Typer()
 
 DatabaseUrl = Annotated[
     str | None,
-    typer.Option("--database", help="sqlite:///PATH or postgresql://... [env: HUSH_DATABASE].", metavar="URL"),
+    typer.Option("--database", help="sqlite:///PATH or postgresql://... (HUSH_DATABASE).", metavar="URL"),
 ]
 
 

@@ -12,11 +12,11 @@ from hushnet.sdk.policy import VerificationPolicy
 from hushnet.sdk.settings import ConsumerSettings, resolve
 
 BaseUrl = Annotated[
-    str | None, typer.Option("--base-url", help="The coordinator's address [env: HUSH_BASE_URL].", metavar="URL")
+    str | None, typer.Option("--base-url", help="The coordinator's address (HUSH_BASE_URL).", metavar="URL")
 ]
-ApiKey = Annotated[str | None, typer.Option("--api-key", help="The API key [env: HUSH_API_KEY].", metavar="KEY")]
+ApiKey = Annotated[str | None, typer.Option("--api-key", help="The API key (HUSH_API_KEY).", metavar="KEY")]
 Home = Annotated[
-    Path | None, typer.Option("--home", help="Where Hushnet keeps its files [env: HUSH_HOME].", metavar="DIR")
+    Path | None, typer.Option("--home", help="Where Hushnet keeps its files (HUSH_HOME).", metavar="DIR")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON for a script.")]
 Trust = Annotated[

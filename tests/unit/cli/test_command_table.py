@@ -19,6 +19,7 @@ def test_every_command_of_the_table_loads_and_explains_itself(row: Row) -> None:
     result = CliRunner().invoke(build([row.name]), [row.name, "--help"])
     assert result.exit_code == 0, result.output
     assert "Usage" in result.output
+    assert " ." not in result.output.replace(" ...", ""), "help text in [brackets] is read as markup and vanishes"
 
 
 def test_the_list_of_commands_imports_no_part_that_it_only_names() -> None:
