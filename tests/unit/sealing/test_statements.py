@@ -101,7 +101,7 @@ def twice(payload: dict[str, Any]) -> None:
 
 
 def nine_keys(payload: dict[str, Any]) -> None:
-    payload["keys"] += [payload["keys"][0] | {"suite": f"later-{number}"} for number in range(6)]
+    payload["keys"] += [payload["keys"][1] | {"suite": f"later-{number}"} for number in range(6)]
 
 
 BY_THE_RELAY: dict[str, tuple[Edit, str]] = {
@@ -295,6 +295,19 @@ def test_another_identity_that_claims_the_victims_id_is_refused() -> None:
 def test_a_member_that_appears_twice_is_malformed(payload: bytes) -> None:
     case = "duplicate_json_key"
     assert refusal(signed(payload, HOME.signer)) == "statement_malformed", case
+
+
+def test_a_payload_of_16384_base64_characters_is_the_longest() -> None:
+    longest = HOME.statement.payload.ljust(16384 // 4 * 3)
+    assert refusal(signed(longest, HOME.signer)) is None
+    assert refusal(signed(longest + b" ", HOME.signer)) == "statement_malformed"
+
+
+def test_a_statement_of_eight_keys_is_the_longest() -> None:
+    def five_more(payload: dict[str, Any]) -> None:
+        payload["keys"] += [payload["keys"][1] | {"suite": f"later-{number}"} for number in range(5)]
+
+    assert refusal(resigned(five_more)) is None
 
 
 def test_an_older_statement_is_a_rollback_and_the_same_one_is_not() -> None:

@@ -80,6 +80,7 @@ BAD_EVENTS: dict[str, bytes] = {
     + b"\ndata: "
     + b64encode(RECORDS[0][30:])
     + b"\n\n",
+    "sse_two_data_lines": ONE[:-1] + ONE,
     "sse_stray_base64_bits": b"data: " + b64encode(RECORDS[0] + RECORDS[0])[:-1] + b"\n\n",
     "sse_noncanonical_base64": ONE.replace(b"AA==", b"AB=="),
     "sse_blank_in_base64": ONE.replace(b"AAAA", b"AA AA", 1),
