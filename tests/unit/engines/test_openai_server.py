@@ -1,0 +1,267 @@
+"""The attached engine against servers that are incomplete, busy, broken or rude."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from hushnet.dialects.openai_chat import ChatRequest, Delta, ResponseFormat
+from hushnet.foundation.errors import ConfigurationError, RequestError
+from hushnet.foundation.ids import ModelId
+from hushnet.provider.engines.base import Capabilities, ContextTooLong, EngineBusy, EngineFailed, ModelSpec
+from hushnet.provider.engines.openai_server import KEY_VARIABLE, OpenAiServerEngine
+from support.engines import answer
+from support.openai_peer import Chat, OpenAiPeer, Talk, chunk, hello, says, usage
+
+REQUEST = ChatRequest("peer", [{"role": "user", "content": "hi"}])
+
+
+def spec_of(peer: OpenAiPeer, **members) -> ModelSpec:
+    return replace(ModelSpec(model=ModelId("peer"), url=peer.url, slots=2), **members)
+
+
+@asynccontextmanager
+async def attached(peer: OpenAiPeer, **members) -> AsyncGenerator[tuple[OpenAiServerEngine, Capabilities], None]:
+    async with peer.running():
+        engine = OpenAiServerEngine()
+        capabilities = await engine.load(spec_of(peer, **members))
+        try:
+            yield engine, capabilities
+        finally:
+            await engine.unload()
+
+
+async def test_a_server_that_ignores_formats_and_logprobs_is_served_without_them() -> None:
+    async with attached(OpenAiPeer()) as (engine, capabilities):
+        assert capabilities == Capabilities(frozenset(), context_tokens=512, slots=2)
+        assert (await answer(engine, REQUEST)).text == "hello"
+        with pytest.raises(RequestError) as refused:
+            await answer(engine, replace(REQUEST, response_format=ResponseFormat("json_object")))
+        assert refused.value.error_code == "unsupported_feature"
+
+
+async def test_a_server_that_keeps_to_schemas_and_reports_logprobs_is_known_to() -> None:
+    async def able(talk: Talk) -> None:
+        await talk.begin()
+        if "response_format" in talk.body:
+            await talk.events(*says('{"verdict":', '"sea"}'))
+        elif talk.body.get("logprobs"):
+            entry = {"token": "a", "logprob": -0.1, "bytes": None, "top_logprobs": []}
+            await talk.events(chunk("a", logprobs={"content": [entry]}), chunk(finish_reason="stop"), usage(3, 1))
+        else:
+            await talk.events(*says("x"))
+
+    async with attached(OpenAiPeer(chat=able)) as (engine, capabilities):
+        assert capabilities.features == {"json_schema", "logprobs"}
+        schema = ResponseFormat("json_schema", "x", {"type": "object"})
+        await answer(engine, replace(REQUEST, response_format=schema))
+        with pytest.raises(RequestError):
+            await answer(engine, replace(REQUEST, response_format=ResponseFormat("json_schema", "x", {"$ref": "#"})))
+
+
+async def test_only_known_fields_are_sent() -> None:
+    peer = OpenAiPeer()
+    request = replace(REQUEST, temperature=0.5, seed=2**40, stop=("x",), raw={"canary": 1, "n_predict": 9, "n": 1})
+    async with attached(peer) as (engine, _):
+        await answer(engine, request, at_most=7)
+
+    assert peer.talks[-1].body == {
+        "model": "peer",
+        "messages": [{"role": "user", "content": "hi"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 7,
+        "temperature": 0.5,
+        "seed": 2**40 % 0xFFFFFFFF,
+        "stop": ["x"],
+    }
+
+
+async def test_a_server_that_cannot_count_is_asked_for_one_token() -> None:
+    peer = OpenAiPeer()
+    async with attached(peer) as (engine, _):
+        assert await engine.count_prompt_tokens(REQUEST) == 9
+
+    assert peer.talks[-1].body["max_tokens"] == 1
+
+
+async def test_speeds_are_measured_where_the_server_does_not_tell_them() -> None:
+    async def slowly(talk: Talk) -> None:
+        await talk.begin()
+        for text in "abc":
+            await talk.events(chunk(text))
+            await asyncio.sleep(0)
+        await talk.events(chunk(finish_reason="stop"), usage(9, 3))
+
+    async with attached(OpenAiPeer(chat=slowly)) as (engine, _):
+        assert engine.capacity().decode_tokens_s > 0
+        assert engine.capacity().prefill_tokens_s > 0
+
+
+async def test_the_server_s_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "local-key")
+    peer = OpenAiPeer()
+    async with attached(peer) as (engine, _):
+        assert "local-key" not in repr(engine)
+
+    assert peer.talks[-1].headers["authorization"] == "Bearer local-key"
+
+
+async def test_closing_an_answer_closes_the_connection() -> None:
+    hung_up = asyncio.Event()
+
+    async def endless(talk: Talk) -> None:
+        if talk.body["max_tokens"] < 50:
+            await hello(talk)
+            return
+        await talk.begin()
+        await talk.events(chunk("a"))
+        await talk.hung_up()
+        hung_up.set()
+
+    async with attached(OpenAiPeer(chat=endless)) as (engine, _):
+        events = engine.generate(REQUEST, max_output_tokens=50)
+        assert isinstance(await anext(events), Delta)
+        await events.aclose()
+        async with asyncio.timeout(5):
+            await hung_up.wait()
+        assert engine.capacity().active == 0
+
+
+async def _refuse_to_load(peer: OpenAiPeer, error: type[Exception], **members) -> Exception:
+    async with peer.running():
+        engine = OpenAiServerEngine()
+        with pytest.raises(error) as refused:
+            await engine.load(spec_of(peer, **members))
+        assert not (await engine.health()).is_healthy
+        return refused.value
+
+
+async def test_a_model_that_is_not_listed_is_not_served() -> None:
+    await _refuse_to_load(OpenAiPeer(models=[{"id": "other"}]), ConfigurationError)
+
+
+async def test_a_context_that_nobody_knows_must_be_given() -> None:
+    peer = OpenAiPeer(models=[{"id": "peer"}])
+    error = await _refuse_to_load(peer, ConfigurationError)
+    assert "context" in error.hint()
+
+    async with attached(peer, context_tokens=99) as (_, capabilities):
+        assert capabilities.context_tokens == 99
+
+
+async def test_a_prompt_beyond_any_context_is_refused_here() -> None:
+    async with attached(OpenAiPeer()) as (engine, _):
+        with pytest.raises(ContextTooLong):
+            await answer(engine, ChatRequest("peer", [{"role": "user", "content": "x" * 100_000}]))
+
+
+async def test_a_stream_without_usage_cannot_be_metered_and_is_not_served() -> None:
+    async def unmetered(talk: Talk) -> None:
+        await talk.begin()
+        await talk.events(chunk("a"), chunk(finish_reason="stop"))
+
+    error = await _refuse_to_load(OpenAiPeer(chat=unmetered), ConfigurationError)
+
+    assert "include_usage" in error.hint()
+
+
+@pytest.mark.parametrize("models", [b"not json", {"object": "list"}, [1]], ids=["garbage", "no_data", "list"])
+async def test_a_list_of_models_that_is_none_is_a_failed_engine(models) -> None:
+    async def rude(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await Talk({}, {}, reader, writer).respond(200, models)
+        writer.close()
+
+    server = await asyncio.start_server(rude, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(EngineFailed):
+        await OpenAiServerEngine().load(ModelSpec(model=ModelId("peer"), url=f"http://127.0.0.1:{port}/v1"))
+    server.close()
+
+
+async def test_a_server_that_is_not_there_is_a_failed_engine() -> None:
+    peer = OpenAiPeer()
+    async with peer.running():
+        url = peer.url
+    with pytest.raises(EngineFailed) as failed:
+        await OpenAiServerEngine().load(ModelSpec(model=ModelId("peer"), url=url))
+
+    assert failed.value.error_code == "engine_unreachable"
+
+
+async def _status(talk: Talk, status: int) -> None:
+    await talk.respond(status, {"error": {"message": "canary", "code": status}})
+
+
+async def _error_event(talk: Talk) -> None:
+    await talk.begin()
+    await talk.events(chunk("a"), {"error": {"code": 500, "message": "canary"}})
+
+
+async def _refusal_event(talk: Talk) -> None:
+    await talk.begin()
+    await talk.events({"error": {"code": 400, "message": "canary"}})
+
+
+async def _cut(talk: Talk) -> None:
+    await talk.begin()
+    await talk.events(chunk("a"))
+
+
+async def _garbage(talk: Talk) -> None:
+    await talk.begin()
+    await talk.events(b"data: canary\n\n")
+
+
+async def _wrong_shape(talk: Talk) -> None:
+    await talk.begin()
+    await talk.events({"choices": "canary"})
+
+
+async def _endless_line(talk: Talk) -> None:
+    await talk.begin()
+    for _ in range(40):
+        await talk.events(b"data: " + b"x" * 65_536)
+
+
+@pytest.mark.parametrize(
+    ("chat", "error"),
+    [
+        (lambda talk: _status(talk, 400), RequestError),
+        (lambda talk: _status(talk, 422), RequestError),
+        (lambda talk: _status(talk, 429), EngineBusy),
+        (lambda talk: _status(talk, 503), EngineBusy),
+        (lambda talk: _status(talk, 500), EngineFailed),
+        (lambda talk: _status(talk, 302), EngineFailed),
+        (_error_event, EngineFailed),
+        (_refusal_event, RequestError),
+        (_cut, EngineFailed),
+        (_garbage, EngineFailed),
+        (_wrong_shape, EngineFailed),
+        (_endless_line, EngineFailed),
+    ],
+)
+async def test_what_goes_wrong_becomes_our_error_without_the_server_s_words(chat: Chat, error: type[Exception]) -> None:
+    peer = OpenAiPeer()
+    async with attached(peer) as (engine, _):
+        peer.chat = chat
+        with pytest.raises(error) as failed:
+            await answer(engine, REQUEST)
+
+        assert type(failed.value) is error
+        assert "canary" not in str(failed.value)
+        assert engine.capacity().active == 0
+        peer.chat = hello
+        assert (await answer(engine, REQUEST)).text == "hello"
+
+
+async def test_health_follows_the_server() -> None:
+    peer = OpenAiPeer()
+    engine = OpenAiServerEngine()
+    async with peer.running():
+        await engine.load(spec_of(peer))
+        assert (await engine.health()).is_healthy
+    assert (await engine.health()).reason == "not_answering"
+    await engine.unload()
