@@ -170,6 +170,8 @@ class MemoryLedgerStore:
         )
         if repeated:
             raise StorageError("a row is there already")
+        if any(hold.id not in self.holds for hold in writes.closed):
+            raise StorageError("a row is not there")
 
 
 class MemoryBooks:

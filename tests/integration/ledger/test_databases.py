@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import MetaData, func, inspect, select, text
+from sqlalchemy import Connection, MetaData, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from hushnet.coordinator.ledger.check import check
@@ -82,20 +82,17 @@ async def test_the_books_are_checked_beside_a_live_ledger(ledger_url: str) -> No
             await reader.aclose()
 
 
-async def test_a_read_sees_one_moment(ledger_url: str) -> None:
-    async with open_ledger(ledger_url) as books:
+async def test_a_read_sees_one_moment_while_the_writer_goes_on(tmp_path: Path) -> None:
+    async with open_ledger(sqlite_url(tmp_path)) as books:
         database = books.database
         assert database is not None
         loop = asyncio.get_running_loop()
         count = select(func.count()).select_from(transfers)
 
-        if database.dialect == "postgresql":
-            pytest.skip("the snapshot of one connection cannot be interleaved from one greenlet")
-
-        def twice(connection: object) -> tuple[int, int]:
-            before = connection.execute(count).scalar_one()  # type: ignore[attr-defined]
+        def twice(connection: Connection) -> tuple[int, int]:
+            before = connection.execute(count).scalar_one()
             asyncio.run_coroutine_threadsafe(books.give(CONSUMER, promo=1), loop).result(10)
-            return before, connection.execute(count).scalar_one()  # type: ignore[attr-defined]
+            return before, connection.execute(count).scalar_one()
 
         assert await database.read(twice) == (0, 0)
 
@@ -104,8 +101,8 @@ async def test_an_exception_undoes_the_whole_transaction(ledger_url: str) -> Non
     database = await Database.open(ledger_url)
     insert = text("INSERT INTO ledger_caps (id, scope, subject, period, ceiling) VALUES (1, 2, 1, 1, 5)")
 
-    def fail(connection: object) -> None:
-        connection.execute(insert)  # type: ignore[attr-defined]
+    def fail(connection: Connection) -> None:
+        connection.execute(insert)
         raise KeyError("no")
 
     try:
@@ -130,11 +127,24 @@ async def test_what_names_no_database_is_a_configuration_error(url: str) -> None
 async def test_a_database_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
         await Database.open_reader(sqlite_url(tmp_path))
-    (tmp_path / "ledger.db").write_text("this is no database, and long enough to look like one" * 10)
     with pytest.raises(StorageError, match="cannot be opened"):
-        await Database.open(sqlite_url(tmp_path))
+        await Database.open("sqlite:////proc/no/such.db")
     with fresh_database() as url, pytest.raises(StorageError, match="cannot be opened"):
         await Database.open(url.replace("/test_", "/gone_"))
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    file.write_text("somebody's notes")
+    file.chmod(0o644)
+    was = file.stat()
+
+    with pytest.raises(ConfigurationError, match="no SQLite database"):
+        await Database.open(sqlite_url(tmp_path))
+
+    now = file.stat()
+    assert (now.st_mode, now.st_mtime_ns, now.st_size) == (was.st_mode, was.st_mtime_ns, was.st_size)
+    assert not file.with_name("ledger.db.lock").exists()
 
 
 async def test_a_schema_of_another_release_is_refused(ledger_url: str) -> None:

@@ -25,6 +25,7 @@ _READERS: Final = 2
 """Threads that read; SQLite readers hold the interpreter lock for most of their work, so more gain nothing."""
 
 _OWNER_ONLY: Final = 0o600
+_SQLITE_HEAD: Final = b"SQLite format 3\x00"
 
 _WRITER_PRAGMAS: Final = (
     "journal_mode = WAL",
@@ -113,10 +114,11 @@ class SqliteDatabase(Database):
             await self.read(require_current)
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        _require_ours(self._path)
         self._lock = _FileLock(self._path.with_name(self._path.name + ".lock"))
         self._lock.acquire()
-        self._path.touch(mode=_OWNER_ONLY)
-        self._path.chmod(_OWNER_ONLY)  # the files beside it, made later, take its mode
+        # A new file is for its owner only, and the files that SQLite makes beside it take its mode.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY))
         await self._run(self._writer_thread, self._open_writer)
 
     async def _run(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
@@ -155,6 +157,17 @@ class SqliteDatabase(Database):
         )
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin) and None)
         return engine
+
+
+def _require_ours(path: Path) -> None:
+    """Refuse a file that is there and is no SQLite database, before anything beside it or of it is touched."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_SQLITE_HEAD))
+    except FileNotFoundError:
+        return
+    if head not in (b"", _SQLITE_HEAD):
+        raise ConfigurationError(f"the file {path.name} is no SQLite database", hint="use another path")
 
 
 class _FileLock:
