@@ -36,7 +36,8 @@ class AttemptMeter:
         self._output = 0
         self._output_max = header.max_output_tokens
         self._pace = pace or MeterPace()
-        self._records = 0
+        # The first usage record follows the first content: an answer that is broken off early is still worth its prompt.
+        self._records = self._pace.content_records - 1
         self._shown_at_s = now_s
 
     @property
