@@ -14,7 +14,7 @@ from hushnet.sealing.limits import REPLAY_CAPACITY
 class ReplayCache:
     """Ids of envelopes that ran, each until its time is over. Safe to use from several threads."""
 
-    __slots__ = ("_by_expiry", "_capacity", "_expiry_of", "_lock", "_now")
+    __slots__ = ("_by_expiry", "_capacity", "_expiry_of", "_forgotten", "_lock", "_now")
 
     def __init__(self, capacity: int = REPLAY_CAPACITY) -> None:
         self._capacity = capacity
@@ -23,6 +23,7 @@ class ReplayCache:
         self._by_expiry: dict[int, set[bytes]] = {}
         self._lock = threading.Lock()
         self._now = 0
+        self._forgotten = 0
 
     def __len__(self) -> int:
         return len(self._expiry_of)
@@ -30,24 +31,31 @@ class ReplayCache:
     def __contains__(self, envelope_id: bytes) -> bool:
         return envelope_id in self._expiry_of
 
-    def advance(self, now: int) -> int:
-        """Drop what expired before `now` and return the time to judge by, which never runs backwards.
-
-        A clock that stepped back would make an id live again that has been forgotten.
-        """
+    def expire(self, now: int) -> None:
+        """Forget the ids whose time is over at `now`."""
+        if now <= self._now:
+            return
         with self._lock:
-            if now > self._now:
-                self._now = now
-                for second in [second for second in self._by_expiry if second <= now]:
-                    for envelope_id in self._by_expiry.pop(second):
-                        del self._expiry_of[envelope_id]
-            return self._now
+            self._now = now
+            for second in [second for second in self._by_expiry if second <= now]:
+                for envelope_id in self._by_expiry.pop(second):
+                    del self._expiry_of[envelope_id]
+                self._forgotten = max(self._forgotten, second)
+
+    def is_forgotten(self, until: int) -> bool:
+        """Tell whether ids held until `until` may have been forgotten: then nobody can say that one did not run.
+
+        True only after the clock has stepped back, for what had expired before it did.
+        """
+        return until <= self._forgotten
 
     def insert(self, envelope_id: bytes, *, until: int) -> None:
-        """Remember `envelope_id` until the second `until`; raises `replayed`, or `capacity` when the cache is full."""
+        """Remember `envelope_id` until the second `until`; raises `replayed`, `expired`, or `capacity` when full."""
         with self._lock:
             if envelope_id in self._expiry_of:
                 raise SealingError("replayed")
+            if self.is_forgotten(until):
+                raise SealingError("expired")
             if len(self._expiry_of) >= self._capacity:
                 raise SealingError("capacity")
             self._expiry_of[envelope_id] = until

@@ -137,9 +137,30 @@ def test_a_clock_that_steps_back_brings_no_expired_envelope_to_life() -> None:
     home = BenchProvider()
     sealed = seal_to(home.recipient())
     assert refusal(home, sealed.raw) is None
-    home.cache.advance(sealed.header.exp + 120)
+    home.cache.expire(sealed.header.exp + 120)
     assert len(home.cache) == 0
     assert refusal(home, sealed.raw) == "expired"
+
+
+def test_a_clock_that_jumped_ahead_and_came_back_refuses_only_what_it_forgot() -> None:
+    home = BenchProvider()
+    recipient = home.recipient()
+    held = seal_to(recipient)
+    assert refusal(home, held.raw) is None
+    home.cache.expire(NOW + 86400)
+    assert refusal(home, held.raw) == "expired"
+    assert refusal(home, seal_to(recipient, life=100).raw) == "expired"
+    assert refusal(home, seal_to(recipient, now=NOW + 1).raw, now=NOW + 1) is None
+
+
+def test_an_id_that_was_forgotten_while_its_envelope_was_opened_is_not_taken_again() -> None:
+    cache = ReplayCache()
+    cache.insert(b"id", until=100)
+    cache.expire(100)
+    with pytest.raises(SealingError) as caught:
+        cache.insert(b"id", until=100)
+    assert caught.value.error_code == "expired"
+    cache.insert(b"id", until=101)
 
 
 def test_checks_come_in_the_order_of_the_text() -> None:
@@ -152,7 +173,7 @@ def test_checks_come_in_the_order_of_the_text() -> None:
     assert refusal(BenchProvider(), unreadable) == "not_for_me"
     assert refusal(home, RequestForger([elsewhere]).raw()) == "not_for_me"
     assert refusal(home, forger.raw(), now=NOW + 10_000) == "unknown_key"
-    assert refusal(home, forger.raw(), now=NOW + 1_000) == "unknown_key"
+    assert refusal(home, forger.raw(), now=NOW + 1_000) == "expired"
 
 
 def test_one_of_many_threads_runs_an_envelope() -> None:
@@ -184,8 +205,8 @@ def test_releasing_an_id_that_is_not_held_is_no_error() -> None:
     cache.release(b"id")
     cache.release(b"id")
     assert len(cache) == 0
-    assert cache.advance(10) == 10
-    assert cache.advance(3) == 10
+    cache.expire(10)
+    assert not cache.is_forgotten(5)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
