@@ -7,14 +7,16 @@ hub announced appear in the cache, and where the hub names a SHA-256 the file mu
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import re
+import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import huggingface_hub
 from huggingface_hub import errors as hub_errors
@@ -23,13 +25,13 @@ from huggingface_hub.utils.tqdm import tqdm as hub_bar
 from hushnet.provider.models.builds import Progress
 from hushnet.provider.models.errors import ModelUnavailableError
 
-logging.getLogger("huggingface_hub").addHandler(logging.NullHandler())
-
 _REFERENCE = re.compile(
     r"hf:(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(?P<revision>[\w./-]{1,128}))?"
     r":(?P<file>[\w.-][\w./ +-]{0,255}\.gguf)",
     re.ASCII,
 )
+CONNECT_S_MAX: Final = 5.0
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def fetch(reference: HubReference, *, cache: Path, progress: Progress) -> Path:
                 revision=reference.revision,
                 cache_dir=cache,
                 endpoint=os.environ.get("HF_ENDPOINT"),
+                local_files_only=not _answers(os.environ.get("HF_ENDPOINT") or huggingface_hub.constants.ENDPOINT),
                 tqdm_class=_reporting_bar(progress),
             )
         except (hub_errors.RepositoryNotFoundError, hub_errors.EntryNotFoundError) as error:
@@ -89,11 +92,11 @@ def require_announced(path: Path, sha256: str) -> None:
 
 def _absent(error: Exception) -> ModelUnavailableError:
     """Tell what is missing. A hub answers 401 for what is private as for what does not exist."""
-    if isinstance(error, hub_errors.LocalEntryNotFoundError):
-        return _unreachable()
     if isinstance(error, hub_errors.GatedRepoError) or _status(error) in (401, 403):
         hint = "Check the name; for a private or gated repository, accept its terms and set HF_TOKEN."
         return ModelUnavailableError("the hub does not give this repository", code="hub_access_denied", hint=hint)
+    if isinstance(error, hub_errors.LocalEntryNotFoundError):
+        return _unreachable()
     what = "file" if isinstance(error, hub_errors.EntryNotFoundError) else "repository"
     return ModelUnavailableError(f"the hub has no such {what}", hint="Check the name on the hub's page.")
 
@@ -111,9 +114,28 @@ def _unreachable() -> ModelUnavailableError:
     return ModelUnavailableError("the model could not be fetched from the hub", code="hub_unreachable", hint=hint)
 
 
-def _status(error: Exception) -> int | None:
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
+def _status(error: BaseException | None) -> int | None:
+    """Find the hub's answer behind an error: the client wraps some."""
+    while error is not None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if isinstance(status, int):
+            return status
+        error = error.__cause__
+    return None
+
+
+def _answers(endpoint: str) -> bool:
+    """Say whether the hub can be reached at all: the client would try for half a minute, cached file or not."""
+    parts = urlsplit(endpoint)
+    if getproxies():
+        return True
+    try:
+        with socket.create_connection(
+            (parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 443)), CONNECT_S_MAX
+        ):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager
