@@ -42,19 +42,16 @@ class ReplayCache:
                     del self._expiry_of[envelope_id]
                 self._forgotten = max(self._forgotten, second)
 
-    def is_forgotten(self, until: int) -> bool:
-        """Tell whether ids held until `until` may have been forgotten: then nobody can say that one did not run.
-
-        True only after the clock has stepped back, for what had expired before it did.
-        """
-        return until <= self._forgotten
-
     def insert(self, envelope_id: bytes, *, until: int) -> None:
-        """Remember `envelope_id` until the second `until`; raises `replayed`, `expired`, or `capacity` when full."""
+        """Remember `envelope_id` until the second `until`; raises `replayed`, or `capacity` when full.
+
+        Raises `expired` where ids of that second have been forgotten already: the clock has stepped back, or another
+        thread was faster, and nobody can say any more that this one did not run.
+        """
         with self._lock:
             if envelope_id in self._expiry_of:
                 raise SealingError("replayed")
-            if self.is_forgotten(until):
+            if until <= self._forgotten:
                 raise SealingError("expired")
             if len(self._expiry_of) >= self._capacity:
                 raise SealingError("capacity")
