@@ -62,12 +62,16 @@ class RecordingWriter:
             await self._granted.wait()
 
     def refuse(self, code: int) -> None:
+        if self.is_lost:
+            return
         if self.is_finished or self.records or self.refusals:
             self._breach("a refusal after something else")
         self.refusals.append(WireCode(code))
         self.over.set()
 
     def finish(self) -> None:
+        if self.is_lost:
+            return
         if self.refusals or not self.records or not self.records[-1].is_final:
             self._breach("finished without a terminal record")
         self.is_finished = True

@@ -256,6 +256,19 @@ async def test_a_lost_link_stops_every_attempt_in_silence_and_numbers_start_anew
     await bench.aclose()
 
 
+async def test_a_writer_that_finds_the_link_gone_ends_its_attempt() -> None:
+    engine = ScriptedEngine(talk_for_ever)
+    bench = await Bench.open(engine)
+    _, writer = bench.send(bench.seal(), credit=600)
+    await asyncio.wait_for(writer.held_back.wait(), 5)
+    writer.lose()
+    await settled(bench)
+
+    assert [report.outcome for report in bench.reports] == ["link_lost"]
+    assert engine.stops == 1
+    await bench.aclose()
+
+
 @pytest.mark.parametrize(
     ("script_error", "code"),
     [
