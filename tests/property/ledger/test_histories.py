@@ -91,13 +91,14 @@ class RealStore:
         self._database = database
         self._store = open_ledger_store(database, reach=self._reach)
         self._point = ""
+        self._lease: Lease | None = None
 
     def claim(self, now_ms: int) -> Lease:
-        # The clock stands still between crashes, so each claim must look as if the one before had long ended.
-        for lane in self._runner.run(self._store.inspect(lambda books: [number for number, _, _ in books.lanes()])):
-            lease = Lease(lane, now_ms << 8 | lane, 0, 0, b"", 0, None)
-            self._runner.run(self._store.renew_lane(lease, until_ms=0))
-        return self._runner.run(self._store.claim_lane(now_ms=now_ms, lease_ms=0))
+        # The dead process's lane is given back for it: the clock stands still, so its lease would never end.
+        if self._lease is not None:
+            self._runner.run(self._store.renew_lane(self._lease, until_ms=0))
+        self._lease = self._runner.run(self._store.claim_lane(now_ms=now_ms, lease_ms=0))
+        return self._lease
 
     def commit(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
         self._runner.run(self._store.transact(reads, decide))
