@@ -1,3 +1,5 @@
+"""The two engines, loaded once a session: with two slots, and with one."""
+
 from collections.abc import AsyncGenerator
 
 import pytest
