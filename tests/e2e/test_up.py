@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from support.network import HUSH, Process, environment, hush
+from support.terminal import Terminal
 from support.waiting import eventually
 
 QUESTION = "What is Hushnet?"
@@ -63,6 +64,22 @@ def test_answers_go_to_stdout_and_everything_else_to_stderr(up: Process, home: P
     assert "coordinator's memory" in answered.stderr
     assert "tokens" in answered.stderr
     assert "tokens" not in answered.stdout.splitlines()[-1]
+
+
+def test_a_conversation_at_a_terminal(up: Process, home: Path) -> None:
+    with Terminal([*HUSH, "chat", "-t", "0"], environment(home)) as terminal:
+        announced = terminal.read_until("you> ")
+        assert "readable by you" in announced
+        assert "sealed" in announced
+        terminal.type("What is Hushnet?\n")
+        answered = terminal.read_until("you> ")
+        assert "tokens" in answered
+        assert "provider" in answered
+        assert "$" in answered
+        terminal.type("Hello!\n")
+        terminal.read_until("you> ")
+        terminal.type("\x04")
+        assert terminal.process.wait(30) == 0
 
 
 def test_models_balance_keys_and_doctor_tell_the_state(up: Process, home: Path) -> None:

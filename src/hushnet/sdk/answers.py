@@ -16,9 +16,10 @@ from hushnet.sdk.results import Facts, Usage
 from hushnet.sdk.sealed import BodyArrived, Ended, Failed, HeadOpened, SealedExchange, SealingError
 from hushnet.sdk.session import ANSWER_BYTES_MAX, Reply, sealed_facts, standard_facts
 from hushnet.sdk.sse import EventReader
+from hushnet.sealing.errors import RelayReportedError
 
 DONE: Final = b"[DONE]"
-_BROKEN_OFF: Final = frozenset({"no_response", "stream_truncated", "relay_error"})
+_BROKEN_OFF: Final = frozenset({"no_response", "stream_truncated"})
 
 
 class Answer(Protocol):
@@ -180,6 +181,10 @@ def usage_of(body: bytes) -> Usage | None:
 
 
 def _translate(error: SealingError) -> SealingError | BrokenAnswerError:
+    if isinstance(error, RelayReportedError):
+        return BrokenAnswerError(
+            f"the coordinator says that the answer failed: {error.relay_code}", code=error.relay_code
+        )
     if error.error_code in _BROKEN_OFF:
         return BrokenAnswerError("the answer broke off before its signed end", code=error.error_code)
     return error

@@ -79,6 +79,7 @@ class SealedExchange:
         )
         self._opener = FrameOpener(self._sealed)
         self._reader = BinaryRecordReader()
+        self._is_over = False
 
     @property
     def envelope(self) -> bytes:
@@ -89,7 +90,9 @@ class SealedExchange:
         return {"Content-Type": MEDIA_REQUEST, "Accept": MEDIA_STREAM}
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Open what arrived; yields nothing when no record is complete yet."""
+        """Open what arrived; yields nothing when no record is complete yet, and nothing once the answer is over."""
+        if self._is_over:
+            return
         for raw in self._reader.feed(data):
             frame = self._opener.open(raw)
             if frame is None:
@@ -98,10 +101,12 @@ class SealedExchange:
                 yield self._head(frame.data)
             elif frame.kind in (Kind.BOILERPLATE, Kind.CONTENT):
                 yield BodyArrived(frame.data)
-            elif frame.meter is not None and frame.kind is Kind.END:
-                yield Ended(frame.meter)
-            elif frame.meter is not None and frame.kind is Kind.ERROR:
-                yield Failed(frame.meter.code, frame.data, frame.meter)
+            elif frame.meter is not None and frame.kind in (Kind.END, Kind.ERROR):
+                self._is_over = True
+                yield (
+                    Ended(frame.meter) if frame.kind is Kind.END else Failed(frame.meter.code, frame.data, frame.meter)
+                )
+                return
 
     def finish(self) -> None:
         """Check, when the connection has ended, that the answer had ended first; forget the secrets."""

@@ -216,8 +216,16 @@ def test_a_forged_end_of_the_relay_is_a_failure(tmp_path: Any) -> None:
     def forged(opened: OpenedRequest, sealer: FrameSealer) -> Iterable[bytes]:
         return [*list(good_stream(opened, sealer))[:-1], relay_error_record("provider_lost")]
 
-    with pytest.raises(BrokenAnswerError):
+    with pytest.raises(BrokenAnswerError) as raised:
         ask(client_for(Peer(answer=forged), tmp_path))
+    assert raised.value.error_code == "provider_lost"
+
+
+def test_what_follows_the_signed_end_changes_nothing(tmp_path: Any) -> None:
+    peer = Peer(
+        answer=lambda opened, sealer: [*good_stream(opened, sealer), relay_error_record("provider_lost"), b"junk"]
+    )
+    assert ask(client_for(peer, tmp_path)) == "hello"
 
 
 def test_an_edited_record_is_noticed(tmp_path: Any) -> None:
