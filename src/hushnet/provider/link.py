@@ -41,6 +41,7 @@ REJECTED_FOR_GOOD: Final = frozenset(
     {
         "invalid_api_key",
         "wrong_scope",
+        "account_closed",
         "unsupported_version",
         "statement_wrong_network",
         "statement_wrong_provider",

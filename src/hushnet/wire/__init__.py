@@ -8,8 +8,8 @@ Place on the map: above `sealing` and `foundation`, below everything else. Pure:
     codec.py        bytes <-> frames and data records
     lanes.py        what waits to be sent: control before data, several records to a message
     transitions.py  the state tables; events.py: what a session reports
-    coordinator_session.py, provider_session.py   one link end each
+    coordinator_session.py, coordinator_attempts.py   the coordinator's end of a link, and the attempts on it
+    provider_session.py, provider_attempts.py         the provider's end, likewise
     challenge.py    the bytes that a provider's identity signs
-
-docs/wire.md is the reference.
+    reference.py    the generated parts of docs/wire.md
 """

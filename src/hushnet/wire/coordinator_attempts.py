@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from hushnet.foundation.errors import CapacityError, LocalProtocolError
 from hushnet.foundation.ids import AttemptId
@@ -21,6 +22,10 @@ from hushnet.wire.limits import (
     LinkLimits,
 )
 from hushnet.wire.transitions import COORDINATOR_ATTEMPT, AttemptState
+
+# Looked up once a record; as a global that is half the cost of an attribute of an enum.
+_WAITING: Final = AttemptState.WAITING
+_ENDED: Final = AttemptState.ENDED
 
 
 @dataclass(slots=True)
@@ -96,7 +101,7 @@ class CoordinatorAttempts:
         live = self._open.get(number)
         if live is None:
             return LinkFault.LATE_RECORD if 0 < number < self._next else LinkFault.UNKNOWN_ATTEMPT
-        if live.state is AttemptState.ENDED:
+        if live.state is _ENDED:
             return LinkFault.RECORD_AFTER_FINAL
         if live.credit <= 0:
             return LinkFault.CREDIT_OVERRUN
@@ -109,7 +114,7 @@ class CoordinatorAttempts:
         live.credit -= len(payload)
         if record.flags & FINAL:
             live.state = COORDINATOR_ATTEMPT[live.state, "<- final"]
-        elif live.state is AttemptState.WAITING:
+        elif live.state is _WAITING:
             live.state = COORDINATOR_ATTEMPT[live.state, "<- record"]
         batch = batches.get(number)
         if batch is None:

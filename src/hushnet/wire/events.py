@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from hushnet.foundation.ids import AttemptId, ModelId, ProviderId
 from hushnet.sealing.records import Record
@@ -11,16 +12,14 @@ from hushnet.wire.errors import LinkFault
 from hushnet.wire.frames import Capacity, Hello, ModelOffer, Register, StatementDocument
 
 
-@dataclass(frozen=True, slots=True)
-class LinkEnded:
+class LinkEnded(Struct, frozen=True):
     """The session is closed; `code` is what was said or found. The last event of a session, exactly once."""
 
     code: str
     is_fault_of_peer: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FaultFound:
+class FaultFound(Struct, frozen=True):
     """The peer broke a rule that does not end the link."""
 
     fault: LinkFault
@@ -30,57 +29,48 @@ class FaultFound:
 # At the coordinator.
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterArrived:
+class RegisterArrived(Struct, frozen=True):
     """A provider asks to be admitted; answer with `admit` or `reject`."""
 
     frame: Register
 
 
-@dataclass(frozen=True, slots=True)
-class CapacityReported:
+class CapacityReported(Struct, frozen=True):
     capacity: Capacity
 
 
-@dataclass(frozen=True, slots=True)
-class ChallengeAnswered:
+class ChallengeAnswered(Struct, frozen=True):
     nonce: bytes
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StatementReplaced:
+class StatementReplaced(Struct, frozen=True):
     statement: StatementDocument
 
 
-@dataclass(frozen=True, slots=True)
-class ModelsReplaced:
+class ModelsReplaced(Struct, frozen=True):
     models: tuple[ModelOffer, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DrainingStarted:
+class DrainingStarted(Struct, frozen=True):
     """The provider asks for no more attempts."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordsArrived:
+class RecordsArrived(Struct, frozen=True, gc=False):
     """Records of one attempt, in order, all from one message."""
 
     attempt: AttemptId
     records: list[Record]
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRefused:
+class AttemptRefused(Struct, frozen=True):
     """The attempt is over: the provider refused it, or broke a rule on it. `code` is a wire code."""
 
     attempt: AttemptId
     code: int
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptFinished:
+class AttemptFinished(Struct, frozen=True):
     """The attempt is over and its slot is free."""
 
     attempt: AttemptId
@@ -89,29 +79,25 @@ class AttemptFinished:
 # At the provider.
 
 
-@dataclass(frozen=True, slots=True)
-class HelloArrived:
+class HelloArrived(Struct, frozen=True):
     """The coordinator greets; answer with `register`."""
 
     frame: Hello
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrationAccepted:
+class RegistrationAccepted(Struct, frozen=True):
     provider_id: ProviderId
     heartbeat_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrationRejected:
+class RegistrationRejected(Struct, frozen=True):
     """The coordinator does not admit this provider; `LinkEnded` follows."""
 
     code: str
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptArrived:
+class AttemptArrived(Struct, frozen=True):
     """An attempt with its whole envelope; `deadline_ms` counts from the sending."""
 
     attempt: AttemptId
@@ -119,36 +105,30 @@ class AttemptArrived:
     deadline_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptCancelled:
+class AttemptCancelled(Struct, frozen=True):
     attempt: AttemptId
     code: int
 
 
-@dataclass(frozen=True, slots=True)
-class CreditArrived:
+class CreditArrived(Struct, frozen=True):
     """Records of this attempt may leave again."""
 
     attempt: AttemptId
 
 
-@dataclass(frozen=True, slots=True)
-class ChallengeArrived:
+class ChallengeArrived(Struct, frozen=True):
     nonce: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LoadModelAsked:
+class LoadModelAsked(Struct, frozen=True):
     model: ModelId
 
 
-@dataclass(frozen=True, slots=True)
-class DrainAsked:
+class DrainAsked(Struct, frozen=True):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class FaultReported:
+class FaultReported(Struct, frozen=True):
     """The coordinator says that this provider broke a rule."""
 
     code: str

@@ -27,7 +27,7 @@ from hushnet.foundation.tasks import TaskSet
 from hushnet.wire.challenge import NONCE_BYTES
 from hushnet.wire.coordinator_session import CoordinatorSession
 from hushnet.wire.errors import LinkFault
-from hushnet.wire.limits import LINK_PATH, MESSAGE_BYTES_MAX, LinkLimits
+from hushnet.wire.limits import LINK_PATH, MESSAGE_BYTES_MAX, LinkLimits, Pace
 
 _LOG = logging.getLogger(__name__)
 
@@ -67,6 +67,8 @@ class ProviderListener:
         self._tasks = TaskSet()
         self._server: asyncio.Server | None = None
         self._strangers: Counter[str] = Counter()
+        self._refusals = Pace(1.0, burst=10, now_s=clock.monotonic_s())
+        """How often a refusal is logged: whoever floods the door does not flood the log."""
         self._knocking: set[_LinkProtocol] = set()
         self._connections: set[ProviderConnection] = set()
         self._links: dict[ProviderId, ProviderConnection] = {}
@@ -121,7 +123,8 @@ class ProviderListener:
             or self._strangers[address] >= settings.unregistered_per_address_max
             or len(self._links) >= settings.links_max
         ):
-            _LOG.warning("connection refused: too many are not registered", extra={"count": self.strangers})
+            if self._refusals.take(self._clock.monotonic_s()):
+                _LOG.warning("connection refused: too many are not registered", extra={"count": self.strangers})
             return False
         self._strangers[address] += 1
         self._knocking.add(protocol)
