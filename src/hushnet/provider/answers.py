@@ -102,7 +102,7 @@ def packed(parts: Iterable[bytes]) -> Iterator[bytes]:
     batch: list[bytes] = []
     size = 0
     for part in parts:
-        if batch and size + len(part) > DATA_MAX:
+        if size and size + len(part) > DATA_MAX:
             yield b"".join(batch)
             batch, size = [], 0
         cut = max(0, len(part) - 1) // DATA_MAX * DATA_MAX

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hushnet.foundation.ids import AttemptId
@@ -110,7 +110,8 @@ def test_any_json_body_is_served_or_answered_with_a_sealed_error(members: dict[s
 
 
 @settings(max_examples=60, deadline=None)
-@given(sizes=st.lists(st.integers(0, 3 * DATA_MAX), max_size=6))
+@given(sizes=st.lists(st.integers(0, 3 * DATA_MAX) | st.sampled_from([0, DATA_MAX, DATA_MAX + 1]), max_size=6))
+@example(sizes=[0, DATA_MAX + 1])
 def test_packing_loses_nothing_and_cuts_only_what_is_longer_than_a_record(sizes: list[int]) -> None:
     parts = [bytes([65 + index]) * size for index, size in enumerate(sizes)]
     records = list(packed(parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import time
@@ -25,6 +26,7 @@ from hushnet.provider.engines.base import (
     Finished,
     Usage,
 )
+from hushnet.provider.metering import MeterPace
 from hushnet.sealing.errors import WireCode
 from hushnet.sealing.records import Kind
 from support.provider_bench import Bench, RecordingWriter, answer_bytes, body, opened, text_of
@@ -117,6 +119,19 @@ async def test_a_cancel_in_mid_answer_reports_what_was_generated(is_stream: bool
     await bench.aclose()
 
 
+async def test_a_prompt_that_was_never_read_costs_nothing_however_long_it_takes() -> None:
+    engine = ScriptedEngine(stall)
+    bench = await Bench.open(engine, limits=ServingLimits(pace=MeterPace(seconds=0.005)))
+    sealed = bench.seal()
+    writer = await bench.exchange(sealed, deadline_ms=60)
+
+    meter = opened(sealed, writer)[-1].meter
+    assert meter is not None
+    assert (meter.code, meter.input) == (WireCode.TIMED_OUT, 0)
+    assert Kind.USAGE not in writer.kinds
+    await bench.aclose()
+
+
 async def test_a_cancel_in_the_queue_never_reaches_the_engine() -> None:
     engine = ScriptedEngine(stall, capabilities=ONE_SLOT)
     bench = await Bench.open(engine)
@@ -179,8 +194,9 @@ async def test_a_cancel_in_the_same_moment_as_the_arrival_is_a_refusal() -> None
     await bench.aclose()
 
 
-async def test_a_cancel_while_the_reader_takes_nothing_leaves_no_gap() -> None:
-    bench = await Bench.open(ScriptedEngine(talk_for_ever))
+@pytest.mark.parametrize("pace", [MeterPace(), MeterPace(content_records=1 << 20, seconds=1000.0)])
+async def test_a_cancel_while_the_reader_takes_nothing_leaves_no_gap(pace: MeterPace) -> None:
+    bench = await Bench.open(ScriptedEngine(talk_for_ever), limits=ServingLimits(pace=pace))
     sealed = bench.seal(max_output_tokens=1 << 20)
     number, writer = bench.send(sealed, credit=600)
     await writer.have(Kind.CONTENT)
@@ -481,15 +497,26 @@ async def test_a_dead_engine_ends_its_attempts_the_queued_ones_too() -> None:
 
 
 async def test_records_wait_for_credit_and_the_engine_is_held_back() -> None:
-    bench = await Bench.open(ScriptedEngine(talk_for_ever))
+    said = 0
+
+    async def talk(request: ChatRequest) -> AsyncGenerator[Event, None]:
+        nonlocal said
+        del request
+        while True:
+            said += 1
+            yield Delta("x", 1)
+            await asyncio.sleep(0)
+
+    pace = MeterPace(content_records=1 << 20, seconds=1000.0)
+    bench = await Bench.open(ScriptedEngine(talk), limits=ServingLimits(pace=pace))
     sealed = bench.seal(max_output_tokens=1 << 20)
     number, writer = bench.send(sealed, credit=600)
-    await writer.have(Kind.CONTENT)
     await asyncio.wait_for(writer.held_back.wait(), 5)
-    written = len(writer.records)
-    for _ in range(2 * generation.AHEAD_MAX):
+    written, sent = len(writer.records), said
+    for _ in range(4 * generation.AHEAD_MAX):
         await asyncio.sleep(0)
     assert len(writer.records) == written
+    assert said - sent <= generation.AHEAD_MAX
 
     writer.grant(100_000)
     await writer.have(Kind.CONTENT, writer.kinds.count(Kind.CONTENT) + 1)
@@ -555,6 +582,8 @@ async def test_nothing_of_a_prompt_or_answer_is_logged_or_shown(caplog: pytest.L
         _, writer = bench.send(bench.seal(body(stream=True, text=CANARY)))
         shown = repr(list(bench.serving._running))
         await asyncio.wait_for(writer.over.wait(), 5)
+        await settled(bench)
+        gc.collect()  # a task that failed unseen says so when it is collected
 
     said = " ".join(str(record.__dict__) for record in caplog.records) + shown + repr(bench.reports)
     assert CANARY not in said
