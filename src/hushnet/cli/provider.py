@@ -23,60 +23,63 @@ from hushnet.provider.settings import TABLE, ProviderSettings, load_settings
 app = typer.Typer(help="Serve models from this machine and earn.")
 
 Home = Annotated[Path | None, typer.Option("--home", help="Where Hushnet keeps its files (HUSH_HOME).", metavar="DIR")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON for a script.")]
+Coordinator = Annotated[
+    str | None,
+    typer.Option("--coordinator", metavar="URL", help="The coordinator's address (HUSH_PROVIDER_COORDINATOR)."),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="TOKEN",
+        help="The provider token. Others on this machine can see it there: prefer --token-file or HUSH_PROVIDER_TOKEN.",
+    ),
+]
+TokenFile = Annotated[
+    Path | None, typer.Option("--token-file", metavar="FILE", help="A file that holds the provider token.")
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="MODEL", help="PATH.gguf, hf:OWNER/REPO:FILE.gguf or URL#NAME; default: the built-in one."
+    ),
+]
+Engine = Annotated[
+    str | None, typer.Option("--engine", metavar="NAME", help="The engine; default: the one that the model needs.")
+]
+Slots = Annotated[int | None, typer.Option("--slots", help="Requests generated at the same time; default 4.")]
+Queue = Annotated[int | None, typer.Option("--queue", help="Requests that may wait for a slot; default 8.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Threads of the engine; default: all cores but one.")]
+ContextTokens = Annotated[
+    int | None, typer.Option("--context-tokens", help="Context of one slot; default: the model's own.")
+]
+Network = Annotated[str | None, typer.Option("--network", metavar="NAME", help="Serve this network and no other.")]
+DrainS = Annotated[
+    float | None, typer.Option("--drain-s", help="Seconds for running requests when stopping; default 30.")
+]
+ReadyAsJson = Annotated[
+    bool,
+    typer.Option("--json", help='Print {"provider_id","model","link"} in one line when registered, and keep running.'),
+]
 _STARTED_S = time.monotonic()
 
 
 @app.command()
 def start(
-    coordinator: Annotated[
-        str | None,
-        typer.Option("--coordinator", metavar="URL", help="The coordinator's address (HUSH_PROVIDER_COORDINATOR)."),
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            "--token",
-            metavar="TOKEN",
-            help="The provider token. Others on this machine can see it there: prefer --token-file or HUSH_PROVIDER_TOKEN.",
-        ),
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", metavar="FILE", help="A file that holds the provider token.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="MODEL",
-            help="PATH.gguf, hf:OWNER/REPO:FILE.gguf or URL#NAME; default: the built-in one.",
-        ),
-    ] = None,
-    engine: Annotated[
-        str | None, typer.Option("--engine", metavar="NAME", help="The engine; default: the one that the model needs.")
-    ] = None,
-    slots: Annotated[
-        int | None, typer.Option("--slots", help="Requests generated at the same time; default 4.")
-    ] = None,
-    queue: Annotated[int | None, typer.Option("--queue", help="Requests that may wait for a slot; default 8.")] = None,
-    threads: Annotated[
-        int | None, typer.Option("--threads", help="Threads of the engine; default: all cores but one.")
-    ] = None,
-    context_tokens: Annotated[
-        int | None, typer.Option("--context-tokens", help="Context of one slot; default: the model's own.")
-    ] = None,
-    network: Annotated[
-        str | None, typer.Option("--network", metavar="NAME", help="Serve this network and no other.")
-    ] = None,
-    drain_s: Annotated[
-        float | None, typer.Option("--drain-s", help="Seconds for running requests when stopping; default 30.")
-    ] = None,
+    coordinator: Coordinator = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    model: Model = None,
+    engine: Engine = None,
+    slots: Slots = None,
+    queue: Queue = None,
+    threads: Threads = None,
+    context_tokens: ContextTokens = None,
+    network: Network = None,
+    drain_s: DrainS = None,
     home: Home = None,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help='Print {"provider_id","model","link"} in one line when registered, and keep running.'
-        ),
-    ] = False,
+    as_json: ReadyAsJson = False,
 ) -> None:
     """Load a model, connect to a coordinator and serve until Ctrl-C or SIGTERM, which finish what runs.
 
@@ -103,10 +106,7 @@ def start(
 
 
 @app.command()
-def identity(
-    home: Home = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON for a script.")] = False,
-) -> None:
+def identity(home: Home = None, as_json: AsJson = False) -> None:
     """Show the identity of the provider in HOME: its id and public key. The private key stays in its file."""
     folder = ProviderSettings(home=resolve_home(home)).state_folder
     key = load_identity(folder)
@@ -121,10 +121,7 @@ def identity(
 
 
 @app.command()
-def settings(
-    home: Home = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON for a script.")] = False,
-) -> None:
+def settings(home: Home = None, as_json: AsJson = False) -> None:
     """List every setting: its variable, its value now, and what it means. The token is not shown."""
     now = load_settings(flags={}, environ=os.environ, home=home)
     rows = [(row, _shown(now, row.name)) for row in TABLE]
