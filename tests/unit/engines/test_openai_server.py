@@ -61,6 +61,29 @@ async def test_a_server_that_keeps_to_schemas_and_reports_logprobs_is_known_to()
             await answer(engine, replace(REQUEST, response_format=ResponseFormat("json_schema", "x", {"$ref": "#"})))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "is_able"), [(['{"word":', '"sea"}'], True), (['{"word"'], False), (["{}"], False)]
+)
+async def test_tools_are_offered_where_a_call_was_seen(arguments: list[str], is_able: bool) -> None:
+    async def calling(talk: Talk) -> None:
+        await talk.begin()
+        if "tools" not in talk.body:
+            await talk.events(*says("x"))
+            return
+        first = {"index": 0, "id": "c1", "type": "function", "function": {"name": "look_up", "arguments": ""}}
+        parts = [{"index": 0, "function": {"arguments": part}} for part in arguments]
+        calls = [chunk("", delta={"tool_calls": [call]}) for call in (first, *parts)]
+        await talk.events(*calls, chunk(finish_reason="tool_calls"), usage(3, 9))
+
+    tool = {"type": "function", "function": {"name": "look_up"}}
+    async with attached(OpenAiPeer(chat=calling)) as (engine, capabilities):
+        assert ("tools" in capabilities.features) is is_able
+        if is_able:
+            answered = await answer(engine, replace(REQUEST, tools=(tool,), tool_choice="auto"))
+            assert answered.finished.reason == "tool_calls"
+            assert [delta.tool_calls[0]["function"].get("name") for delta in answered.deltas] == ["look_up", None, None]
+
+
 async def test_only_known_fields_are_sent() -> None:
     peer = OpenAiPeer()
     request = replace(REQUEST, temperature=0.5, seed=2**40, stop=("x",), raw={"canary": 1, "n_predict": 9, "n": 1})

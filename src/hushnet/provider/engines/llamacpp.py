@@ -1,4 +1,8 @@
-"""The default engine: llama.cpp in this process, with continuous batching over slots."""
+"""The default engine: llama.cpp in this process, with continuous batching over slots.
+
+Tools are not offered: llama.cpp turns their parameters into grammars by itself, without the bounds that `grammar` keeps, and
+prints what it cannot turn.
+"""
 
 from __future__ import annotations
 

@@ -57,13 +57,15 @@ class NativeServer:
         params = _params(settings, socket=socket, key=key)
         try:
             server = await asyncio.to_thread(xllamacpp.Server, params)
-        except (RuntimeError, ValueError):
+        except BaseException as error:
             shutil.rmtree(directory, ignore_errors=True)
+            if not isinstance(error, RuntimeError | ValueError):
+                raise
             raise EngineFailed("llama.cpp could not load the model", code="model_load_failed") from None
         client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(socket)),
             base_url="http://engine",
-            # A kept connection holds one of its two threads for 5 s after the answer, and is closed when it likes.
+            # A kept connection holds one of its few threads for 5 s after the answer, and is closed when it likes.
             headers={"authorization": f"Bearer {key}", "connection": "close"},
             timeout=CONTROL_TIMEOUT_S,
         )

@@ -97,7 +97,7 @@ class OpenAiServerEngine:
             self._pool = SlotPool(server.slots, queue_max=self._limits.queue_max)
             await self._require_metered_stream(spec.model)
             self._server = server = replace(server, counts_prompts=await self._counts_prompts(server))
-            self._features = await probe_features(self._answer, spec.model)
+            self._features = await probe_features(self._answer, spec.model, may_use_tools=not server.is_llamacpp)
         except BaseException:
             self._server = None
             await client.aclose()

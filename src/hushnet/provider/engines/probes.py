@@ -21,7 +21,7 @@ from hushnet.provider.engines.base import Event, Finished
 Answer = Callable[[ChatRequest, int], AsyncGenerator[Event, None]]
 """Runs a request for at most so many tokens, without asking what the engine is known to be able to do."""
 
-_PROBE_TOKENS: Final = 32
+_PROBE_TOKENS: Final = 48
 _PROMPT: Final = "Tell me in one long sentence how the sea came to be salty."
 _SCHEMA: Final = {
     "type": "object",
@@ -31,9 +31,21 @@ _SCHEMA: Final = {
 }
 
 
-async def probe_features(answer: Answer, model: str) -> frozenset[str]:
+_TOOL: Final = {
+    "type": "function",
+    "function": {
+        "name": "look_up",
+        "description": "Look a word up.",
+        "parameters": {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
+    },
+}
+
+
+async def probe_features(answer: Answer, model: str, *, may_use_tools: bool = False) -> frozenset[str]:
     """Return the feature names that `answer` has shown."""
     found = set()
+    if may_use_tools and await _calls_tools(answer, model):
+        found.add("tools")
     if await _enforces_schema(answer, model):
         found.add("json_schema")
     if await _reports_logprobs(answer, model):
@@ -54,6 +66,23 @@ async def _enforces_schema(answer: Answer, model: str) -> bool:
     except (msgspec.MsgspecError, ValueError):
         return False
     return isinstance(value, dict) and set(value) == {"verdict"} and value["verdict"] in ("sea", "salt")
+
+
+async def _calls_tools(answer: Answer, model: str) -> bool:
+    wanted = probe_request(model, tools=(_TOOL,), tool_choice="required", temperature=0.0)
+    calls = [
+        call.get("function", {})
+        for event in await _collect(answer, wanted)
+        if isinstance(event, Delta)
+        for call in event.tool_calls or ()
+    ]
+    if "look_up" not in [call.get("name") for call in calls]:
+        return False
+    try:
+        arguments = msgspec.json.decode("".join(call.get("arguments") or "" for call in calls).encode())
+    except (msgspec.MsgspecError, ValueError):
+        return False
+    return isinstance(arguments, dict) and isinstance(arguments.get("word"), str)
 
 
 async def _reports_logprobs(answer: Answer, model: str) -> bool:
