@@ -148,7 +148,7 @@ def _settings(config: Path | None, others: Iterable[str] | None, flags: dict[str
 
 
 def _log_to_stderr(settings: CoordinatorSettings) -> None:
-    from hushnet.coordinator.telemetry import configure_logging
+    from hushnet.foundation.logs import configure_logging
 
     configure_logging(settings.log.level, settings.log.format)
 

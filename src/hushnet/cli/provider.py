@@ -143,7 +143,7 @@ def _shown(now: ProviderSettings, name: str) -> str:
 
 def _serve(settings: ProviderSettings, status: _Status) -> int:
     settings.require_token()
-    from hushnet.coordinator.telemetry.logs import configure_logging
+    from hushnet.foundation.logs import configure_logging
     from hushnet.provider.daemon import run
     from hushnet.provider.models.progress import progress_bar
 

@@ -1,4 +1,4 @@
-"""What every package stands on: errors, clock, ids, money, tasks, redaction.
+"""What every package stands on: errors, clock, ids, money, tasks, redaction, logs, home.
 
 Lowest place on the map: it imports nothing of ours.
 """

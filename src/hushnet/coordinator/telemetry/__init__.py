@@ -3,9 +3,9 @@
 A domain of the coordinator: it imports settings and foundation only.
 """
 
-from hushnet.coordinator.telemetry.logs import EXTRA_FIELDS, configure_logging, error_fields
 from hushnet.coordinator.telemetry.metrics import LABELS, Counter, Histogram, Metrics
 from hushnet.coordinator.telemetry.serving import ServingMetrics
+from hushnet.foundation.logs import EXTRA_FIELDS, configure_logging, error_fields
 
 __all__ = [
     "EXTRA_FIELDS",
