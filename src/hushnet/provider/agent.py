@@ -31,9 +31,6 @@ class QueuedTokens(Protocol):
     @property
     def tokens_queued(self) -> int: ...
 
-    @property
-    def is_draining(self) -> bool: ...
-
 
 class Agent:
     """The link's `AgentDescription`."""
@@ -64,9 +61,9 @@ class Agent:
         return self._identity.sign(message)
 
     def models(self) -> list[ModelOffer]:
-        """Return what is served now: nothing while the engine is dead or the provider drains."""
+        """Return what is served now: nothing while the engine is dead."""
         loaded = self._engines.loaded
-        if loaded is None or self._serving.is_draining:
+        if loaded is None:
             return []
         return [
             ModelOffer(

@@ -73,10 +73,6 @@ class Serving:
         self._openers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="opening")
 
     @property
-    def is_draining(self) -> bool:
-        return self._is_draining
-
-    @property
     def running(self) -> int:
         """Attempts that have not ended."""
         return len(self._running)

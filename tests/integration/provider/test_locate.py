@@ -83,7 +83,7 @@ async def test_a_coordinator_that_is_not_up_yet_is_waited_for(monkeypatch: pytes
         httpx.Response(200, json=GOOD | {"network": "Two Words"}),
         httpx.Response(200, json=GOOD | {"link_url": "http://127.0.0.1:8471/"}),
         httpx.Response(200, content=b"[" * 5000),
-        httpx.Response(200, content=b" " * 50_000),
+        httpx.Response(200, content=httpx.Response(200, json=GOOD).content + b" " * 50_000),
     ],
 )
 async def test_what_is_no_coordinator_is_refused(response: httpx.Response) -> None:
