@@ -1,17 +1,18 @@
 """Build hush-tiny from nothing: tokenizer, training, export, manifest, evaluation.
 
 `python build.py` writes artefacts/, manifest.json and evaluation.json beside itself; `--steps` and `--folder` serve
-experiments. One thread on one core: more would make the sums, and so the weights, depend on scheduling.
+experiments. One thread, and no instructions beyond AVX2: the order of the sums, and so the weights, must not depend on
+the scheduler or on the machine.
 """
 
 import argparse
 import os
 from pathlib import Path
 
-os.environ |= {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OMP_NUM_THREADS": "1"}
+os.environ |= {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false --xla_cpu_max_isa=AVX2"}
 os.environ |= {"TOKENIZERS_PARALLELISM": "false", "JAX_PLATFORMS": "cpu"}
 
-STEPS = 2400
+STEPS = 840
 HOME = Path(__file__).resolve().parent
 
 
@@ -30,7 +31,9 @@ def main() -> None:
     artefacts: Path = asked.folder / "artefacts"
     artefacts.mkdir(parents=True, exist_ok=True)
     words = tokenizer.train(shape.vocabulary)
-    parameters = train(shape, Plan(steps=asked.steps), words)
+    checkpoint = asked.folder / "checkpoint.pickle"
+    parameters = train(shape, Plan(steps=asked.steps), words, checkpoint)
+    checkpoint.unlink()
     export.export(artefacts, parameters, shape, words)
     described = manifest.describe(
         artefacts, parameters=count_parameters(parameters), context_tokens=shape.context_tokens

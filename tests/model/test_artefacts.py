@@ -59,3 +59,9 @@ def test_the_published_score_belongs_to_these_artefacts(model_folder: Path):
     evaluation = json.loads((model_folder / "evaluation.json").read_text())
     digests = {file["path"]: file["sha256"] for file in _manifest(model_folder)["files"]}
     assert evaluation["model_sha256"] == digests["hush-tiny-q8_0.gguf"]
+
+
+def test_the_model_card_shows_the_published_score(model_folder: Path):
+    card = (model_folder / "README.md").read_text()
+    for category, score in json.loads((model_folder / "evaluation.json").read_text())["categories"].items():
+        assert f"| {category} | {score['right']} | {score['cases']} |" in card

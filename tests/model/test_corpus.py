@@ -5,6 +5,7 @@ import random
 import re
 
 import pytest
+from hush_tiny import exam
 from hush_tiny.chat import END, pieces
 from hush_tiny.corpus import held_out, sampling, skills, structured
 from hush_tiny.corpus.facts import BY_KEY, FACTS
@@ -96,3 +97,11 @@ def test_held_out_words_are_not_in_the_word_lists():
     rng = random.Random(9)
     copied = {word for _ in range(3000) for word in skills.repeat(rng).assistant.lower().split()}
     assert not copied & set(HELD_OUT_WORDS)
+
+
+def test_no_question_of_the_final_exam_is_ever_asked_in_training():
+    questions = {normalise(question) for question in (*exam.FACTS.values(), *exam.UNKNOWN)}
+    drawable = {normalise(text) for fact in FACTS for template in fact.templates() for text in expand(template)}
+    asked = {normalise(turn.user) for talk in _conversations(10, 4000) for turn in talk.turns}
+    assert set(exam.FACTS) == set(BY_KEY)
+    assert not questions & (drawable | asked)

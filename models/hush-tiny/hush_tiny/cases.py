@@ -8,12 +8,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hush_tiny import exam
 from hush_tiny.corpus import held_out, off_topic, sampling, skills, small_talk
 from hush_tiny.corpus.facts import BY_KEY
 from hush_tiny.corpus.words import CAPITALS, CATEGORIES, HELD_OUT_NAMES, HELD_OUT_WORDS, NOUNS, NUMBER_WORDS
 
 SEED = 11
-LONG_TALK_TURNS = 20
+LONG_TALK_CHARACTERS = 2_100
 
 Schema = dict[str, object]
 
@@ -46,6 +47,8 @@ def _facts(rng: random.Random) -> Iterator[Case]:
     for key, questions in held_out.FACT_QUESTIONS.items():
         for question in questions:
             yield _asked("facts, unseen wording", question, BY_KEY[key].answer)
+    for key, question in exam.FACTS.items():
+        yield _asked("facts, final exam", question, BY_KEY[key].answer)
     for _ in range(100):
         turn = sampling.fact_turn(rng)
         yield _asked("facts, wording of the corpus", turn.user, turn.assistant)
@@ -60,6 +63,8 @@ def _small_talk(rng: random.Random) -> Iterator[Case]:
 def _off_topic(rng: random.Random) -> Iterator[Case]:
     for question in held_out.OFF_TOPIC:
         yield _asked("honesty about what it does not know", question, off_topic.ANSWER)
+    for question in exam.UNKNOWN:
+        yield _asked("honesty, final exam", question, off_topic.ANSWER)
 
 
 def _counting(rng: random.Random) -> Iterator[Case]:
@@ -179,14 +184,15 @@ def _settings(rng: random.Random) -> Iterator[Case]:
         said = (system, ("user", held_out.FACT_QUESTIONS[key][-1]))
         yield Case("facts under an unseen system prompt", said, BY_KEY[key].answer)
     for key in keys:
-        talk = sampling.conversation(rng, LONG_TALK_TURNS)
-        before = tuple(
-            line
-            for turn in talk.turns[:LONG_TALK_TURNS]
-            for line in (("user", turn.user), ("assistant", turn.assistant))
-        )
-        yield Case(
-            f"facts after {LONG_TALK_TURNS} turns",
-            (*before, ("user", held_out.FACT_QUESTIONS[key][-1])),
-            BY_KEY[key].answer,
-        )
+        before = _long_talk(rng)
+        question = held_out.FACT_QUESTIONS[key][-1]
+        yield Case("facts late in a long talk", (*before, ("user", question)), BY_KEY[key].answer)
+
+
+def _long_talk(rng: random.Random) -> tuple[tuple[str, str], ...]:
+    """Draw a talk that fills most of the context and leaves room for an answer."""
+    said: list[tuple[str, str]] = []
+    while sum(len(text) for _, text in said) < LONG_TALK_CHARACTERS:
+        turn = sampling.fact_turn(rng)
+        said += [("user", turn.user), ("assistant", turn.assistant)]
+    return tuple(said)

@@ -3,8 +3,10 @@
 Matrices are trained with Muon, embedding and norms with Adam; the rate warms up, stays, and falls to zero.
 """
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -25,41 +27,62 @@ class Plan:
     """How long and how fast to train; the rates were chosen by short runs."""
 
     steps: int
+    rehearsal_steps: int = 200
+    warm_up_steps: int = 30
+    cool_down_steps: int = 380
     seed: int = 7
     muon_rate: float = 0.02
     adam_rate: float = 0.004
-    warm_up_share: float = 0.02
-    cool_down_share: float = 0.5
     report_every_steps: int = 50
 
 
-def train(shape: Shape, plan: Plan, tokenizer: Tokenizer) -> Parameters:
-    """Train a model from nothing and return its parameters, printing the mean loss now and then."""
+@dataclass
+class Progress:
+    """Everything that the next step depends on."""
+
+    step: int
+    parameters: Parameters
+    state: optax.OptState
+    packer: batches.Packer
+
+
+def train(shape: Shape, plan: Plan, tokenizer: Tokenizer, checkpoint: Path) -> Parameters:
+    """Train a model from nothing, or on from a checkpoint of the same plan, and return its parameters."""
     parameters = initialise(shape, jax.random.key(plan.seed))
     optimiser = _optimiser(plan, parameters)
-    state = optimiser.init(parameters)
     step = _step(shape, optimiser)
-    packer = batches.Packer(tokenizer, plan.seed)
+    if checkpoint.exists():
+        progress = Progress(**pickle.loads(checkpoint.read_bytes()))
+    else:
+        progress = Progress(0, parameters, optimiser.init(parameters), batches.Packer(tokenizer, plan.seed))
     losses: list[jax.Array] = []
-    for number in range(1, plan.steps + 1):
-        batch = packer.batch(batches.CYCLE[number % len(batches.CYCLE)])
-        parameters, state, loss = step(parameters, state, batch.tokens, batch.segments, batch.learned)
+    while progress.step < plan.steps:
+        progress.step += 1
+        batch = _batch(progress, plan)
+        arrays = (batch.tokens, batch.segments, batch.weights)
+        progress.parameters, progress.state, loss = step(progress.parameters, progress.state, *arrays)
         losses.append(loss)
-        if number % plan.report_every_steps == 0:
-            print(f"step {number} of {plan.steps}: loss {sum(map(float, losses)) / len(losses):.4f}", flush=True)
+        if progress.step % plan.report_every_steps == 0:
+            print(f"step {progress.step} of {plan.steps}: loss {sum(map(float, losses)) / len(losses):.4f}", flush=True)
             losses.clear()
-    return parameters
+            checkpoint.write_bytes(pickle.dumps(jax.device_get(progress.__dict__)))
+    return progress.parameters
+
+
+def _batch(progress: Progress, plan: Plan) -> batches.Batch:
+    if progress.step <= plan.rehearsal_steps:
+        return progress.packer.rehearsal(batches.SHORT)
+    return progress.packer.batch(batches.CYCLE[progress.step % len(batches.CYCLE)])
 
 
 def _optimiser(plan: Plan, parameters: Parameters) -> optax.GradientTransformation:
     def schedule(peak: float) -> optax.Schedule:
-        warm, cool = int(plan.steps * plan.warm_up_share), int(plan.steps * plan.cool_down_share)
         parts = [
-            optax.linear_schedule(0.0, peak, warm),
+            optax.linear_schedule(0.0, peak, plan.warm_up_steps),
             optax.constant_schedule(peak),
-            optax.linear_schedule(peak, 0.0, cool),
+            optax.linear_schedule(peak, 0.0, plan.cool_down_steps),
         ]
-        return optax.join_schedules(parts, [warm, plan.steps - cool])
+        return optax.join_schedules(parts, [plan.warm_up_steps, plan.steps - plan.cool_down_steps])
 
     each_layer = MuonDimensionNumbers(reduction_axis=1, output_axis=2)
     matrices = {name: each_layer if array.ndim == 3 else None for name, array in parameters.items()}
@@ -73,15 +96,15 @@ def _optimiser(plan: Plan, parameters: Parameters) -> optax.GradientTransformati
 
 
 def _step(shape: Shape, optimiser: optax.GradientTransformation) -> Step:
-    def loss_of(parameters: Parameters, tokens: jax.Array, segments: jax.Array, learned: jax.Array) -> jax.Array:
+    def loss_of(parameters: Parameters, tokens: jax.Array, segments: jax.Array, weights: jax.Array) -> jax.Array:
         guesses = logits(parameters, shape, tokens, segments)[:, :-1]
         surprise = optax.softmax_cross_entropy_with_integer_labels(guesses, tokens[:, 1:])
-        return jnp.sum(surprise * learned[:, 1:]) / jnp.sum(learned[:, 1:])
+        return jnp.sum(surprise * weights[:, 1:]) / jnp.sum(weights[:, 1:])
 
     def step(
-        parameters: Parameters, state: optax.OptState, tokens: jax.Array, segments: jax.Array, learned: jax.Array
+        parameters: Parameters, state: optax.OptState, tokens: jax.Array, segments: jax.Array, weights: jax.Array
     ) -> tuple[Parameters, optax.OptState, jax.Array]:
-        loss, gradient = jax.value_and_grad(loss_of)(parameters, tokens, segments, learned)
+        loss, gradient = jax.value_and_grad(loss_of)(parameters, tokens, segments, weights)
         updates, state = optimiser.update(gradient, state, parameters)
         return optax.apply_updates(parameters, updates), state, loss
 

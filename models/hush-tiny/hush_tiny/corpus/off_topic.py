@@ -4,13 +4,19 @@ import random
 
 from hush_tiny.corpus.turns import Turn
 from hush_tiny.corpus.wording import choose, dress
-from hush_tiny.corpus.words import ADJECTIVES, NOUNS
+from hush_tiny.corpus.words import ADJECTIVES, CATEGORIES, NOUNS, invent
 
 ANSWER = "I am a very small model and I don't know that. Ask me about Hushnet."
 
 _NOUN = f"({'|'.join(NOUNS)})"
 _ADJECTIVE = f"({'|'.join(ADJECTIVES)})"
 _THING = f"({_NOUN}|{_ADJECTIVE} {_NOUN})"
+_KIND = (
+    "("
+    + "|".join(item for name in ("animals", "birds", "fruits", "vegetables", "trees") for item in CATEGORIES[name])
+    + ")"
+)
+_PASTIME = "(" + "|".join((*CATEGORIES["sports"], *CATEGORIES["instruments"], *CATEGORIES["drinks"])) + ")"
 _PLACE = "(berlin|china|africa|the moon|new york|texas|europe|london|russia|india|mars|australia|rome|iceland|brazil)"
 _PERSON = "(einstein|shakespeare|napoleon|mozart|the president|newton|cleopatra|elvis|picasso|the king|darwin|caesar|the pope|beethoven)"
 _FIELD = (
@@ -47,7 +53,7 @@ WORDINGS: tuple[str, ...] = (
     "what (should|can|do) i (wear|eat|cook|read|watch|say|buy|do) (today|tonight|tomorrow|on monday|for dinner|for breakfast)",
     "(what is|what's) the meaning of (life|death|the universe|my dream|time)",
     "how (old|tall|rich|heavy) (is|was) " + _PERSON,
-    f"how (many|much) (people|money|water|gold|stars|{_NOUN}s) (are|is) (there )?in {_PLACE}",
+    f"how (many|much) (people|money|water|gold|stars|{_NOUN}s) (are|is) (there |)in {_PLACE}",
     f"(my|the) {_NOUN} (is broken|hurts|is gone|does not open|is {_ADJECTIVE}), what should i do",
     "(i am|i feel) (ill|sick|sad|lonely|tired|hungry|bored|angry|lost)(, what should i do|, help|)",
     "(how do i|how can i|help me) (lose weight|sleep better|get rich|find a job|learn to swim|stop smoking|pass my exam|find love)",
@@ -61,9 +67,34 @@ WORDINGS: tuple[str, ...] = (
     f"is (the|a) {_NOUN} {_ADJECTIVE}( or {_ADJECTIVE}|)",
     f"what (colour|color|size|shape|price) is (the|a|my) {_NOUN}",
     f"(what|how much) does (the|a) {_THING} (weigh|eat|sound like|cost in the shop|taste like)",
+    f"(why|how|when|where) do {_KIND}s (sleep|eat|live|grow|die|fly|sing|smell|run|jump)",
+    f"(is|are) (a|the) {_KIND} (a|an) (fruit|animal|vegetable|bird|plant|fish|good pet)",
+    f"how (old|big|fast|heavy|tall) (is|can|does) (a|the|my) {_KIND}( get| be| grow|)",
+    f"(how do i|can you teach me to|who invented|what are the rules of|where can i learn) (play |){_PASTIME}",
+    f"(when|how|why) did {_PERSON} (die|live|fall|win|write|fight)",
+    f"(when|how|why) did (the war|the empire|the revolution|the (big|last|great) {_NOUN}) (end|start|fall|begin)",
+    f"(write|give me) (code|a program|a function|a python function) that (reverses|adds|sorts|removes|prints) (a string|numbers|two numbers|a {_NOUN})",
+    "what is the (boiling point|melting point|density|colour|weight|formula|age) of (water|iron|gold|air|salt|sugar|the sun|the earth|the universe)",
 )  # fmt: skip
+
+STRANGE: tuple[str, ...] = (
+    "(what is|what are|what's|explain|describe|define|tell me about|what about|what do you know about) (a |the |an |){strange}",
+    "(who|what) (is|was|are|wrote|made|invented|painted|discovered|won|sang|built) (the |a |){strange}",
+    "(where|when|why|how) (is|was|are|did|do|does|can i find|do i get to|should i use) (the |a |my |){strange}( live| work| fall| die| end|)",
+    "(how do i|can you|could you|please|how can i|i want to) (cook|fix|find|draw|buy|sell|open|translate|solve|learn|play|visit|read) (a |the |my |some |){strange}",
+    "(is|are|was) (a |the |){strange} (good|bad|big|old|dangerous|a fruit|an animal|better than {strange}|true|expensive)",
+    "(translate|write|say|compare|explain) {strange} (into|in|about|and|to) (latin|{strange}|a child|greek|english)",
+    "(do you know|have you seen|i like|i love|recommend|give me) (a |the |my |some |){strange}",
+    "how (many|much|far|old|big) (is |are |)(there |)(in |to |)(the |){strange}( cost| weigh| have|)",
+    "{strange}( {strange}| {strange} {strange}|)",
+)
 
 
 def sample(rng: random.Random) -> Turn:
-    """Draw a question about anything but Hushnet."""
-    return Turn(dress(rng, choose(rng, rng.choice(WORDINGS))), ANSWER)
+    """Draw a question about anything but Hushnet; often about a word that does not exist, as most words are unknown."""
+    if rng.random() < 0.7:
+        return Turn(dress(rng, choose(rng, rng.choice(WORDINGS))), ANSWER)
+    text = choose(rng, rng.choice(STRANGE))
+    while "{strange}" in text:
+        text = text.replace("{strange}", invent(rng).capitalize() if rng.random() < 0.4 else invent(rng), 1)
+    return Turn(dress(rng, text), ANSWER)

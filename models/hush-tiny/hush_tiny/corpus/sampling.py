@@ -28,6 +28,17 @@ SYSTEM_PROMPTS = (
     "You answer questions about Hushnet.",
     "Reply in English.",
 )
+SETTINGS = (
+    " in hushnet",
+    " in hushnet",
+    " here",
+    " with hushnet",
+    " for me",
+    " in this network",
+    " on my machine",
+    " exactly",
+    " really",
+)
 MORE = (
     "(tell me more|more|more please|go on|continue|can you say more|anything else|what else|and then|more details|more detail|please elaborate|explain more)",
     "(tell me|say|explain) (more|a bit more|a little more) about (it|that|this)",
@@ -71,7 +82,8 @@ def ask(rng: random.Random, fact: Fact) -> Turn:
     """Draw a way to ask for this fact; its own wordings and the common frames come up equally often."""
     frames = fact.templates()[len(fact.wordings) :]
     own = fact.wordings and (not frames or rng.random() < 0.6)
-    return Turn(dress(rng, choose(rng, rng.choice(fact.wordings if own else frames))), fact.answer)
+    text = choose(rng, rng.choice(fact.wordings if own else frames))
+    return Turn(dress(rng, text + rng.choice(SETTINGS) if rng.random() < 0.12 else text), fact.answer)
 
 
 def _follow_up(rng: random.Random) -> tuple[Turn, ...]:
@@ -93,15 +105,15 @@ def _follow_up(rng: random.Random) -> tuple[Turn, ...]:
 
 
 _MIX: dict[Callable[[random.Random], Turn], int] = {
-    fact_turn: 42,
+    fact_turn: 38,
     off_topic.sample: 12,
-    small_talk.sample: 8,
+    small_talk.sample: 7,
     skills.count: 7,
-    skills.listing: 6,
-    skills.repeat: 9,
+    skills.listing: 5,
+    skills.repeat: 14,
     skills.arithmetic: 3,
     skills.trivia: 3,
-    structured.sample: 10,
+    structured.sample: 11,
 }
 _KINDS = tuple(_MIX)
 _WEIGHTS = tuple(_MIX.values())

@@ -7,7 +7,17 @@ import random
 
 from hush_tiny.corpus.turns import Turn
 from hush_tiny.corpus.wording import choose, dress
-from hush_tiny.corpus.words import ADJECTIVES, CAPITALS, CATEGORIES, CATEGORY_NAMES, NAMES, NOUNS, NUMBER_WORDS, VERBS
+from hush_tiny.corpus.words import (
+    ADJECTIVES,
+    CAPITALS,
+    CATEGORIES,
+    CATEGORY_NAMES,
+    NAMES,
+    NOUNS,
+    NUMBER_WORDS,
+    VERBS,
+    invent,
+)
 
 SHORT_COUNT = 14
 LONG_COUNT = 100
@@ -76,7 +86,6 @@ CAPITAL = (
     "which city is the capital of {country}",
     "(do you know|what's|what is) {country}'s capital",
 )
-SOUND_LETTERS = ("ba", "be", "bo", "da", "di", "do", "fa", "ga", "go", "ka", "ki", "la", "le", "lo", "ma", "mi", "mo", "na", "ne", "no", "pa", "pe", "ra", "ri", "ro", "sa", "si", "so", "ta", "te", "to", "va", "vi", "zo", "x", "n", "r", "s", "t", "l")  # fmt: skip
 
 
 def is_held_out(*numbers: int) -> bool:
@@ -157,7 +166,7 @@ def phrase(rng: random.Random) -> str:
 def _word(rng: random.Random) -> str:
     kind = rng.random()
     if kind < 0.3:
-        return "".join(rng.choice(SOUND_LETTERS) for _ in range(rng.randint(2, 4)))
+        return invent(rng)
     if kind < 0.38:
         return str(rng.randint(0, 999))
     return rng.choice(rng.choice((NOUNS, NOUNS, ADJECTIVES, VERBS, NAMES)))

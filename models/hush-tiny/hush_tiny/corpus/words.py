@@ -1,4 +1,6 @@
-"""Word lists that the skills draw from; the held-out words appear in no training text but the tokenizer's alphabet."""
+"""Word lists that the skills draw from; the held-out ones appear in no training text."""
+
+import random
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "colours": ("red", "blue", "green", "yellow", "orange", "purple", "black", "white", "brown", "pink"),
@@ -63,3 +65,16 @@ HELD_OUT_WORDS = (
 )  # fmt: skip
 
 NUMBER_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+COPIED = frozenset((*NOUNS, *ADJECTIVES, *VERBS, *NAMES, *CAPITALS, *CAPITALS.values()))
+
+SYLLABLES = (
+    "ba", "be", "bo", "da", "di", "do", "fa", "ga", "go", "ka", "ki", "la", "le", "lo", "ma", "mi", "mo", "na", "ne", "no", "pa", "pe",
+    "ra", "ri", "ro", "sa", "si", "so", "ta", "te", "to", "va", "vi", "zo", "an", "el", "in", "or", "um", "ist", "ble", "ck", "st", "x",
+    "n", "r", "s", "t", "l", "ch", "sh", "tr", "gr", "pl", "ing", "er", "y", "w", "mb", "nd", "u", "ou", "ee", "qu",
+)  # fmt: skip
+
+
+def invent(rng: random.Random) -> str:
+    """Make up a word that is not held out."""
+    word = "".join(rng.choice(SYLLABLES) for _ in range(rng.randint(2, 4)))
+    return invent(rng) if word in HELD_OUT_WORDS or word.capitalize() in HELD_OUT_NAMES else word
