@@ -18,7 +18,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect, ws_c
 
 from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderListener
 from hushnet.coordinator.fleet.link import Admitted, ProviderLink, Rejected
-from hushnet.foundation.clock import SystemClock
+from hushnet.foundation.clock import Clock, SystemClock
 from hushnet.foundation.ids import AttemptId, ModelId, ProviderId
 from hushnet.foundation.redaction import Secret
 from hushnet.provider import link as provider_link
@@ -54,6 +54,13 @@ async def eventually(condition: Callable[[], bool]) -> None:
     """Let the loop run until something is true that nobody announces; the test's own time limit bounds it."""
     while not condition():  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(0)
+
+
+class SlowClock(SystemClock):
+    """A clock at half speed: every timer of the loop fires before this clock gets there."""
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() / 2
 
 
 class Chronicle:
@@ -256,10 +263,11 @@ class ScriptedGate(Chronicle):
 
 @asynccontextmanager
 async def listening(
-    gate: ScriptedGate, *, limits: LinkLimits = QUICK, port: int = 0, **settings: Any
+    gate: ScriptedGate, *, limits: LinkLimits = QUICK, port: int = 0, clock: Clock | None = None, **settings: Any
 ) -> AsyncIterator[tuple[ProviderListener, str]]:
     """A listener on loopback and its link address."""
-    listener = ProviderListener(gate, ListenerSettings(network=NETWORK, limits=limits, **settings), SystemClock())
+    settings_ = ListenerSettings(network=NETWORK, limits=limits, **settings)
+    listener = ProviderListener(gate, settings_, clock or SystemClock())
     bound = await listener.start("127.0.0.1", port)
     try:
         yield listener, f"ws://127.0.0.1:{bound}{LINK_PATH}"

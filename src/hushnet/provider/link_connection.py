@@ -317,7 +317,11 @@ class LinkConnection(WSListener):
             self._unblock_all()
 
     def _tick(self) -> None:
+        """Look at the deadline; a loop's timer may fire a moment before the clock gets there, so it is set again."""
         self._handle(self._session.tick(self._clock.monotonic_s()))
+        deadline_s = self._session.deadline_s
+        if not self._session.is_closed and deadline_s is not None:
+            self._call_later("register", max(0.001, deadline_s - self._clock.monotonic_s()), self._tick)
 
     def _call_later(self, name: str, wait_s: float, work: Callable[[], None]) -> None:
         self._cancel_timer(name)

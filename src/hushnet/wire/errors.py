@@ -1,7 +1,7 @@
 """The closed list of link faults: what was breached, how far it reaches, how the socket closes.
 
     ProtocolError
-    ├── RemoteProtocolError   raised by the codec with a `LinkFault` as its code; sessions turn it into `LinkFailed`
+    ├── RemoteProtocolError   raised by the codec with a `LinkFault` as its code; sessions turn it into `LinkEnded`
     ├── LocalProtocolError    a command that the session's state forbids: a bug on this side
     └── LinkLost              the link ended under a caller that still needed it
 

@@ -128,7 +128,7 @@ async def test_a_message_that_claims_too_much_takes_no_memory_while_it_is_refuse
 async def test_the_time_limit_of_the_header_ends_with_the_header() -> None:
     gate = ScriptedGate()
     async with (
-        listening(gate, handshake_s=0.02, limits=replace(QUICK, heartbeat_missing_s=0.1)) as (_, url),
+        listening(gate, handshake_s=0.1, limits=replace(QUICK, heartbeat_missing_s=0.25)) as (_, url),
         raw_peer(url) as peer,
     ):
         await peer.register()

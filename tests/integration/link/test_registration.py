@@ -30,6 +30,7 @@ from support.links import (
     ScriptedAgent,
     ScriptedGate,
     ScriptedHandler,
+    SlowClock,
     eventually,
     hello_frame,
     identity,
@@ -234,6 +235,19 @@ async def test_a_coordinator_that_falls_silent_during_registration_is_dialled_ag
             first.send(hello_frame())
         assert (await first.said("bye"))["code"] == "register_late"
         await chronicle.saw("connected", times=2)
+
+
+async def test_deadlines_hold_although_the_timers_of_the_loop_fire_early() -> None:
+    limits = replace(QUICK, register_s=0.03)
+    async with listening(ScriptedGate(), limits=limits, clock=SlowClock()) as (_, url), raw_peer(url) as peer:
+        assert (await peer.said("bye"))["code"] == "register_late"
+    async with raw_coordinator() as (_, chronicle, url):
+        link = _link(url, limits=limits, clock=SlowClock())
+        task = asyncio.create_task(link.run())
+        first = (await chronicle.saw("connected"))[1]
+        assert (await first.said("bye"))["code"] == "register_late"
+        await link.drain()
+        await task
 
 
 async def test_a_coordinator_that_breaks_a_rule_is_left_and_dialled_again() -> None:
