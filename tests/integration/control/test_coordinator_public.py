@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +16,7 @@ from hushnet.coordinator.app import build, initialise
 from hushnet.coordinator.app.addresses import link_url
 from hushnet.coordinator.settings import CoordinatorSettings, HttpSettings, LinkSettings, load_settings
 from hushnet.foundation.clock import SystemClock
-from hushnet.foundation.errors import ConfigurationError
+from hushnet.foundation.errors import ConfigurationError, StorageError
 from support.control import MODEL, Network, network
 from support.postgres import fresh_database
 from support.scripted_engine import ScriptedEngine
@@ -68,7 +70,7 @@ async def test_a_provider_appears_among_the_models_and_disappears_when_suspended
             listed = (await net.public.get("/v1/models")).json()
             assert listed["data"] == [shown]
 
-            (record,) = (await net.operator.get("/v1/admin/providers")).json()["data"]
+            (record,) = await _noted_providers(net)
             assert (record["provider_id"], record["account_id"]) == (provider_id, owner.id)
             answer = await net.operator.post(f"/v1/admin/providers/{provider_id}/suspend", json={"reason": "test"})
             assert answer.json()["was_connected"] is True
@@ -228,6 +230,20 @@ async def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
     assert "coordinator.db-wal" in modes
 
 
+async def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("somebody else's\n" * 100)
+    precious.chmod(0o644)
+    before = precious.stat()
+    settings = load_settings(flags={"home": tmp_path / "home", "database": f"sqlite:///{precious}"})
+    for attempt in (build(settings, SystemClock()), initialise(settings, SystemClock())):
+        with pytest.raises((ConfigurationError, StorageError)):
+            await attempt
+    after = precious.stat()
+    assert (after.st_mode, after.st_mtime_ns, after.st_size) == (before.st_mode, before.st_mtime_ns, before.st_size)
+    assert sorted(os.listdir(tmp_path)) == ["home", "precious.txt"]  # noqa: PTH208 - nothing waits for it
+
+
 async def test_the_operators_key_is_made_once_and_replaced_on_demand(tmp_path: Path) -> None:
     settings = load_settings(flags={"home": tmp_path, "http.port": 0, "link.port": 0})
     first = await initialise(settings, SystemClock())
@@ -271,6 +287,16 @@ def test_a_listener_on_every_address_sends_providers_to_the_host_that_they_asked
     assert link_url(here, 1, asked_host="evil.example") == "ws://[::1]:1/v1/provider/link"
     behind = CoordinatorSettings(link=LinkSettings(public_url="wss://link.example/v1/provider/link"))
     assert link_url(behind, 1, asked_host="x") == "wss://link.example/v1/provider/link"
+
+
+async def _noted_providers(net: Network) -> list[dict[str, Any]]:
+    """Read the providers until the registration, which is written down in the background, is among them."""
+    for _ in range(400):
+        found: list[dict[str, Any]] = (await net.operator.get("/v1/admin/providers")).json()["data"]
+        if found:
+            return found
+        await asyncio.sleep(0.01)
+    raise AssertionError("no provider was written down")
 
 
 async def _metrics_with(net: Network, word: str) -> str:

@@ -31,6 +31,16 @@ class CallerGoneError(HushnetError):
     code = "cancelled"
 
 
+class FieldError(RequestError):
+    """A field of a control request that is missing, unknown or of the wrong type; `param` is its path."""
+
+    code = "wrong_type"
+
+    def __init__(self, message: str, *, param: str | None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
 def header_of(scope: Scope, name: bytes) -> bytes | None:
     """Return the first header of that lower-case name."""
     for key, value in scope["headers"]:
@@ -106,12 +116,10 @@ def decode_json(body: bytes, type_: type[T]) -> T:
         raise RequestError("the body is not valid JSON in UTF-8", code="invalid_json") from None
 
 
-def _wrong_field(text: str) -> RequestError:
+def _wrong_field(text: str) -> FieldError:
     found = _PATH.findall(text)
     name = found[-1] if found else ""
-    error = RequestError(f"{name or 'a field'} is missing, unknown or of the wrong type", code="wrong_type")
-    error.param = name or None  # type: ignore[attr-defined]
-    return error
+    return FieldError(f"{name or 'a field'} is missing, unknown or of the wrong type", param=name or None)
 
 
 def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
