@@ -18,7 +18,7 @@ from hushnet.coordinator.ledger.check import check_books
 from hushnet.coordinator.ledger.faults import AFTER_COMMIT, BEFORE_COMMIT
 from hushnet.coordinator.ledger.ids import FactIds
 from hushnet.coordinator.ledger.model import CapUse, Close, Code, Fact, Held, Hold, Leg, Operation, Outcome
-from hushnet.coordinator.ledger.reads import reads_of
+from hushnet.coordinator.ledger.reads import prepared
 from hushnet.coordinator.ledger.store import Books, Lease, Reads, Snapshot, Writes
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.ids import AccountId, RequestId
@@ -96,13 +96,14 @@ class Process:
 
     def run(self, operations: list[Operation]) -> tuple[Outcome, ...]:
         moment = self._planner.Moment(self._lease.lane, self._lease.origin, self._seq, self._head, self._clock.now_ms())
+        batch = prepared(operations, lane=moment.lane)
         planned = []
 
         def decide(snapshot: Snapshot) -> Writes | None:
-            planned.append(self._planner.plan(operations, snapshot, moment))
+            planned.append(self._planner.plan(batch, snapshot, moment))
             return planned[0].writes  # type: ignore[no-any-return]
 
-        self.store.commit(reads_of(operations, lane=moment.lane), decide)
+        self.store.commit(batch.reads, decide)
         if planned[0].writes is not None:
             self._seq, self._head = planned[0].writes.batch.seq, planned[0].writes.batch.digest
         return planned[0].outcomes  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hushnet.coordinator.ledger.prices import Terms, hold_amount, split
 from hushnet.foundation.money import PRICE_MICRO_USD_MAX, TOKENS_MAX, Price, Tokens, cost
 
-DRAWS = 2_000 * int(os.environ.get("HUSH_HISTORIES", "1"))
+DRAWS = 1_000 * int(os.environ.get("HUSH_HISTORIES", "1"))
 
 bps = st.integers(0, 10_000)
 tokens = st.integers(0, TOKENS_MAX)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 USD: Final = "USD"
@@ -88,6 +89,7 @@ def on_lane(account: int, lane: int) -> int:
     return account & ~LANE_MASK | lane if account < OPERATOR_ACCOUNT_LIMIT else account
 
 
+@lru_cache(maxsize=1 << 14, typed=True)
 def account_info(account: int) -> AccountInfo | None:
     """Return what the id says, or None when no such account can exist."""
     if type(account) is not int or account <= 0:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hushnet.coordinator.ledger import validity
 from hushnet.coordinator.ledger.audit import link
 from hushnet.coordinator.ledger.chart import SPENDABLE, Floor, Kind, account_info, on_lane, user_account
 from hushnet.coordinator.ledger.ids import id_ms
@@ -53,6 +52,7 @@ from hushnet.coordinator.ledger.model import (
     UnknownAccount,
     UsageRecord,
 )
+from hushnet.coordinator.ledger.reads import Batch
 from hushnet.coordinator.ledger.store import FactRow, Snapshot, StoredHold, Transfer, Writes
 from hushnet.coordinator.ledger.working import Account, Working, parts_of, pending_rows
 
@@ -78,10 +78,13 @@ class Plan:
     writes: Writes | None
 
 
-def plan(operations: Sequence[Operation], snapshot: Snapshot, moment: Moment) -> Plan:
-    """Decide `operations` in order; `snapshot` has at least what `reads_of(operations)` asks for."""
+def plan(batch: Batch, snapshot: Snapshot, moment: Moment) -> Plan:
+    """Decide a batch's operations in order; `snapshot` has at least what `batch.reads` asks for."""
     planner = _Planner(Working(snapshot), moment)
-    outcomes = tuple(planner.decide(operation) for operation in operations)
+    outcomes = tuple(
+        planner.decide(operation) if breach is None else Invalid(breach)
+        for operation, breach in zip(batch.operations, batch.breaches, strict=True)
+    )
     return Plan(outcomes, _writes(planner.working, moment))
 
 
@@ -93,9 +96,6 @@ class _Planner:
         self._moment = moment
 
     def decide(self, operation: Operation) -> Outcome:
-        word = validity.reason(operation)
-        if word is not None:
-            return Invalid(word)
         match operation:
             case Hold():
                 return self._hold(operation)

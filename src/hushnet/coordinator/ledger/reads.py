@@ -1,8 +1,9 @@
-"""What a batch may touch, and so must lock and read before it is planned."""
+"""A batch on its way to the planner: its operations, the rules they break, and what must be read for them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from hushnet.coordinator.ledger import validity
 from hushnet.coordinator.ledger.chart import SPENDABLE, account_info, is_operator, on_lane, user_account
@@ -10,47 +11,70 @@ from hushnet.coordinator.ledger.model import CapUse, Close, Fact, FreeUse, Hold,
 from hushnet.coordinator.ledger.store import Reads
 
 
-def reads_of(operations: Sequence[Operation], *, lane: int) -> Reads:
-    """Return what these operations need to see; an operation that breaks a rule needs nothing.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Operations, the word for the rule that each breaks (None: none), and what the sound ones need to see."""
+
+    operations: tuple[Operation, ...]
+    breaches: tuple[str | None, ...]
+    reads: Reads
+
+
+def prepared(operations: Sequence[Operation], *, lane: int) -> Batch:
+    """Check each operation by itself and gather what the sound ones may touch, as a writer on `lane`.
 
     A consumer's three buckets are always locked: they also cover the rows of its open holds.
     """
-    accounts: set[int] = set()
-    credited: set[int] = set()
-    ids: set[int] = set()
-    keys: set[str] = set()
-    uses: set[int] = set()
-    windows: set[CapUse] = set()
-    for operation in operations:
-        if validity.reason(operation) is not None:
-            continue
+    breaches = tuple(validity.reason(operation) for operation in operations)
+    touched = _Touched(lane)
+    for operation, breach in zip(operations, breaches, strict=True):
+        if breach is None:
+            touched.add(operation)
+    return Batch(tuple(operations), breaches, touched.reads())
+
+
+class _Touched:
+    """What has been gathered of a batch."""
+
+    def __init__(self, lane: int) -> None:
+        self._lane = lane
+        self._accounts: set[int] = set()
+        self._credited: set[int] = set()
+        self._ids: set[int] = set()
+        self._keys: set[str] = set()
+        self._uses: set[int] = set()
+        self._windows: set[CapUse] = set()
+
+    def add(self, operation: Operation) -> None:
         match operation:
-            case Hold(id=id_, owner=owner, caps=caps):
-                accounts.update(_buckets(owner))
-                ids.add(id_)
-                windows.update(caps)
-            case Close(id=id_, owner=owner, caps=caps):
-                accounts.update(_buckets(owner))
-                credited.update(on_lane(credit.account, lane) for credit in operation.credits)
-                ids.add(id_)
-                windows.update(caps)
-            case FreeUse(id=id_):
-                ids.add(id_)
-                uses.add(id_)
-            case Fact(key=key, legs=legs):
-                keys.add(key)
-                credited.update(on_lane(leg.credit, lane) for leg in legs if account_info(leg.credit))
-                credited.update(on_lane(leg.debit, lane) for leg in legs if account_info(leg.debit))
-    accounts.update(account for account in credited if not is_operator(account))
-    return Reads(
-        accounts=tuple(sorted(accounts)),
-        create=tuple(sorted(credited)),
-        ids=tuple(sorted(ids)),
-        keys=tuple(sorted(keys)),
-        uses=tuple(sorted(uses)),
-        windows=tuple(sorted(windows)),
-    )
+            case Hold():
+                self._add_request(operation)
+            case Close():
+                self._add_request(operation)
+                self._add_accounts(credit.account for credit in operation.credits)
+            case FreeUse():
+                self._ids.add(operation.id)
+                self._uses.add(operation.id)
+            case Fact():
+                self._keys.add(operation.key)
+                self._add_accounts(account for leg in operation.legs for account in (leg.debit, leg.credit))
 
+    def reads(self) -> Reads:
+        self._accounts.update(account for account in self._credited if not is_operator(account))
+        return Reads(
+            accounts=tuple(sorted(self._accounts)),
+            create=tuple(sorted(self._credited)),
+            ids=tuple(sorted(self._ids)),
+            keys=tuple(sorted(self._keys)),
+            uses=tuple(sorted(self._uses)),
+            windows=tuple(sorted(self._windows)),
+        )
 
-def _buckets(owner: int) -> Iterable[int]:
-    return (user_account(owner, kind) for kind in SPENDABLE)
+    def _add_request(self, operation: Hold | Close) -> None:
+        self._accounts.update(user_account(operation.owner, kind) for kind in SPENDABLE)
+        self._ids.add(operation.id)
+        self._windows.update(operation.caps)
+
+    def _add_accounts(self, accounts: Iterable[int]) -> None:
+        """Note accounts of an operation that get money, or may; one that cannot exist is the planner's to refuse."""
+        self._credited.update(on_lane(account, self._lane) for account in accounts if account_info(account))

@@ -99,11 +99,13 @@ class Ledger:
 
     async def close(self, close: Close) -> CloseOutcome:
         """Finalise a hold; the same close again is answered as done. Tries for some seconds when the ledger is busy."""
-        self._drafts.pop(close.id, None)
         for attempt in range(1, _CLOSE_RETRIES + 1):
             outcome = cast(CloseOutcome, await self._writer.submit(close))
-            if not isinstance(outcome, Busy) or self._writer.is_closing:
+            if not isinstance(outcome, Busy):
+                self._drafts.pop(close.id, None)
                 return outcome
+            if self._writer.is_closing:
+                break
             await asyncio.sleep(attempt * _CLOSE_RETRY_S)
         return Busy()
 

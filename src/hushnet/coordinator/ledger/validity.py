@@ -14,6 +14,7 @@ from hushnet.foundation.money import TOKENS_MAX, TRANSFER_MICRO_USD_MAX
 
 CAPS_MAX: Final = 8
 LEGS_MAX: Final = 64
+_KEY_MIN: Final = 3
 _TEXT_MAX: Final = 200
 _COLUMN_MAX: Final = (1 << 62) - 1
 
@@ -40,8 +41,8 @@ def _hold(hold: Hold) -> str | None:
 
 
 def _close(close: Close) -> str | None:
-    parts = (close.parts.promo, close.parts.paid, close.parts.earnings)
-    if not all(_is_count(part) for part in parts) or not _is_amount(sum(parts)):
+    parts = close.parts
+    if not (_is_count(parts.promo) and _is_count(parts.paid) and _is_count(parts.earnings) and _is_amount(parts.total)):
         return "parts"
     if (close.kind == CloseKind.POST) != bool(close.credits):
         return "credits"
@@ -76,7 +77,7 @@ def _receiver(credit: Credit, close: Close) -> str | None:
 
 
 def _fact(fact: Fact) -> str | None:
-    if not 3 <= len(fact.key) <= _TEXT_MAX or not _is_text(fact.key, fact.actor, fact.note) or not fact.actor:
+    if len(fact.key) < _KEY_MIN or not fact.actor or not all(map(_is_text, (fact.key, fact.actor, fact.note))):
         return "text"
     if len(fact.legs) > LEGS_MAX or not all(_is_amount(leg.amount) for leg in fact.legs):
         return "amount"
@@ -86,12 +87,17 @@ def _fact(fact: Fact) -> str | None:
 
 
 def _usage(usage: Usage) -> str | None:
-    counts = (usage.tokens_in, usage.tokens_cached, usage.tokens_out)
-    if not all(_is_count(count, TOKENS_MAX) for count in counts) or usage.tokens_cached > usage.tokens_in:
+    if not (
+        _is_count(usage.tokens_in, TOKENS_MAX)
+        and _is_count(usage.tokens_cached, usage.tokens_in)
+        and _is_count(usage.tokens_out, TOKENS_MAX)
+    ):
         return "tokens"
-    if not all(_is_count(number) for number in (usage.api_key, usage.provider, usage.price, usage.referrer or 0)):
+    if not (_is_count(usage.api_key) and _is_count(usage.provider) and _is_count(usage.price)):
         return "usage"
-    return None if _is_text(usage.model, usage.machine) else "text"
+    if usage.referrer is not None and not _is_count(usage.referrer):
+        return "usage"
+    return None if _is_text(usage.model) and _is_text(usage.machine) else "text"
 
 
 def _id(id_: int) -> str | None:
@@ -103,6 +109,8 @@ def _owner(owner: int) -> str | None:
 
 
 def _caps(caps: tuple[CapUse, ...]) -> str | None:
+    if not caps:
+        return None
     is_sound = len(caps) <= CAPS_MAX and len(set(caps)) == len(caps)
     return None if is_sound and all(_is_count(use.cap) and _is_count(use.start_ms) for use in caps) else "caps"
 
@@ -112,8 +120,8 @@ def _is_amount(value: object) -> bool:
 
 
 def _is_count(value: object, high: int = _COLUMN_MAX) -> bool:
-    return isinstance(value, int) and type(value) is not bool and 0 <= value <= high
+    return type(value) is int and 0 <= value <= high
 
 
-def _is_text(*texts: str) -> bool:
-    return all(len(text) <= _TEXT_MAX and "\x00" not in text for text in texts)
+def _is_text(text: str) -> bool:
+    return len(text) <= _TEXT_MAX and "\x00" not in text

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hushnet.coordinator.ledger.chart import SPENDABLE, is_operator, user_account
+from hushnet.coordinator.ledger.chart import Kind, is_operator, user_account
 from hushnet.coordinator.ledger.model import CapUse, Code, Held, Phase, UsageRecord
 from hushnet.coordinator.ledger.store import (
     AccountState,
@@ -60,7 +60,7 @@ class Working:
         self._snapshot = snapshot
         self._accounts: dict[int, Account] = {}
         self._windows: dict[CapUse, Window] = {}
-        self._finished: dict[int, list[Transfer]] = {}
+        self._finished: dict[int, tuple[StoredHold, Sequence[Transfer]]] = {}
         self._holds: dict[int, StoredHold | None] = {}
         self.transfers: list[Transfer] = []
         self.opened: dict[int, StoredHold] = {}
@@ -90,7 +90,10 @@ class Working:
 
     def finished(self, id_: int) -> Sequence[Transfer]:
         """Return the rows, pending and final, of a hold that has been finalised; nothing for any other id."""
-        return self._finished.get(id_) or self._snapshot.transfers.get(id_, ())
+        if id_ in self._finished:
+            hold, rows = self._finished[id_]
+            return [*pending_rows(hold), *rows]
+        return self._snapshot.transfers.get(id_, ())
 
     def used(self, id_: int) -> UsageRecord | None:
         """Return the usage record of a free use."""
@@ -118,11 +121,10 @@ class Working:
             window = self._touched(use)
             window.held -= hold.parts.total
             window.spent += record.cost
-        pending = pending_rows(hold)
         if self.opened.pop(hold.id, None) is None:
             self.closed[hold.id] = hold
         self._holds[hold.id] = None
-        self._finished[hold.id] = [*pending, *rows]
+        self._finished[hold.id] = (hold, rows)
         self._move(rows)
         self.usage[hold.id] = record
 
@@ -165,8 +167,14 @@ class Working:
 
 def parts_of(owner: int, parts: Held) -> list[tuple[int, int]]:
     """Return (account, amount) of each bucket that a hold takes from, in order of consumption."""
-    amounts = (parts.promo, parts.paid, parts.earnings)
-    return [(user_account(owner, kind), amount) for kind, amount in zip(SPENDABLE, amounts, strict=True) if amount]
+    found = []
+    if parts.promo:
+        found.append((user_account(owner, Kind.PROMO), parts.promo))
+    if parts.paid:
+        found.append((user_account(owner, Kind.PAID), parts.paid))
+    if parts.earnings:
+        found.append((user_account(owner, Kind.EARNINGS), parts.earnings))
+    return found
 
 
 def pending_rows(hold: StoredHold) -> list[Transfer]:

@@ -23,7 +23,7 @@ from typing import Final
 from hushnet.coordinator.ledger.lane import Lane
 from hushnet.coordinator.ledger.model import Busy, Held, Hold, LedgerSettings, Operation, Outcome
 from hushnet.coordinator.ledger.plan import Plan, plan
-from hushnet.coordinator.ledger.reads import reads_of
+from hushnet.coordinator.ledger.reads import prepared
 from hushnet.coordinator.ledger.store import (
     ContentionError,
     LaneLostError,
@@ -132,7 +132,8 @@ class Writer:
         try:
             await self._lane.recover()
             self._must_recover = False
-        except StorageError:
+        except Exception as error:
+            _LOG.error("the ledger's lane could not be found", extra={"error": type(error).__name__})
             self._become_unavailable()
 
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
@@ -180,13 +181,14 @@ class Writer:
 
     async def _transact(self, operations: Sequence[Operation]) -> Sequence[Outcome]:
         moment = self._lane.moment(self._clock.now_ms())
+        batch = prepared(operations, lane=moment.lane)
         planned: list[Plan] = []
 
         def decide(snapshot: Snapshot) -> Writes | None:
-            planned.append(plan(operations, snapshot, moment))
+            planned.append(plan(batch, snapshot, moment))
             return planned[-1].writes
 
-        await self._store.transact(reads_of(operations, lane=moment.lane), decide)
+        await self._store.transact(batch.reads, decide)
         result = planned[-1]
         if result.writes is not None:
             self._lane.advance(result.writes.batch)

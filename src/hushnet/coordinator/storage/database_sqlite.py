@@ -92,7 +92,6 @@ class SqliteDatabase(Database):
             finally:
                 if raw.in_transaction:
                     raw.rollback()
-                self._writer.rollback()  # ends the bookkeeping that touching `.connection` began
 
         return await self._run(self._writer_thread, transaction)
 

@@ -146,15 +146,6 @@ _WITHOUT_ROWID = ("ledger_transfers", "ledger_cap_windows", "ledger_batches", "l
 _POSTGRES_EXTRAS = (
     "CREATE TABLE ledger_transfers_p0 PARTITION OF ledger_transfers DEFAULT",
     """
-    CREATE FUNCTION ledger_expect(what text, actual bigint, expected bigint) RETURNS boolean LANGUAGE plpgsql AS $$
-    BEGIN
-      IF actual IS DISTINCT FROM expected THEN
-        RAISE EXCEPTION 'ledger: % rows %, expected %', what, actual, expected USING ERRCODE = 'HL001';
-      END IF;
-      RETURN true;
-    END $$
-    """,
-    """
     CREATE FUNCTION ledger_immutable() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
       IF TG_OP = 'DELETE' AND current_setting('hush.archiving', true) = 'on' THEN RETURN OLD; END IF;
