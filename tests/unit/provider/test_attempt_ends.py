@@ -194,13 +194,21 @@ async def test_a_cancel_in_the_same_moment_as_the_arrival_is_a_refusal() -> None
     await bench.aclose()
 
 
-@pytest.mark.parametrize("pace", [MeterPace(), MeterPace(content_records=1 << 20, seconds=1000.0)])
-async def test_a_cancel_while_the_reader_takes_nothing_leaves_no_gap(pace: MeterPace) -> None:
-    bench = await Bench.open(ScriptedEngine(talk_for_ever), limits=ServingLimits(pace=pace))
-    sealed = bench.seal(max_output_tokens=1 << 20)
-    number, writer = bench.send(sealed, credit=600)
-    await writer.have(Kind.CONTENT)
+async def held_back_after(writer: RecordingWriter, kind: Kind) -> None:
+    """Grant one record at a time until the attempt waits for credit right after a record of that kind."""
     await asyncio.wait_for(writer.held_back.wait(), 5)
+    while writer.kinds[-1] is not kind:
+        writer.held_back.clear()
+        writer.grant(1 - writer.credit)
+        await asyncio.wait_for(writer.held_back.wait(), 5)
+
+
+@pytest.mark.parametrize("last", [Kind.HEAD, Kind.BOILERPLATE, Kind.CONTENT, Kind.USAGE])
+async def test_a_cancel_while_the_reader_takes_nothing_leaves_no_gap(last: Kind) -> None:
+    bench = await Bench.open(ScriptedEngine(talk_for_ever))
+    sealed = bench.seal(max_output_tokens=1 << 20)
+    number, writer = bench.send(sealed, credit=1)
+    await held_back_after(writer, last)
     bench.cancel(number, writer)
     await asyncio.wait_for(writer.over.wait(), 5)
 
@@ -507,11 +515,10 @@ async def test_records_wait_for_credit_and_the_engine_is_held_back() -> None:
             yield Delta("x", 1)
             await asyncio.sleep(0)
 
-    pace = MeterPace(content_records=1 << 20, seconds=1000.0)
-    bench = await Bench.open(ScriptedEngine(talk), limits=ServingLimits(pace=pace))
+    bench = await Bench.open(ScriptedEngine(talk))
     sealed = bench.seal(max_output_tokens=1 << 20)
-    number, writer = bench.send(sealed, credit=600)
-    await asyncio.wait_for(writer.held_back.wait(), 5)
+    number, writer = bench.send(sealed, credit=1)
+    await held_back_after(writer, Kind.USAGE)
     written, sent = len(writer.records), said
     for _ in range(4 * generation.AHEAD_MAX):
         await asyncio.sleep(0)
