@@ -121,7 +121,8 @@ async def test_neither_prompt_nor_schema_nor_answer_reaches_a_log_or_standard_er
 ) -> None:
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.WARNING, logger="httpcore")
-    text = (await answer(engine, ask(f"{CANARY} What is Hushnet?"), at_most=20)).text
+    text = (await answer(engine, ask("What is Hushnet?"), at_most=20)).text
+    assert len(text) > 12  # long enough to be found by nothing but itself
     for schema in (*REFUSED.values(), ACCEPTED["odd_names"], {"const": CANARY}):
         try:
             await answer(engine, ask(CANARY, response_format=json_schema(schema)), at_most=20)

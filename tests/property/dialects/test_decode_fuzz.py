@@ -31,14 +31,37 @@ JSON = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=4),
         st.dictionaries(
-            st.sampled_from(["role", "content", "type", "text", "function", "name", "tool_calls", "id", "schema", "json_schema"]),
+            st.sampled_from(
+                ["role", "content", "type", "text", "function", "name", "tool_calls", "id", "schema", "json_schema"]
+            ),
             inner,
             max_size=4,
         ),
     ),
     max_leaves=10,
 )
-MEMBERS = ["model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop", "n", "response_format", "logprobs", "top_logprobs", "tools", "tool_choice", "parallel_tool_calls", "unknown"]
+MEMBERS = [
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "stop",
+    "n",
+    "response_format",
+    "logprobs",
+    "top_logprobs",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "unknown",
+]
 BODIES = st.dictionaries(st.sampled_from(MEMBERS), JSON, max_size=8)
 VALID: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 

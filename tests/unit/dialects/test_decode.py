@@ -64,7 +64,25 @@ def test_every_member_arrives_where_it_belongs() -> None:
 
 
 def test_null_is_the_same_as_absent() -> None:
-    names = ["stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop", "n", "logprobs", "top_logprobs", "response_format", "tools", "tool_choice", "parallel_tool_calls", "presence_penalty", "frequency_penalty"]
+    names = [
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "seed",
+        "stop",
+        "n",
+        "logprobs",
+        "top_logprobs",
+        "response_format",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "frequency_penalty",
+    ]
 
     request = decode_request(body(**dict.fromkeys(names)))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hushnet.foundation.errors import ConfigurationError
+from hushnet.foundation.errors import ConfigurationError, HushnetError
+from hushnet.provider.engines.registry import load_engine
 from hushnet.provider.models import builds
 from hushnet.provider.models.builds import BuildIds, sha256_of
 from hushnet.provider.models.builtin import FILE, builtin_model
@@ -16,6 +17,7 @@ from hushnet.provider.models.errors import ModelUnavailableError
 from hushnet.provider.models.gguf import NotAModelError, read_header
 from hushnet.provider.models.hub import HubReference, parse_reference
 from hushnet.provider.models.source import resolve_model
+from support.engines import answer, ask
 
 
 def text(value: str) -> bytes:
@@ -217,9 +219,6 @@ async def test_what_is_no_model_file_is_refused_whatever_is_wrong_with_it(conten
 
 @pytest.mark.parametrize("cut", [0.2, 0.9, 0.999])
 async def test_an_engine_refuses_a_file_that_broke_off_and_loads_the_next(tmp_path: Path, cut: float) -> None:
-    from hushnet.foundation.errors import HushnetError
-    from hushnet.provider.engines.registry import load_engine
-
     content = builtin_model()[0].read_bytes()
     path = tmp_path / "cut.gguf"
     path.write_bytes(content[: int(len(content) * cut)])
@@ -231,4 +230,18 @@ async def test_an_engine_refuses_a_file_that_broke_off_and_loads_the_next(tmp_pa
 
     assert failed.value.error_code == "model_load_failed"
     await engine.load(await resolve_model(None, home=tmp_path))
+    await engine.unload()
+
+
+async def test_a_model_file_may_be_rewritten_while_it_serves(tmp_path: Path) -> None:
+    content = builtin_model()[0].read_bytes()
+    path = tmp_path / "live.gguf"
+    path.write_bytes(content)
+    engine = load_engine("llamacpp")
+    await engine.load(await resolve_model(str(path), home=tmp_path))
+
+    with path.open("r+b") as file:  # in place, as `git checkout` and `cp` do; a mapped file would kill the process
+        file.truncate(4096)
+
+    assert (await answer(engine, ask("What is Hushnet?"))).text
     await engine.unload()

@@ -25,6 +25,9 @@ import xllamacpp
 from hushnet.foundation.errors import RequestError
 from hushnet.provider.engines.base import EngineFailed
 
+COPIED_BYTES_MAX = 256 << 20
+"""Smaller files are read into memory: one that is rewritten while it is mapped takes this process with it (SIGBUS)."""
+
 CONTROL_TIMEOUT_S = 10.0
 """A health check passes through the engine's own queue, so it may wait for one batch of a slow model."""
 
@@ -54,12 +57,12 @@ class NativeServer:
         """Load the model; raises `EngineFailed` when llama.cpp will not."""
         directory = Path(tempfile.mkdtemp(prefix="hush-"))
         socket, key = directory / "engine.sock", secrets.token_hex(32)
-        params = _params(settings, socket=socket, key=key)
         try:
+            params = _params(settings, socket=socket, key=key)
             server = await asyncio.to_thread(xllamacpp.Server, params)
         except BaseException as error:
             shutil.rmtree(directory, ignore_errors=True)
-            if not isinstance(error, RuntimeError | ValueError):
+            if not isinstance(error, RuntimeError | ValueError | OSError):
                 raise
             raise EngineFailed("llama.cpp could not load the model", code="model_load_failed") from None
         client = httpx.AsyncClient(
@@ -175,6 +178,8 @@ def _params(settings: NativeSettings, *, socket: Path, key: str) -> Any:
     params.endpoint_metrics = True
     params.ui = False
     params.offline = True
+    if settings.path.stat().st_size <= COPIED_BYTES_MAX:
+        params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     params.verbosity = -1  # nothing is logged: llama.cpp's messages quote prompts
     params.warmup = False  # loading holds the interpreter lock; the probes warm the model up without it
     params.cache_ram_mib = 0  # no copies of old prompts
