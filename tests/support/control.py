@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import shutil
 import tempfile
@@ -131,7 +132,9 @@ async def network(
 @functools.cache
 def migrated_database() -> Path:
     """Migrate one SQLite file, once a session: migrations take longer than everything else that a test does."""
-    path = Path(tempfile.mkdtemp(prefix="hush-control-")) / "template.db"
+    folder = Path(tempfile.mkdtemp(prefix="hush-control-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "template.db"
 
     async def migrate() -> None:
         database = await Database.open(f"sqlite:///{path}")

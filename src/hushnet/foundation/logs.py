@@ -19,9 +19,10 @@ from hushnet.foundation.redaction import RedactingFilter, redact
 
 EXTRA_FIELDS: Final = frozenset(
     {
-        "account_id", "attempt", "batch", "bytes", "code", "count", "duration_ms", "error", "fault", "finding", "key_id",
-        "kind", "lane", "method", "mode", "model", "network", "outcome", "place", "port", "provider_id", "reason", "request_id",
+        "account_id", "attempt", "attempts", "batch", "bytes", "callback", "code", "count", "duration_ms", "error", "fault", "finding",
+        "input_tokens", "key_id", "kind", "lane", "method", "mode", "model", "network", "outcome", "output_tokens", "place", "port", "provider_id", "reason", "request_id",
         "route", "scope", "seq", "serial", "signal", "stage", "state", "status", "task", "tier", "trust", "version",
+        "waiting",
     }
 )  # fmt: skip
 
