@@ -19,7 +19,7 @@ demo: setup ## the same network, one standard and one sealed chat, the books, th
 	@$(BIN)/hush up --once
 
 test: setup ## every test
-	@$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal
+	@$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 check: setup ## format, lint, types, import contracts, tidy, dead code, dependencies
 	@$(BIN)/ruff format --check .
