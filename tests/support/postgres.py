@@ -39,18 +39,18 @@ def fresh_database() -> Iterator[str]:
     """Copy the template into a database of its own and drop it at the end, whoever is still connected."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     template = template_database()
-    _administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+    administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
     try:
         yield _url_of(name)
     finally:
-        _administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+        administer(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @functools.cache
 def template_database() -> str:
     """Migrate one database, once a session, and return its name."""
     name = f"template_{uuid.uuid4().hex[:12]}"
-    _administer(f'CREATE DATABASE "{name}"')
+    administer(f'CREATE DATABASE "{name}"')
 
     async def migrate() -> None:
         database = await Database.open(_url_of(name))
@@ -73,8 +73,8 @@ def server_url() -> URL:
     url = make_url(server.get_uri())
     # The tests kill clients, never the server, so its disk writes need not be waited for.
     for setting in ("fsync = off", "full_page_writes = off", "max_connections = 100"):
-        _administer(f"ALTER SYSTEM SET {setting}", url=url)
-    _administer("SELECT pg_reload_conf()", url=url)
+        administer(f"ALTER SYSTEM SET {setting}", url=url)
+    administer("SELECT pg_reload_conf()", url=url)
     return url
 
 
@@ -82,7 +82,8 @@ def _url_of(database: str) -> str:
     return server_url().set(drivername="postgresql", database=database).render_as_string(hide_password=False)
 
 
-def _administer(statement: str, *, url: URL | None = None) -> None:
+def administer(statement: str, *, url: URL | None = None) -> None:
+    """Run one statement on the server's maintenance database, outside a transaction."""
     target = url or server_url()
 
     async def execute() -> None:
