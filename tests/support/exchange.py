@@ -26,6 +26,7 @@ class Exchange:
         self._incoming.put_nowait({"type": "http.request", "body": body, "more_body": False})
         self._reading = asyncio.Event()
         self._reading.set()
+        self._lets_through = 0
         self.status = 0
         self.headers: dict[str, str] = {}
         self.chunks: list[bytes] = []
@@ -62,6 +63,11 @@ class Exchange:
     def stop_reading(self) -> None:
         self._reading.clear()
 
+    def read_one(self) -> None:
+        """Let one write through."""
+        self._lets_through += 1
+        self._reading.set()
+
     def read_on(self) -> None:
         self._reading.set()
 
@@ -80,6 +86,9 @@ class Exchange:
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._reading.wait()
+        if self._lets_through:
+            self._lets_through -= 1
+            self._reading.clear()
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}

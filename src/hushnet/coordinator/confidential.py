@@ -20,13 +20,14 @@ from hushnet.sealing.envelope import RequestFields, SealedRequest, seal_request
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.header import PROMPT_TOKENS_MAX, RoutingHeader
 from hushnet.sealing.opening import FrameOpener
+from hushnet.sealing.padding import FRAME_PAD_DEFAULT, output_class, prompt_class
 from hushnet.sealing.records import Kind, Record
 from hushnet.sealing.statements import Recipient
 
 ENDPOINT: Final = "/v1/chat/completions"
 SEAL_ON_LOOP_BYTES_MAX: Final = 256 * 1024
 """Above this a body is sealed in a thread: a mebibyte costs the loop about a millisecond."""
-_META: Final = {"frame_pad": 1}
+_META: Final = {"frame_pad": FRAME_PAD_DEFAULT}
 
 
 class StandardRequest:
@@ -40,7 +41,8 @@ class StandardRequest:
         self.model = ModelId(request.model)
         self.is_stream = request.stream
         self.features = openai_chat.features_of(request)
-        self.output_tokens_max = request.max_output_tokens or output_tokens_default
+        # A bound that the body does not name is the header's, which is a size class: it is held, and may be used, whole.
+        self.output_tokens_max = request.max_output_tokens or output_class(output_tokens_default)
         self.prompt_tokens_max = openai_chat.prompt_bytes_bound(request)
         if self.prompt_tokens_max > PROMPT_TOKENS_MAX:
             raise RequestError("the prompt is longer than any model's context", code="context_too_long")
@@ -61,12 +63,13 @@ class StandardRequest:
         self._data = None
 
     def _seal(self, data: bytes, recipient: Recipient, trust: str, now: int) -> SealedRequest:
+        """Seal as the SDK does, in every choice: a provider can't tell the modes apart (docs/sealing.md section 1)."""
         fields = RequestFields(
             endpoint=ENDPOINT,
             model=self.model,
             stream=self.is_stream,
-            max_output_tokens=self.output_tokens_max,
-            max_prompt_tokens=self.prompt_tokens_max,
+            max_output_tokens=output_class(self.output_tokens_max),
+            max_prompt_tokens=prompt_class(self.prompt_tokens_max),
             features=self.features,
             trust=trust,
         )
@@ -156,7 +159,9 @@ class StandardAttempt:
         except (ValueError, RecursionError):
             raise SealingError("frame_malformed") from None
         is_header_safe = head.content_type.isascii() and head.content_type.isprintable()
-        if not 200 <= head.status <= 599 or not is_header_safe or len(head.content_type) > 128:
+        # 200, or an error: a status without a body, 204 for one, would make the answer's bytes the next response.
+        is_status_plain = head.status == 200 or 400 <= head.status <= 599
+        if not is_status_plain or not is_header_safe or len(head.content_type) > 128:
             raise SealingError("frame_malformed")
         self.status, self.content_type = head.status, head.content_type
 

@@ -153,7 +153,7 @@ async def test_the_provider_gets_the_request_as_it_was_sent_and_nothing_of_who_s
     assert b'"seed": 5' in opened.data
     assert key.encode() not in provider.served[0].envelope + opened.data
     assert opened.header.model == MODEL
-    assert opened.header.max_output_tokens == 100
+    assert opened.header.max_output_tokens == 128
 
 
 async def test_two_requests_at_once_do_not_meet(network: Network) -> None:

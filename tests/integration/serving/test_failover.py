@@ -289,6 +289,23 @@ async def test_hold_back_ends_after_sixteen_records(network: Network) -> None:
     assert (await network.usage_of(exchange)).cost == 0
 
 
+async def test_hold_back_ends_after_64_kib(network: Network) -> None:
+    first, second = await network.provider(decode_tokens_s=FAST), await network.provider(part=says("x"))
+    key = await network.consumer()
+    exchange = network.chat(key=key)
+    attempt = await first.attempt()
+    attempt.head()
+    attempt.send(attempt.sealer.boilerplate(b": " + b"x" * 40_000 + b"\n\n"))
+    assert exchange.status == 0
+
+    attempt.send(attempt.sealer.boilerplate(b": " + b"x" * 40_000 + b"\n\n"))
+    await exchange.opened()
+    attempt.end()
+    await exchange.finished()
+
+    assert second.served == []
+
+
 async def test_every_attempt_is_an_envelope_of_its_own(network: Network) -> None:
     first = await network.provider(decode_tokens_s=FAST, part=fails_before_content)
     second = await network.provider(part=says("x"))

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from hushnet.coordinator.ledger.model import Busy, UsageOutcome
+from hushnet.dialects import openai_chat
 from hushnet.foundation.errors import StorageError
 from hushnet.foundation.money import Price
 from support.fleet import LIMITS, Network, says, until
@@ -17,7 +18,7 @@ async def test_the_worst_case_is_held_before_anything_leaves_and_released_after(
     key = await network.consumer()
     exchange = network.chat(key=key, max_tokens=100)
     attempt = await provider.attempt()
-    bound = attempt.opened.header.max_prompt_tokens
+    bound = openai_chat.prompt_bytes_bound(openai_chat.decode_request(attempt.opened.data))
 
     held = (await network.ledger.balance(network.account_of(key))).held
     says("hi")(attempt)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hushnet.coordinator.ledger.model import UsageOutcome
+from hushnet.coordinator.serving.rules.stops import Stop
 from hushnet.foundation.ids import ModelId
 from hushnet.wire.frames import ModelOffer
 from support.fleet import LIMITS, Network, says, until
@@ -197,3 +198,25 @@ async def test_a_model_queue_does_not_hold_up_another_model(network: Network) ->
     says("x")(await provider.attempt(2))
     await first.finished()
     await second.finished()
+
+
+async def test_a_slot_that_is_given_to_somebody_who_leaves_in_the_same_step_comes_back(network: Network) -> None:
+    provider = await network.provider(slots=1)
+    key = await network.consumer()
+    first, second = network.chat(key=key), network.chat(key=key)
+    attempt = await provider.attempt()
+    await until(lambda: network.serving.service.waiting == 1)
+    (leaving,) = [life for life in network.serving.service._lives if life.attempt is None]
+
+    says("x")(attempt)
+    assert network.serving.service.waiting == 0
+    leaving.stop(Stop.HUNG_UP)
+
+    await first.finished()
+    second.hang_up()
+    await second.finished()
+    await network.settled()
+    live = network.serving.fleet.get(provider.provider_id)
+    assert live is not None
+    assert live.load.open_total == 0
+    assert len(provider.served) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hushnet.coordinator.ledger.model import UsageOutcome
 from hushnet.sealing.errors import WireCode
-from support.fleet import LIMITS, Network, ServedAttempt, body_of, open_answer, until
+from support.fleet import LIMITS, Exchange, Network, ServedAttempt, body_of, open_answer, until
 
 WINDOW = 8 * 1024
 SMALL = replace(LIMITS, window_bytes=WINDOW)
@@ -24,6 +24,12 @@ def say_bytes(attempt: ServedAttempt, size: int) -> int:
         sent += 450
         assert attempt.output == before + 1
     return attempt.output
+
+
+async def let_one_write_through(exchange: Exchange) -> None:
+    written = len(exchange.chunks)
+    exchange.read_one()
+    await until(lambda: len(exchange.chunks) > written)
 
 
 async def begun(network: Network, key: str):
@@ -115,6 +121,23 @@ async def test_a_slow_consumer_that_goes_on_reading_is_never_cut(database_path: 
 
         assert exchange.is_done
         assert (await network.usage_of(exchange)).usage.outcome is UsageOutcome.COMPLETED
+
+
+async def test_every_write_that_finishes_starts_the_grace_anew(database_path: Path) -> None:
+    async with Network.open(database_path, limits=SMALL) as network:
+        key = await network.consumer()
+        _, exchange, attempt = await begun(network, key)
+        exchange.stop_reading()
+        for _ in range(4):
+            say_bytes(attempt, WINDOW)
+            await asyncio.sleep(0)
+            network.advance(0.2)
+            await let_one_write_through(exchange)
+            assert attempt.cancelled is None
+
+        exchange.hang_up()
+        exchange.read_on()
+        await exchange.finished()
 
 
 async def test_a_provider_that_waits_for_credit_is_not_taken_for_silent(database_path: Path) -> None:

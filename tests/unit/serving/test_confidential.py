@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from hushnet.coordinator.confidential import StandardAttempt, StandardRequest
+from hushnet.coordinator.serving.seal import StandardBody
 from hushnet.foundation.errors import RequestError
+from hushnet.sdk.sealed import OUTPUT_TOKENS_DEFAULT, SealedExchange
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.meters import Meter
 from hushnet.sealing.records import parse_record
@@ -31,6 +34,33 @@ async def test_the_provider_opens_exactly_what_was_sent() -> None:
 
     assert opened.data == BODY
     assert opened.header.max_output_tokens == 16
+
+
+@pytest.mark.parametrize("members", [{}, {"max_tokens": 100}, {"max_completion_tokens": 1, "stream": True}])
+async def test_a_provider_cannot_tell_the_modes_apart(members: dict[str, object]) -> None:
+    provider = BenchProvider()
+    recipient = provider.recipient()
+    messages = [{"role": "user", "content": "x" * 3000}]
+    body = json.dumps({"model": "m", "messages": messages, **members}).encode()
+    body_of_mode = StandardBody(StandardRequest(body, output_tokens_default=OUTPUT_TOKENS_DEFAULT))
+    attempt = await body_of_mode._request.seal(recipient, trust=body_of_mode._floor, now=NOW)
+    exchange = SealedExchange(body, [recipient], trust="self_signed", now_s=NOW)
+
+    standard, sealed = provider.open(attempt.envelope), provider.open(exchange.envelope)
+
+    drawn = {"id": b"", "commit": b""}
+    assert replace(standard.header, **drawn) == replace(sealed.header, **drawn)
+    assert standard.meta == sealed.meta
+    assert standard.data == sealed.data
+    assert len(attempt.envelope) == len(exchange.envelope)
+
+
+async def test_the_bound_of_a_request_that_names_none_may_be_used_whole() -> None:
+    provider = BenchProvider()
+    request = StandardRequest(BODY, output_tokens_default=1000)
+    attempt = await request.seal(provider.recipient(), trust="none", now=NOW)
+
+    assert request.output_tokens_max == provider.open(attempt.envelope).header.max_output_tokens == 1024
 
 
 async def test_a_large_body_is_sealed_too() -> None:
@@ -83,6 +113,9 @@ async def test_done_and_what_follows_the_content_wait_for_the_end() -> None:
         b"not json",
         b"{}",
         b'{"status":99,"content_type":"text/plain"}',
+        b'{"status":204,"content_type":"text/plain"}',
+        b'{"status":304,"content_type":"text/plain"}',
+        b'{"status":302,"content_type":"text/plain"}',
         b'{"status":200,"content_type":"text/plain\\r\\nset-cookie: x"}',
         b'{"status":200,"content_type":"' + b"x" * 200 + b'"}',
         b'{"status":"200","content_type":"text/plain"}',

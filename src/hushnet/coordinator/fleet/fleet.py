@@ -50,7 +50,7 @@ class Fleet:
         self._clock = clock
         self._providers: dict[ProviderId, LiveProvider] = {}
         self._by_model: dict[ModelId, dict[ProviderId, Candidate]] = {}
-        self._keys: dict[bytes, ProviderId] = {}
+        self._keys: dict[bytes, set[ProviderId]] = {}
         self._seen: dict[ModelId, None] = {}
         self._listeners: list[Listener] = []
 
@@ -185,7 +185,8 @@ class Fleet:
             self._by_model.setdefault(model, {})[provider.provider_id] = provider.candidate(offer, now_s=now_s)
             if model not in self._seen and len(self._seen) < MODELS_REMEMBERED_MAX:
                 self._seen[model] = None
-        self._keys.update(dict.fromkeys(provider.keys, provider.provider_id))
+        for key_id in provider.keys:
+            self._keys.setdefault(key_id, set()).add(provider.provider_id)
 
     def _unindex(self, provider: LiveProvider) -> None:
         for model in provider.offers:
@@ -194,8 +195,13 @@ class Fleet:
                 candidates.pop(provider.provider_id, None)
                 if not candidates:
                     del self._by_model[model]
-        for key_id in [key_id for key_id in provider.keys if self._keys.get(key_id) == provider.provider_id]:
-            del self._keys[key_id]
+        # A key may be in several statements: whoever copies another's public key takes nothing away when it leaves.
+        for key_id in provider.keys:
+            holders = self._keys.get(key_id)
+            if holders is not None:
+                holders.discard(provider.provider_id)
+                if not holders:
+                    del self._keys[key_id]
 
     def _tell(self, models: Iterable[ModelId]) -> None:
         for listener in self._listeners:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +18,8 @@ from hushnet.coordinator.serving.store import RequestLedger, Tariffs, Telemetry
 from hushnet.coordinator.trust.challenges import ChallengeBook, TrustSettings
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.tasks import TaskSet
+
+_LOG = logging.getLogger(__name__)
 
 PERIOD_S: Final = 0.1
 """Precision of every deadline; a full pass over 1,000 requests takes under a millisecond."""
@@ -37,10 +40,13 @@ class Pulse:
         passes = 0
         while True:
             await asyncio.sleep(PERIOD_S)
-            self._service.tick()
             passes += 1
-            if passes % FLEET_EVERY == 0:
-                self.tick_fleet()
+            try:
+                self._service.tick()
+                if passes % FLEET_EVERY == 0:
+                    self.tick_fleet()
+            except Exception as error:  # without the pulse no deadline of anybody would ever come again
+                _LOG.error("a pass of the pulse failed", extra={"error": type(error).__name__})
 
     def tick_fleet(self) -> None:
         """Send the challenges that are due, count the missed, retire expired statements."""

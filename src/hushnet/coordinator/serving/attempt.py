@@ -88,6 +88,7 @@ class Attempt:
         self._id: AttemptId | None = None
         self._held_records = 0
         self._credit = 0
+        self._gathered_bytes = 0
         self._owed = 0
 
     @property
@@ -211,7 +212,8 @@ class Attempt:
             self._outlet.push(self.sealed.reader.take(), mark, credit=credit)
             return
         self.drained(credit)
-        if self.sealed.reader.content_bytes > self._limits.whole_bytes_max:
+        self._gathered_bytes += credit  # records of every kind: a reader keeps boilerplate as well
+        if self._gathered_bytes > self._limits.whole_bytes_max:
             self.stop(WireCode.BACKPRESSURE, end=self._ended(Ending.VIOLATION, fault="answer_too_large"))
 
     def _end_with(self, final: Record) -> None:

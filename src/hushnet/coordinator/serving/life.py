@@ -261,10 +261,10 @@ class Life:
 
     def _blame(self, end: AttemptEnd, provider: LiveProvider) -> None:
         self._desk.telemetry.attempt_failed(reason=end.ending.name.lower())
-        if end.fault and not end.is_committed and self.attempt is not None:
-            note_finding(self._desk, self.attempt, end.fault, self.id)
-        else:
+        if not end.fault or self.attempt is None:
             self._desk.fleet.note_failed(provider, self.body.facts.model)
+        elif not end.is_committed:  # the finaliser notes the faults of the attempt that it bills
+            note_finding(self._desk, self.attempt, end.fault, self.id)
 
     def _break_off(self) -> None:
         """A bug: give up on the attempt, tell the consumer, and let the finaliser make the best of it."""

@@ -26,7 +26,8 @@ class StandardBody:
     mode = Mode.STANDARD
     recipients: Mapping[ProviderId, Entry] | None = None
 
-    def __init__(self, request: StandardRequest, *, floor: str = "none") -> None:
+    def __init__(self, request: StandardRequest, *, floor: str = "self_signed") -> None:
+        """Ask for what every routable provider has proved, in the SDK's word for it: no provider sees which mode it is."""
         self._request = request
         self._floor = floor
         self.facts = Facts(

@@ -33,7 +33,7 @@ class ServingLimits:
     hold_back_bytes_max: int = 64 * 1024
     """What is held of an attempt that has shown no content yet (design/sealing.md section 7)."""
     whole_bytes_max: int = 16 * 1024 * 1024
-    """The body of an answer that is not streamed, gathered before the first byte leaves."""
+    """The records of an answer that is not streamed, gathered before the first byte leaves."""
     last_word_s_max: float = 2.0
     """How long a settlement waits for the final record of an attempt that was cancelled."""
     linger_s_max: float = 30.0
