@@ -132,7 +132,7 @@ def real_store(kind: str, folder: Path) -> Iterator[RealStore]:
             store.close()
 
 
-def test_histories_in_memory() -> None:
+def test_a_batch_equals_its_operations_one_by_one_and_what_the_model_says() -> None:
     for seed in range(60 * SCALE):
         live(History(MemoryStore()), Random(seed), 60)
 
