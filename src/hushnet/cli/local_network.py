@@ -23,6 +23,8 @@ from hushnet.sdk.errors import error_of
 COORDINATOR_READY_S_MAX: Final = 60.0
 PROVIDER_READY_S_MAX: Final = 3600.0
 RESTARTS_MAX: Final = 5
+DRAIN_S: Final = 8
+"""Running requests may finish for this long: less than what `processes.Child.stop` waits before it kills."""
 DEMO_CREDIT_USD: Final = "5.00"
 STATE_FILE: Final = "up.json"
 
@@ -137,7 +139,7 @@ class LocalNetwork:
         self._say("starting the coordinator")
         port, link_port = self._ports
         arguments = ["coordinator", "serve", "--home", str(self.plan.home), "--json"]
-        arguments += ["--port", str(port), "--link-port", str(link_port)]
+        arguments += ["--port", str(port), "--link-port", str(link_port), "--set", f"http.drain_s_max={DRAIN_S}"]
         self._coordinator = await Child.start("coordinator", arguments, log=self._log("coordinator"))
         ready = await self._coordinator.ready(timeout_s=COORDINATOR_READY_S_MAX)
         self._base_url = ready["base_url"]
@@ -183,7 +185,7 @@ class LocalNetwork:
         started = time.perf_counter()
         self._say(f"starting the provider with {self.plan.model or 'the built-in model'}")
         arguments = ["provider", "start", "--home", str(self.plan.home), "--coordinator", self._base_url, "--json"]
-        arguments += ["--slots", str(self.plan.slots)]
+        arguments += ["--slots", str(self.plan.slots), "--drain-s", str(DRAIN_S)]
         if self.plan.model:
             arguments += ["--model", self.plan.model]
         token = {"HUSH_PROVIDER_TOKEN": self._state.provider_token}

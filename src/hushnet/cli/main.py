@@ -70,6 +70,9 @@ def main() -> None:
     except HushnetError as error:
         console.print_error(error)
         sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+    except ModuleNotFoundError as error:
+        console.print_error(missing_extra(error))
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -106,16 +109,18 @@ def _add(root: typer.Typer, row: Row, *, is_wanted: bool) -> None:
 
 
 def _load(row: Row) -> ModuleType:
-    try:
-        return importlib.import_module(f"hushnet.cli.{row.module}")
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("hushnet"):
-            raise
-        raise ConfigurationError(
-            f"`hush {row.name}` needs the package {error.name}",
-            code="missing_extra",
-            hint="install what it belongs to: pip install 'hushnet[all]'",
-        ) from None
+    return importlib.import_module(f"hushnet.cli.{row.module}")
+
+
+def missing_extra(error: ModuleNotFoundError) -> ConfigurationError:
+    """Say which part of the distribution is not installed; raises `error` itself when it is one of our own modules."""
+    if not error.name or error.name.partition(".")[0] == "hushnet":
+        raise error
+    return ConfigurationError(
+        f"this command needs the package {error.name}, which is not installed",
+        code="missing_extra",
+        hint="install the part that it belongs to, or all: pip install 'hushnet[all]'",
+    )
 
 
 def _unloaded() -> None:

@@ -15,9 +15,7 @@ BaseUrl = Annotated[
     str | None, typer.Option("--base-url", help="The coordinator's address (HUSH_BASE_URL).", metavar="URL")
 ]
 ApiKey = Annotated[str | None, typer.Option("--api-key", help="The API key (HUSH_API_KEY).", metavar="KEY")]
-Home = Annotated[
-    Path | None, typer.Option("--home", help="Where Hushnet keeps its files (HUSH_HOME).", metavar="DIR")
-]
+Home = Annotated[Path | None, typer.Option("--home", help="Where Hushnet keeps its files (HUSH_HOME).", metavar="DIR")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one line of JSON for a script.")]
 Trust = Annotated[
     str | None,

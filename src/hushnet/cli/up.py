@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ import typer
 from hushnet.cli import console
 from hushnet.cli.local_network import LocalNetwork, Plan, Ready
 from hushnet.cli.options import AsJson, Home
+from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.home import make_private_folder, resolve_home
 
 
@@ -47,10 +49,22 @@ def command(
     {"base_url","api_key","model","provider_id","trust"} when ready and keeps running. With --once it proves itself:
     one streamed chat through the official openai package, one sealed chat, the costs, and that the books balance.
     """
+    require_parts()
     folder = make_private_folder(resolve_home(home))
     plan = Plan(home=folder, port=port, model=model, slots=slots, is_quiet=as_json)
     status = asyncio.run(_run_once(plan, as_json) if once else _run(plan, as_json))
     raise typer.Exit(status)
+
+
+def require_parts() -> None:
+    """Raise `ConfigurationError` before anything starts when the coordinator's or the provider's packages are missing."""
+    missing = [name for name in ("sqlalchemy", "uvicorn", "picows", "xllamacpp") if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"a whole network needs the packages {', '.join(missing)}, which are not installed",
+            code="missing_extra",
+            hint="pip install 'hushnet[all]'; this installation has the consumer's commands",
+        )
 
 
 async def _run(plan: Plan, as_json: bool) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 GPU_PROBE_S_MAX: Final = 5.0
 _GPU_FIELDS = "name,memory.total,memory.free,driver_version"
