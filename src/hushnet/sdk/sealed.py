@@ -16,16 +16,13 @@ from hushnet.sealing.envelope import RequestFields, SealedRequest, seal_request
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.meters import Meter
 from hushnet.sealing.opening import FrameOpener
+from hushnet.sealing.padding import FRAME_PAD_DEFAULT, output_class, prompt_class
 from hushnet.sealing.records import Kind
 from hushnet.sealing.statements import Recipient
 from hushnet.sealing.streaming import MEDIA_REQUEST, MEDIA_STREAM, BinaryRecordReader
 
 ENDPOINT: Final = "/v1/chat/completions"
-FRAME_PAD: Final = 64
 OUTPUT_TOKENS_DEFAULT: Final = 1024
-OUTPUT_TOKENS_MAX: Final = 1 << 20
-PROMPT_TOKENS_MIN: Final = 256
-PROMPT_TOKENS_MAX: Final = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,11 @@ class SealedExchange:
     def __init__(self, body: bytes, recipients: Sequence[Recipient], *, trust: str, now_s: int) -> None:
         self.recipients = tuple(recipients)
         self._sealed: SealedRequest = seal_request(
-            fields_of(body, trust), meta={"frame_pad": FRAME_PAD}, data=body, recipients=self.recipients, now=now_s
+            fields_of(body, trust),
+            meta={"frame_pad": FRAME_PAD_DEFAULT},
+            data=body,
+            recipients=self.recipients,
+            now=now_s,
         )
         self._opener = FrameOpener(self._sealed)
         self._reader = BinaryRecordReader()
@@ -137,22 +138,16 @@ def fields_of(body: bytes, trust: str) -> RequestFields:
     Bounds are rounded up to powers of two, so that the header tells a size class and not a size.
     """
     request = openai_chat.decode_request(body)
-    output = request.max_output_tokens or OUTPUT_TOKENS_DEFAULT
-    prompt = max(openai_chat.prompt_bytes_bound(request), PROMPT_TOKENS_MIN)
     return RequestFields(
         endpoint=ENDPOINT,
         model=request.model,
         stream=request.stream,
-        max_output_tokens=min(_power_of_two(output), OUTPUT_TOKENS_MAX),
-        max_prompt_tokens=min(_power_of_two(prompt), PROMPT_TOKENS_MAX),
+        max_output_tokens=output_class(request.max_output_tokens or OUTPUT_TOKENS_DEFAULT),
+        max_prompt_tokens=prompt_class(openai_chat.prompt_bytes_bound(request)),
         features=openai_chat.features_of(request),
         trust=trust,
         cache=None,
     )
-
-
-def _power_of_two(value: int) -> int:
-    return 1 << (value - 1).bit_length()
 
 
 __all__ = ["BodyArrived", "Ended", "Event", "Failed", "HeadOpened", "SealedExchange", "SealingError", "fields_of"]
