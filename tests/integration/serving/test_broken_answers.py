@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from hushnet.coordinator.ledger.model import UsageOutcome
@@ -10,7 +13,7 @@ from hushnet.sealing.meters import Meter
 from hushnet.sealing.records import Kind, parse_record
 from hushnet.sealing.records.layout import FINAL, SIGNED, record_header
 from hushnet.sealing.streaming import BinaryRecordReader
-from support.fleet import LIMITS, Network, ServedAttempt, says, until
+from support.fleet import LIMITS, MODEL, Network, ServedAttempt, says, until
 from support.sealing import Ed25519Signer
 
 
@@ -81,6 +84,22 @@ async def test_a_whole_answer_that_fails_is_an_http_error_and_free(network: Netw
 
     assert (exchange.status, exchange.json["error"]["code"]) == (502, "engine_failed")
     assert (await network.usage_of(exchange)).cost == 0
+
+
+async def test_a_whole_answer_is_bounded_whatever_its_records_are(database_path: Path) -> None:
+    async with Network.open(database_path, limits=replace(LIMITS, whole_bytes_max=100_000)) as network:
+        provider = await network.provider()
+        exchange = network.chat(key=await network.consumer(), stream=False)
+        attempt = await provider.attempt()
+        attempt.head()
+        attempt.send(attempt.sealer.content(b"{"))
+
+        for _ in range(4):
+            attempt.send(attempt.sealer.boilerplate(b" " * 30_000))
+        await exchange.finished()
+
+        assert (exchange.status, exchange.json["error"]["code"]) == (502, "provider_failed")
+        assert attempt.cancelled is WireCode.BACKPRESSURE
 
 
 async def test_a_provider_that_falls_silent_is_cut_off(network: Network) -> None:
@@ -231,6 +250,9 @@ async def test_a_meter_that_runs_backwards_earns_nothing(network: Network) -> No
 
     assert exchange.events[-1]["error"]["code"] == "provider_failed"
     assert (await network.usage_of(exchange)).cost == 0
+    live = network.serving.fleet.get(provider.provider_id)
+    assert live is not None
+    assert len(live.health_of(MODEL).failed_s) == 1, "one fault is one strike"
 
 
 async def test_a_provider_cannot_bill_tokens_it_did_not_relay(network: Network) -> None:

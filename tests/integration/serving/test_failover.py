@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from hushnet.coordinator.fleet.health import COOL_DOWN_MS
 from hushnet.coordinator.ledger.model import UsageOutcome
 from hushnet.sealing.errors import WireCode
 from hushnet.sealing.records import Kind, relay_error_record
-from support.fleet import LIMITS, Network, ServedAttempt, body_of, open_answer, refuses, says, until
+from support.fleet import LIMITS, MODEL, Network, ServedAttempt, body_of, open_answer, refuses, says, until
 
 FAST = 400.0
 """Tokens a second of the provider that is tried first."""
@@ -362,6 +363,19 @@ async def test_a_provider_that_failed_twice_rests_while_others_serve(network: Ne
     failing.report(active=0)
     await network.chat(key=key).finished()
     assert len(failing.served) == 3
+
+
+async def test_a_provider_that_reconnects_takes_its_failures_along(network: Network) -> None:
+    provider = await network.provider(part=lambda attempt: attempt.provider.close("connection_lost"))
+    key = await network.consumer()
+    for _ in range(2):
+        await network.chat(key=key).finished()
+        provider.closed = None
+        await provider.join()
+
+    live = network.serving.fleet.get(provider.provider_id)
+    assert live is not None
+    assert live.health_of(MODEL).penalty_ms(network.clock.monotonic_s()) == COOL_DOWN_MS
 
 
 async def test_a_link_that_refuses_dispatch_is_passed_over(network: Network) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from support.fleet import Network, says
+import pytest
+
+from hushnet.coordinator.serving import assembly
+from support.fleet import Network, says, until
 
 
 async def test_requests_that_run_may_finish_and_new_ones_are_refused(network: Network) -> None:
@@ -59,3 +62,22 @@ async def test_a_bug_in_a_stage_still_ends_in_the_finaliser(network: Network, ca
     assert (await network.usage(key))[0].cost == 0
     assert "canary" not in caplog.text
     assert "a request failed inside" in caplog.text
+
+
+async def test_a_bug_in_one_pass_does_not_stop_the_pulse(
+    network: Network, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    passes: list[int] = []
+
+    def tick() -> None:
+        passes.append(len(passes))
+        if len(passes) == 1:
+            raise RuntimeError("a canary in a coal mine")
+
+    monkeypatch.setattr(network.serving.service, "tick", tick)
+    monkeypatch.setattr(assembly, "PERIOD_S", 0.001)
+    network.serving.start()
+    await until(lambda: len(passes) > 1)
+
+    assert "a pass of the pulse failed" in caplog.text
+    assert "canary" not in caplog.text

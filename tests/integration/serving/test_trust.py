@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hushnet.coordinator.fleet.link import Admitted, Rejected
 from hushnet.sealing.keyring import Keyring
-from support.fleet import Network, ScriptedProvider, document_of, says
+from hushnet.sealing.statements import issue_statement
+from support.fleet import NETWORK, Network, ScriptedProvider, document_of, says
 from support.sealing import Ed25519Signer
 
 
@@ -188,3 +189,25 @@ async def test_a_draining_provider_gets_no_more_requests_and_finishes_its_own(ne
 
     assert second.text == "other"
     assert (await first.finished()).text == "last"
+
+
+async def test_a_provider_that_endorses_anothers_keys_takes_nothing_away_when_it_leaves(network: Network) -> None:
+    honest = await network.provider(part=says("hi"))
+    sealed = network.seal(honest)
+    thief = ScriptedProvider(network, account=network.new_account(), decode_tokens_s=1)
+    thief.statement = issue_statement(
+        thief.signer,
+        network=NETWORK,
+        keys=[live.pair for live in honest.keyring._live.values()],
+        receipt_public_key=None,
+        issued_at=network.now,
+        expires_at=network.now + 60,
+        serial=1,
+    )
+    assert isinstance(await thief.join(), Admitted)
+
+    thief.close("gone")
+    exchange = await network.send_sealed(sealed, key=await network.consumer()).finished()
+
+    assert exchange.status == 200
+    assert len(honest.served) == 1

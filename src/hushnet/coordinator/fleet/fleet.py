@@ -6,11 +6,13 @@ Whoever waits for capacity subscribes and is told the models for which something
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence, ValuesView
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from hushnet.attestation.tiers import Tier
+from hushnet.coordinator.fleet.health import Health
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.routing.cost import OUTPUT_EXPECTED_TOKENS_MAX
 from hushnet.coordinator.routing.model import Candidate, FleetView, RouteRequest
@@ -20,6 +22,8 @@ from hushnet.sealing.statements import Statement, VerifiedStatement
 from hushnet.wire.frames import Capacity, ModelOffer
 
 MODELS_REMEMBERED_MAX: Final = 4096
+HEALTH_REMEMBERED_MAX: Final = 16_384
+"""Providers whose failures outlive their links: one that dies at every attempt must not come back unblemished."""
 
 Listener: TypeAlias = Callable[[Iterable[ModelId]], None]
 
@@ -53,6 +57,7 @@ class Fleet:
         self._keys: dict[bytes, set[ProviderId]] = {}
         self._seen: dict[ModelId, None] = {}
         self._listeners: list[Listener] = []
+        self._health: OrderedDict[ProviderId, dict[ModelId, Health]] = OrderedDict()
 
     # Reading.
 
@@ -122,6 +127,7 @@ class Fleet:
         if old is not None:
             self._unindex(old)
         self._providers[provider.provider_id] = provider
+        self._remember_health(provider)
         provider.learn_keys()
         self.refresh(provider)
         return old
@@ -202,6 +208,13 @@ class Fleet:
                 holders.discard(provider.provider_id)
                 if not holders:
                     del self._keys[key_id]
+
+    def _remember_health(self, provider: LiveProvider) -> None:
+        """Let all links of one provider share one record; the attempts of a lost link are judged after it is gone."""
+        provider.health = self._health.setdefault(provider.provider_id, provider.health)
+        self._health.move_to_end(provider.provider_id)
+        if len(self._health) > HEALTH_REMEMBERED_MAX:
+            self._health.popitem(last=False)
 
     def _tell(self, models: Iterable[ModelId]) -> None:
         for listener in self._listeners:
