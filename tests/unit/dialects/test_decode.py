@@ -162,6 +162,20 @@ def test_deep_nesting_is_one_error(raw: bytes) -> None:
     assert refusal(raw) == ("json_too_deep", None)
 
 
+@pytest.mark.parametrize(
+    "crowd",
+    [b"[]," * 70_000, b"{}," * 70_000, b"1," * 140_000, b'"",' * 600_000, (b"[" * 60 + b"]" * 60 + b",") * 1_200],
+    ids=["arrays", "objects", "numbers", "strings", "nests"],
+)
+def test_a_body_of_too_many_values_is_refused_before_it_is_decoded(crowd: bytes) -> None:
+    assert refusal(b'{"model":"m","unknown":[' + crowd + b"0]}") == ("out_of_range", None)
+
+
+@pytest.mark.parametrize("text", ["{[,]}" * 80_000, '{"a": [1, 2]}, ' * 40_000, "\\[," * 80_000])
+def test_brackets_and_commas_in_a_text_are_no_values(text: str) -> None:
+    assert decode_request(body(messages=[{"role": "user", "content": text}])).messages[0]["content"] == text
+
+
 @pytest.mark.parametrize("raw", [b"[]", b"null", b"1", b'"text"'])
 def test_a_body_that_is_no_object_is_one_error(raw: bytes) -> None:
     assert refusal(raw) == ("wrong_type", None)

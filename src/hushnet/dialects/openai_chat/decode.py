@@ -17,6 +17,10 @@ from hushnet.dialects.openai_chat.request import ChatRequest, ResponseFormat
 __all__ = ["BadRequestError", "decode_request"]
 
 DEPTH_MAX: Final = 64
+CONTAINERS_MAX: Final = 65_536
+VALUES_MAX: Final = 131_072
+"""Objects and arrays, and what they hold, of one body: two mebibytes of brackets took two seconds to decode, and nobody
+else is served meanwhile."""
 MESSAGES_MAX: Final = 16_384
 PARTS_MAX: Final = 1_024
 OUTPUT_TOKENS_MAX: Final = 1 << 20
@@ -30,6 +34,8 @@ TEXT_CHARACTERS_MAX: Final = 1 << 24
 _MODEL = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}", re.ASCII)
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _PARTS: Final = frozenset({"text", "refusal", "image_url", "input_audio"})
+# A string is taken whole or to the end of the body, and never given back, so that the match stays linear.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _decode_json = msgspec.json.Decoder().decode
 
 
@@ -67,6 +73,8 @@ def decode_request(body: bytes) -> ChatRequest:
 
 
 def _parse(body: bytes) -> Any:
+    if _is_crowded(body) and (_has_too_many_strings(body) or _is_crowded(_STRING.sub(b"", body))):
+        raise BadRequestError("out_of_range", f"the body holds more than {VALUES_MAX} values")
     try:
         value = _decode_json(body)
     except RecursionError:
@@ -75,6 +83,17 @@ def _parse(body: bytes) -> Any:
         raise BadRequestError("invalid_json", "the body is not valid JSON in UTF-8") from None
     _require_shallow(value)
     return value
+
+
+def _is_crowded(body: bytes) -> bool:
+    """Tell whether a body has more brackets or commas than one may, counting those inside of strings too."""
+    containers = body.count(b"[") + body.count(b"{")
+    return containers > CONTAINERS_MAX or containers + body.count(b",") > VALUES_MAX
+
+
+def _has_too_many_strings(body: bytes) -> bool:
+    """Tell whether a body has more strings than that many values and their names; quotes that end one may be missed."""
+    return body.count(b'"') - body.count(b'\\"') > 4 * VALUES_MAX
 
 
 def _require_shallow(value: Any) -> None:
