@@ -44,7 +44,7 @@ docs: setup ## render the generated references under docs/
 	@$(BIN)/python tools/docs.py
 
 lock: setup ## compile requirements/*.in to hashed locks that name no index
-	@for name in bootstrap dev; do \
+	@for name in bootstrap dev model; do \
 	  extras=$$( [ $$name = dev ] && echo "pyproject.toml --extra all" ); \
 	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	    --python-version 3.11 $$extras requirements/$$name.in -o requirements/$$name.txt; done

@@ -154,34 +154,25 @@ def _log_to_stderr(settings: CoordinatorSettings) -> None:
 
 
 async def _serve(settings: CoordinatorSettings, *, as_json: bool) -> None:
-    import asyncio
     import gc
-    import signal
 
     from hushnet.coordinator.app import build
     from hushnet.foundation.clock import SystemClock
+    from hushnet.foundation.stopping import stop_signals
 
-    stopped = asyncio.Event()
-
-    def stop() -> None:
-        if stopped.is_set():
-            # The ledger finalises at the next start what this leaves open; nobody is charged for it twice.
-            os._exit(1)
-        stopped.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    coordinator = await build(settings, SystemClock())
-    try:
-        await coordinator.start()
-        # What was loaded stays for the life of this process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        await _announce(coordinator, as_json=as_json)
-        await stopped.wait()
-    finally:
-        await coordinator.aclose()
+    with stop_signals() as signals:
+        coordinator = await build(settings, SystemClock())
+        try:
+            await coordinator.start()
+            # What was loaded stays for the life of this process: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+            await _announce(coordinator, as_json=as_json)
+            await signals.first.wait()
+            # A second signal: the ledger finalises at the next start what this leaves open, and charges nobody twice.
+            signals.then(lambda: os._exit(1) if signals.count > 1 else None)
+        finally:
+            await coordinator.aclose()
 
 
 async def _announce(coordinator: Coordinator, *, as_json: bool) -> None:

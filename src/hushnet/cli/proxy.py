@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
+import uvicorn
 
 from hushnet.cli import console
 from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, Trust, settings_of
 from hushnet.foundation.errors import ConfigurationError
+from hushnet.foundation.stopping import stop_signals
 from hushnet.sdk.settings import ConsumerSettings, is_loopback
+
+
+class QuietServer(uvicorn.Server):
+    """Leaves signals to us: uvicorn's own handling ends the process by the same signal again."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
 
 
 def command(
@@ -36,8 +51,6 @@ def command(
 
 
 async def _serve(host: str, port: int, trust: str | None, settings: ConsumerSettings, as_json: bool) -> None:
-    import uvicorn
-
     from hushnet.sdk.async_client import AsyncClient
     from hushnet.sdk.policy import VerificationPolicy
     from hushnet.sdk.proxy import ProxyApp
@@ -60,7 +73,10 @@ async def _serve(host: str, port: int, trust: str | None, settings: ConsumerSett
                 f"sealing for [bold]{url}[/]  [dim](any key; {settings.base_url}; trust {client.policy.floor} or better)[/]"
             )
             console.err().print("[dim]prompts leave this machine sealed to verified providers; Ctrl-C stops[/]")
-        await uvicorn.Server(config).serve(sockets=[listener])
+        with stop_signals() as signals:
+            server = QuietServer(config)
+            signals.then(server.stop)
+            await server.serve(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -7,9 +7,6 @@ watches over them and stops them in order.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +18,7 @@ from hushnet.cli.local_network import LocalNetwork, Plan, Ready
 from hushnet.cli.options import AsJson, Home
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.home import make_private_folder, resolve_home
+from hushnet.foundation.stopping import stop_signals, unless
 
 
 def command(
@@ -68,26 +66,18 @@ def require_parts() -> None:
 
 
 async def _run(plan: Plan, as_json: bool) -> int:
-    async with _stoppable() as stopped, LocalNetwork(plan) as network:
-        starting = asyncio.ensure_future(network.start())
-        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if stopped.done():
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
-            return 0
-        ready = await starting
-        if as_json:
-            console.print_json(ready.to_json_object())
-        else:
-            print_ready(ready, plan.home)
-        watching = asyncio.ensure_future(network.watch())
-        await asyncio.wait((watching, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if not stopped.done():
-            await watching
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-        if not as_json:
-            console.err().print("stopping: the provider finishes what it serves, then the coordinator settles")
+    with stop_signals() as signals:
+        async with LocalNetwork(plan) as network:
+            ready = await unless(signals.first, network.start())
+            if ready is None:
+                return 0
+            if as_json:
+                console.print_json(ready.to_json_object())
+            else:
+                print_ready(ready, plan.home)
+            await unless(signals.first, network.watch())
+            if not as_json:
+                console.err().print("stopping: the provider finishes what it serves, then the coordinator settles")
     return 0
 
 
@@ -97,25 +87,6 @@ async def _run_once(plan: Plan, as_json: bool) -> int:
     async with LocalNetwork(plan) as network:
         ready = await network.start()
         return await asyncio.to_thread(Demo(ready, plan.home, as_json=as_json).run)
-
-
-@contextlib.asynccontextmanager
-async def _stoppable() -> AsyncIterator[asyncio.Future[None]]:
-    """Give a future that is done at the first SIGINT or SIGTERM; a second one no longer waits."""
-    loop = asyncio.get_running_loop()
-    stopped: asyncio.Future[None] = loop.create_future()
-
-    def stop() -> None:
-        if not stopped.done():
-            stopped.set_result(None)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    try:
-        yield stopped
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
 
 
 def print_ready(ready: Ready, home: Path) -> None:

@@ -27,7 +27,7 @@ from hushnet.provider.locate import Place, locate
 from hushnet.provider.notices import Notify
 from hushnet.provider.serving import Serving
 from hushnet.provider.settings import ProviderSettings
-from hushnet.provider.stopping import stop_signals, unless
+from hushnet.foundation.stopping import stop_signals, unless
 from hushnet.provider.supervision import EngineSupervisor, SupervisionLimits
 from hushnet.sealing.keyring import Keyring
 from hushnet.wire.limits import LinkLimits

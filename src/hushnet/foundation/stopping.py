@@ -17,17 +17,17 @@ class StopSignals:
     def __init__(self) -> None:
         self.first = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
-        self._count = 0
+        self.count = 0
 
     def then(self, listener: Callable[[], None]) -> None:
         """Call `listener` for every signal, those that came already included."""
         self._listeners.append(listener)
-        for _ in range(self._count):
+        for _ in range(self.count):
             listener()
 
     def arrived(self) -> None:
         """Count one signal and tell the listeners."""
-        self._count += 1
+        self.count += 1
         self.first.set()
         for listener in self._listeners:
             listener()
