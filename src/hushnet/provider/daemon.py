@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from hushnet.foundation.clock import Clock, SystemClock
+from hushnet.foundation.stopping import stop_signals, unless
 from hushnet.identity.keys import IdentityKey
 from hushnet.provider import notices
 from hushnet.provider.agent import Agent
@@ -27,7 +28,6 @@ from hushnet.provider.locate import Place, locate
 from hushnet.provider.notices import Notify
 from hushnet.provider.serving import Serving
 from hushnet.provider.settings import ProviderSettings
-from hushnet.foundation.stopping import stop_signals, unless
 from hushnet.provider.supervision import EngineSupervisor, SupervisionLimits
 from hushnet.sealing.keyring import Keyring
 from hushnet.wire.limits import LinkLimits
