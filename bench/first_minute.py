@@ -22,12 +22,12 @@ from typing import Any
 
 import httpx
 import psutil
-from hushnet.provider.engines.registry import load_engine
-from hushnet.provider.models.source import resolve_model
 
 from bench.record import ROOT, Figure, write
 from hushnet.dialects.openai_chat import Delta, decode_request
 from hushnet.provider.engines.base import Engine
+from hushnet.provider.engines.registry import load_engine
+from hushnet.provider.models.source import resolve_model
 from hushnet.sdk.client import Client
 
 ROUNDS = int(os.environ.get("HUSH_BENCH_ROUNDS", "20"))
