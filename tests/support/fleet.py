@@ -49,6 +49,7 @@ __all__ = [
     "PRICE",
     "PROMPT",
     "Exchange",
+    "FixedTariff",
     "Network",
     "ScriptedProvider",
     "ServedAttempt",
@@ -217,11 +218,12 @@ class Network:
         stream: bool = True,
         model: str = MODEL,
         now: int | None = None,
+        prompt: str = PROMPT,
         **fields: Any,
     ) -> SealedRequest:
         """Seal a request as a consumer does."""
         now = self.now if now is None else now
-        body = {"model": model, "messages": [{"role": "user", "content": PROMPT}], "stream": stream, "max_tokens": 100}
+        body = {"model": model, "messages": [{"role": "user", "content": prompt}], "stream": stream, "max_tokens": 100}
         return seal_request(
             RequestFields(
                 **{

@@ -28,6 +28,7 @@ ENDPOINT: Final = "/v1/chat/completions"
 SEAL_ON_LOOP_BYTES_MAX: Final = 256 * 1024
 """Above this a body is sealed in a thread: a mebibyte costs the loop about a millisecond."""
 _META: Final = {"frame_pad": FRAME_PAD_DEFAULT}
+_CONTENT_TYPES: Final = frozenset({"application/json", "text/event-stream"})
 
 
 class StandardRequest:
@@ -47,6 +48,11 @@ class StandardRequest:
         if self.prompt_tokens_max > PROMPT_TOKENS_MAX:
             raise RequestError("the prompt is longer than any model's context", code="context_too_long")
         self._data: bytes | None = data
+
+    @property
+    def size(self) -> int:
+        """Bytes of plaintext that this request keeps."""
+        return 0 if self._data is None else len(self._data)
 
     async def seal(self, recipient: Recipient, *, trust: str, now: int) -> StandardAttempt:
         """Seal one attempt to `recipient`; raises `SealingError`. `now` is in Unix seconds."""
@@ -105,9 +111,10 @@ class StandardAttempt:
         self.content_type = "application/json"
         self.error_body: bytes | None = None
 
-    @property
-    def envelope(self) -> bytes:
-        return self._sealed.raw
+    def take_envelope(self) -> bytes:
+        """Return the envelope, once: an answer that takes minutes need not keep the request in memory."""
+        envelope, self._sealed.raw = self._sealed.raw, b""
+        return envelope
 
     @property
     def header(self) -> RoutingHeader:
@@ -158,10 +165,10 @@ class StandardAttempt:
             head = msgspec.json.decode(data, type=_Head)
         except (ValueError, RecursionError):
             raise SealingError("frame_malformed") from None
-        is_header_safe = head.content_type.isascii() and head.content_type.isprintable()
-        # 200, or an error: a status without a body, 204 for one, would make the answer's bytes the next response.
+        # Both go into our own response. A status without a body, 204 for one, would make the answer's bytes the next
+        # response; another type, text/html for one, would make them a page of ours.
         is_status_plain = head.status == 200 or 400 <= head.status <= 599
-        if not is_status_plain or not is_header_safe or len(head.content_type) > 128:
+        if not is_status_plain or head.content_type not in _CONTENT_TYPES:
             raise SealingError("frame_malformed")
         self.status, self.content_type = head.status, head.content_type
 

@@ -170,3 +170,14 @@ async def test_two_requests_at_once_do_not_meet(network: Network) -> None:
 
     assert {(await first.finished()).text, (await second.finished()).text} == {"one", "two"}
     assert one.envelope != two.envelope
+
+
+async def test_a_sealed_request_of_megabytes_arrives_as_it_was_sealed(network: Network) -> None:
+    provider = await network.provider(part=says("read"))
+    key = await network.consumer(10_000_000)
+    sealed = network.seal(provider, prompt="x" * 3_000_000, max_prompt_tokens=1 << 22)
+
+    exchange = await network.send_sealed(sealed, key=key).finished()
+
+    assert b"read" in body_of(open_answer(sealed, exchange.body))
+    assert len(provider.served[0].opened.data) > 3_000_000

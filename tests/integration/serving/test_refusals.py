@@ -11,7 +11,7 @@ import pytest
 from hushnet.foundation.ids import ModelId
 from hushnet.sealing.streaming import MEDIA_REQUEST
 from hushnet.wire.frames import ModelOffer
-from support.fleet import LIMITS, MODEL, Network, says
+from support.fleet import LIMITS, MODEL, FixedTariff, Network, says
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,15 @@ async def test_an_unknown_model_is_404_and_a_known_one_without_providers_503(net
     assert (unknown.status, unknown.json["error"]["code"]) == (404, "model_not_found")
     assert (gone.status, gone.json["error"]["code"]) == (503, "model_unavailable")
     assert await network.usage(key) == []
+
+
+async def test_a_model_with_a_price_of_its_own_is_known_though_nobody_serves_it_yet(network: Network) -> None:
+    key = await network.consumer()
+    network.tariffs.tariff = FixedTariff(id=7)
+
+    exchange = await network.chat(key=key).finished()
+
+    assert exchange.status == 503
 
 
 async def test_an_empty_balance_is_402_and_reaches_no_provider(network: Network) -> None:

@@ -68,6 +68,16 @@ def test_length_is_bounded_for_a_model_and_for_an_account() -> None:
     assert queue.join(N, A, "n1", deadline_s=1.0) is not None
 
 
+def test_what_waits_keeps_a_bounded_number_of_bytes() -> None:
+    queue: FairQueue[str] = FairQueue(QueueLimits(waiting_bytes_max=100))
+    first = queue.join(M, A, "a1", deadline_s=1.0, size=60)
+    assert first is not None
+
+    assert queue.join(N, B, "too much", deadline_s=1.0, size=50) is None
+    queue.leave(first)
+    assert queue.join(N, B, "fits", deadline_s=1.0, size=50) is not None
+
+
 def test_a_full_lane_does_not_keep_a_retry_out() -> None:
     queue: FairQueue[str] = FairQueue(QueueLimits(account_waiting_max=1))
     joined(queue, A, "again", is_retry=True)

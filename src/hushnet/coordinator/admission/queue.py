@@ -28,6 +28,8 @@ class QueueLimits:
     """A model's queue: at 4 slots and 5 s a request, 512 requests are the 120 s that anybody may wait, five times over."""
     account_waiting_max: int = 128
     """One account's part of a model's queue."""
+    waiting_bytes_max: int = 256 * 1024 * 1024
+    """Bodies of everybody who waits, all models together: a sealed one has up to 16 MiB."""
 
 
 @dataclass(eq=False, slots=True)
@@ -39,6 +41,7 @@ class Ticket(Generic[T]):
     item: T
     deadline_s: float
     lane: AccountId
+    size: int = 0
     is_waiting: bool = True
 
 
@@ -54,23 +57,36 @@ class FairQueue(Generic[T]):
     def __init__(self, limits: QueueLimits | None = None) -> None:
         self._limits = limits or QueueLimits()
         self._models: dict[ModelId, _ModelQueue[T]] = {}
+        self._waiting_bytes = 0
 
     def join(
-        self, model: ModelId, account: AccountId, item: T, *, deadline_s: float, is_retry: bool = False
+        self,
+        model: ModelId,
+        account: AccountId,
+        item: T,
+        *,
+        deadline_s: float,
+        size: int = 0,
+        is_retry: bool = False,
     ) -> Ticket[T] | None:
-        """Take a place until `deadline_s` (monotonic seconds); None when the queue or the account's lane is full."""
+        """Take a place until `deadline_s` (monotonic seconds) for a request that keeps `size` bytes.
+
+        None when the queue, the account's lane or the memory for those who wait is full.
+        """
         queue = self._models.setdefault(model, _ModelQueue())
         lane_id = _RETRIES if is_retry else account
         lane = queue.lanes.get(lane_id)
         is_lane_full = lane is not None and len(lane) >= self._limits.account_waiting_max
-        if queue.waiting >= self._limits.waiting_max or (is_lane_full and not is_retry):
+        is_memory_full = self._waiting_bytes + size > self._limits.waiting_bytes_max
+        if queue.waiting >= self._limits.waiting_max or is_memory_full or (is_lane_full and not is_retry):
             self._drop_if_empty(model)
             return None
         if lane is None:
             lane = queue.lanes[lane_id] = deque()
             if is_retry:
                 queue.lanes.move_to_end(lane_id, last=False)
-        ticket = Ticket(model, account, item, deadline_s, lane_id)
+        ticket = Ticket(model, account, item, deadline_s, lane_id, size)
+        self._waiting_bytes += size
         lane.append(ticket)
         queue.waiting += 1
         return ticket
@@ -80,6 +96,7 @@ class FairQueue(Generic[T]):
         if not ticket.is_waiting:
             return False
         ticket.is_waiting = False
+        self._waiting_bytes -= ticket.size
         queue = self._models[ticket.model]
         lane = queue.lanes[ticket.lane]
         lane.remove(ticket)

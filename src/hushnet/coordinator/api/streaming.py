@@ -141,6 +141,7 @@ def _headers(life: Life, head: ReplyHead) -> list[tuple[bytes, bytes]]:
         (b"content-type", head.content_type.encode("ascii")),
         (b"cache-control", b"no-store"),
         (b"x-accel-buffering", b"no"),
+        (b"x-content-type-options", b"nosniff"),
         (b"hushnet-provider", head.provider_id.encode()),
         (b"hushnet-trust", head.trust.encode()),
         *common_headers(life),

@@ -72,7 +72,7 @@ class Attempt:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.slot = slot
-        self.sealed = sealed
+        self.reader = sealed.reader
         self.reading = Reading(sealed.header, sealed.receipt)
         self.outcome: asyncio.Future[AttemptEnd] = loop.create_future()
         self.last_word: asyncio.Future[None] = loop.create_future()
@@ -96,11 +96,11 @@ class Attempt:
         """Whether the provider has reported tokens that it generated."""
         return self.reading.meter is not None and self.reading.meter.output > 0
 
-    def start(self, *, deadline_s: float) -> None:
+    def start(self, envelope: bytes, *, deadline_s: float) -> None:
         """Dispatch it; raises `LinkLost` or `CapacityError` as the link does, and is over then."""
         try:
             self._id = self.slot.provider.link.dispatch(
-                self.sealed.envelope,
+                envelope,
                 deadline_ms=max(int(deadline_s * 1000), 1),
                 credit_bytes=self._limits.window_bytes,
                 sink=self,
@@ -169,7 +169,7 @@ class Attempt:
     # Inside.
 
     def _take(self, record: Record) -> None:
-        self.sealed.reader.read(record)
+        self.reader.read(record)
         self._credit += len(record.raw)
         if self.is_committed:
             return
@@ -188,12 +188,11 @@ class Attempt:
         self.is_committed = True
         self._on_commit()
         # An error that only we could open becomes an HTTP status; one that the consumer opens goes to it as a record.
-        if not self._is_gathered and (self.sealed.reader.is_forwarding_errors or not is_error):
+        if not self._is_gathered and (self.reader.is_forwarding_errors or not is_error):
             self._open()
 
     def _open(self) -> None:
-        reader = self.sealed.reader
-        provider = self.slot.provider
+        reader, provider = self.reader, self.slot.provider
         self._outlet.open(
             ReplyHead(
                 reader.status,
@@ -208,8 +207,8 @@ class Attempt:
         """Hand what was read to the consumer; a whole answer waits in the reader until its end."""
         credit, self._credit = self._credit, 0
         if not self._is_gathered:
-            mark = self.reading.mark(self.sealed.reader.content_bytes)
-            self._outlet.push(self.sealed.reader.take(), mark, credit=credit)
+            mark = self.reading.mark(self.reader.content_bytes)
+            self._outlet.push(self.reader.take(), mark, credit=credit)
             return
         self.drained(credit)
         self._gathered_bytes += credit  # records of every kind: a reader keeps boilerplate as well
@@ -219,8 +218,8 @@ class Attempt:
     def _end_with(self, final: Record) -> None:
         if final.kind is Kind.END:
             if self._is_gathered and not self.outcome.done():
-                mark = self.reading.mark(self.sealed.reader.content_bytes)
-                self._outlet.push(self.sealed.reader.take(), mark, credit=0)
+                mark = self.reading.mark(self.reader.content_bytes)
+                self._outlet.push(self.reader.take(), mark, credit=0)
                 self._open()
             self._end(self._ended(Ending.COMPLETE))
         else:

@@ -147,6 +147,7 @@ class Life:
             self.id,
             self._tries.route_request(self.body),
             account=self._consumer.account_id,
+            size=self.body.size,
             wait_s=self._desk.limits.queue_s_max - self._waited_s,
             is_retry=self._tries.made > 0,
         )
@@ -189,7 +190,7 @@ class Life:
                 on_commit=self._committed,
                 now_s=desk.clock.monotonic_s,
             )
-            attempt.start(deadline_s=self._deadlines.ends_s - desk.clock.monotonic_s())
+            attempt.start(sealed.envelope, deadline_s=self._deadlines.ends_s - desk.clock.monotonic_s())
         except SealingError:
             # The provider's statement has run out, or changed since the request was routed.
             slot.release()
@@ -203,6 +204,7 @@ class Life:
         except BaseException:
             slot.release()
             raise
+        del sealed  # its envelope, up to 16 MiB, is the link's now
         end = await attempt.outcome
         if not attempt.is_over:
             desk.linger(attempt)
@@ -249,7 +251,7 @@ class Life:
         if attempt is None or not attempt.outcome.done() or attempt.outcome.result().ending is not Ending.ERROR:
             self.outlet.fail(failure)
             return
-        end, reader = attempt.outcome.result(), attempt.sealed.reader
+        end, reader = attempt.outcome.result(), attempt.reader
         if reader.is_forwarding_errors:
             if not end.is_committed:
                 attempt.show_error()

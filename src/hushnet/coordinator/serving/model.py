@@ -107,6 +107,11 @@ class RequestBody(Protocol):
     def facts(self) -> Facts: ...
 
     @property
+    def size(self) -> int:
+        """Bytes that the request keeps in memory while it waits."""
+        ...
+
+    @property
     def recipients(self) -> Mapping[ProviderId, Entry] | None: ...
 
     async def attempt(self, provider: LiveProvider, entry: int | None, *, now: int) -> SealedAttempt:

@@ -69,9 +69,16 @@ class Placement:
         return sum(self._queue.waiting(model) for model in self._queue.models())
 
     def begin(
-        self, request_id: RequestId, request: RouteRequest, *, account: AccountId, wait_s: float, is_retry: bool
+        self,
+        request_id: RequestId,
+        request: RouteRequest,
+        *,
+        account: AccountId,
+        size: int,
+        wait_s: float,
+        is_retry: bool,
     ) -> Placed | Failure | Waiting:
-        """Place a request now, say why it can't be, or let it wait for up to `wait_s`."""
+        """Place a request now, say why it can't be, or let it wait for up to `wait_s`; it keeps `size` bytes meanwhile."""
         seed = (request_id * _SPREAD & 0xFFFFFFFFFFFFFFFF) >> 32
         if self._queue.waiting(request.model) == 0:
             outcome = self._try(request, seed)
@@ -86,6 +93,7 @@ class Placement:
             account,
             waiting,
             deadline_s=self._clock.monotonic_s() + wait_s,
+            size=size,
             is_retry=is_retry,
         )
         if waiting.ticket is None or wait_s <= 0:

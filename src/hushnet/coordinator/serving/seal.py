@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from enum import Enum
+from typing import Final
 
 from hushnet.attestation.tiers import tier_of
 from hushnet.coordinator.confidential import StandardRequest
@@ -17,7 +19,9 @@ from hushnet.sealing.limits import RECORD_HEADER, TAG_SIZE
 from hushnet.sealing.records import Kind, Record
 from hushnet.sealing.streaming import MEDIA_EVENTS, MEDIA_STREAM, encode_sse
 
-_LENGTH_BYTES = 4
+SLICE_ON_LOOP_BYTES_MAX: Final = 1024 * 1024
+"""Above this an envelope is hashed and cut in a thread: 16 MiB cost tens of milliseconds."""
+_LENGTH_BYTES: Final = 4
 
 
 class StandardBody:
@@ -45,7 +49,11 @@ class StandardBody:
         recipient = provider.verified.recipient()
         sealed = await self._request.seal(recipient, trust=self._floor, now=now)
         terms = ReceiptTerms(recipient.receipt_key, sealed.digest, recipient.provider_id, recipient.key_id)
-        return SealedAttempt(sealed.envelope, sealed.header, terms, sealed)
+        return SealedAttempt(sealed.take_envelope(), sealed.header, terms, sealed)
+
+    @property
+    def size(self) -> int:
+        return self._request.size
 
     def drop(self) -> None:
         self._request.drop()
@@ -89,12 +97,26 @@ class SealedBody:
         key = provider.keys.get(chosen.key_id)
         if key is None:
             raise SealingError("unknown_key")
-        terms = ReceiptTerms(key.receipt_key, self._envelope.request_digest, chosen.provider_id, chosen.key_id)
-        return SealedAttempt(self._envelope.select(entry), self.header, terms, ForwardingReader(self._form))
+        envelope = self._envelope
+        if len(envelope.raw) > SLICE_ON_LOOP_BYTES_MAX:
+            digest, sliced = await asyncio.to_thread(_slice, envelope, entry)
+        else:
+            digest, sliced = _slice(envelope, entry)
+        terms = ReceiptTerms(key.receipt_key, digest, chosen.provider_id, chosen.key_id)
+        return SealedAttempt(sliced, self.header, terms, ForwardingReader(self._form))
+
+    @property
+    def size(self) -> int:
+        return 0 if self._envelope is None else len(self._envelope.raw)
 
     def drop(self) -> None:
         """Let the envelope go; up to 16 MiB that a long answer need not keep."""
         self._envelope = None
+
+
+def _slice(envelope: Envelope, entry: int) -> tuple[bytes, bytes]:
+    """Return D and the envelope of one attempt."""
+    return envelope.request_digest, envelope.select(entry)
 
 
 class ForwardingReader:

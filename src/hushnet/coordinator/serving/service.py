@@ -138,8 +138,8 @@ class RequestService:
             return Failure(FailureCode.SHUTTING_DOWN)
         model = body.facts.model
         if not self._fleet.view(model).candidates:
-            code = FailureCode.MODEL_UNAVAILABLE if self._fleet.has_seen(model) else FailureCode.MODEL_NOT_FOUND
-            return Failure(code)
+            is_known = self._fleet.has_seen(model) or self._desk.tariffs.tariff_of(model).id != 0
+            return Failure(FailureCode.MODEL_UNAVAILABLE if is_known else FailureCode.MODEL_NOT_FOUND)
         if isinstance(body, SealedBody):
             return self._envelope_refusal(consumer, body)
         return None
