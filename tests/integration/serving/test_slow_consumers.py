@@ -11,7 +11,7 @@ from hushnet.sealing.errors import WireCode
 from support.fleet import LIMITS, Exchange, Network, ServedAttempt, body_of, open_answer, until
 
 WINDOW = 8 * 1024
-SMALL = replace(LIMITS, window_bytes=WINDOW)
+SMALL = replace(LIMITS, window_bytes=WINDOW, grace_s=0.25)
 TEXT = "x" * 200
 
 

@@ -96,7 +96,7 @@ ROWS: Final = (
     Row("engine_failed", 502, _SERVER, "the provider's engine failed", "send it again"),
     Row("provider_failed", 502, _SERVER, "the provider failed before it answered", "send it again"),
     Row("link_lost", 502, _SERVER, "the connection to the provider was lost", "send it again"),
-    Row("backpressure", 502, _SERVER, "the provider sent more than was asked for", "send it again"),
+    Row("backpressure", 502, _SERVER, "the answer was not read for too long", "send it again, and read it as it comes"),
     Row("protocol", 502, _SERVER, "a peer broke the protocol", "send it again"),
     Row("remote_protocol", 502, _SERVER, "a peer broke the protocol", "send it again"),
     Row("timed_out", 504, _SERVER, "the request took too long", "send it again, or ask for less"),

@@ -27,8 +27,10 @@ class ServingLimits:
     """The output bound of a request that names none: the SDK's default too."""
     window_bytes: int = 256 * 1024
     """Record bytes that a provider may be ahead of its consumer: about a minute of text at 40 tokens a second."""
-    grace_s: float = 0.25
-    """How long a consumer's window may stay full without a single byte drained before the request is given up."""
+    grace_s: float = 10.0
+    """How long a consumer's window may stay full without one write finished before the request is given up. Meanwhile the
+    provider waits for credit and memory stays bounded. Kernels empty full buffers in lumps: at 0.25 s a consumer that read
+    2 MB/s without a pause was cut off; with 10 s a line of 26 kB/s keeps up."""
     hold_back_records_max: int = 16
     hold_back_bytes_max: int = 64 * 1024
     """What is held of an attempt that has shown no content yet (design/sealing.md section 7)."""
