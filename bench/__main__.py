@@ -8,7 +8,7 @@ import time
 
 from bench import report
 
-BENCHES = ("first_minute", "cancel", "ledger")
+BENCHES = ("first_minute", "cancel", "ledger", "sealing")
 
 
 def main() -> int:

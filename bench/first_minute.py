@@ -128,7 +128,7 @@ def memory(processes: dict[str, psutil.Process], key: str) -> dict[str, Figure]:
 async def interleaved(ready: dict[str, Any], home: Path) -> list[dict[str, Any]]:
     """Ask the same question by each path in turn; the first round of each warms it and is not counted."""
     engine = load_engine("llamacpp")
-    await engine.load(await asyncio.to_thread(lambda: resolve_model("hush-tiny", home=home)))
+    await engine.load(await resolve_model("hush-tiny", home=home))
     rounds: list[dict[str, Any]] = []
     with httpx.Client(timeout=60) as http, Client(base_url=ready["base_url"], api_key=ready["api_key"]) as client:
         for number in range(ROUNDS + 1):
