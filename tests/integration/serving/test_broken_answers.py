@@ -190,7 +190,9 @@ def forged_end(attempt: ServedAttempt, meter: Meter, *, signature: bytes | None)
     return sealer._seal(Kind.END, flags, clear, b"")
 
 
-@pytest.mark.parametrize("signature", [None, bytes(64), Ed25519Signer().sign(b"another")])
+@pytest.mark.parametrize(
+    "signature", [None, bytes(64), Ed25519Signer().sign(b"another")], ids=["none", "zeros", "of another message"]
+)
 @pytest.mark.parametrize("is_sealed", [True, False])
 async def test_a_receipt_that_does_not_verify_earns_nothing(
     network: Network, signature: bytes | None, is_sealed: bool
