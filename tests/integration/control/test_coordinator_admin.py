@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from hushnet.foundation.ids import AccountId, ProviderId
 from support.control import MODEL, network
+from support.exchange import until
 
 PRICE = {"input": 1_000_000, "cached": 500_000, "output": 4_000_000, "minimum": 2}
 
@@ -133,3 +135,44 @@ async def test_a_strange_provider_is_not_found(tmp_path: Path) -> None:
         for provider_id in ("x", "0" * 64):
             path = f"/v1/admin/providers/{provider_id}/suspend"
             assert code_of(await net.operator.post(path, json={})) == (404, "provider_not_found")
+
+
+@pytest.mark.parametrize("is_whole_account", [False, True])
+async def test_a_provider_whose_token_is_revoked_serves_no_more(tmp_path: Path, is_whole_account: bool) -> None:
+    async with network(tmp_path) as net:
+        bob, eve = await net.account("bob", scope="provider"), await net.account("eve", scope="provider")
+        async with net.provider(tmp_path, bob.key):
+            await net.until(f"/v1/models/{MODEL}")
+            accounts = net.coordinator.accounts
+            await net.operator.delete(f"/v1/admin/accounts/{eve.id}/keys/{eve.key_id}")
+            assert (await net.public.get(f"/v1/models/{MODEL}")).status_code == 200
+
+            if is_whole_account:
+                await accounts.close_account(AccountId(bob.id))
+            else:
+                await net.operator.delete(f"/v1/admin/accounts/{bob.id}/keys/{bob.key_id}")
+
+            assert (await net.public.get(f"/v1/models/{MODEL}")).status_code == 404
+            assert net.coordinator.serving.fleet.serving(MODEL) == []
+
+
+async def test_a_suspension_during_a_registration_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with network(tmp_path) as net:
+        bob = await net.account("bob", scope="provider")
+        async with net.provider(tmp_path, bob.key) as provider_id:
+            await net.until(f"/v1/models/{MODEL}")
+            book, fleet = net.coordinator.providers, net.coordinator.serving.fleet
+            live = fleet.get(ProviderId(provider_id))
+            assert live is not None
+            asked: list[bool] = []
+
+            def is_suspended(_: ProviderId) -> bool:
+                asked.append(bool(asked))
+                return asked[-1]
+
+            monkeypatch.setattr(book, "is_suspended", is_suspended)
+            live.link.close("try_again")
+            await until(lambda: len(asked) == 2)
+
+            assert fleet.get(ProviderId(provider_id)) is None
+            assert net.coordinator.links.links == 0

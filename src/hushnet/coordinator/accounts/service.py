@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from hushnet.coordinator.accounts import rules
 from hushnet.coordinator.accounts.model import Account, ApiKey, Caller, KeyStanding, NewKey, Scope
@@ -27,6 +27,10 @@ LOOKUPS_MAX: Final = 16
 """Look-ups in the database at once: a flood of made-up keys must not take the database from those who pay."""
 STALE_READS_MAX: Final = 4
 OPERATOR_ACCOUNT: Final = "operator"
+
+
+Barred: TypeAlias = Callable[[AccountId, ApiKeyId | None], None]
+"""Hears of a key of an account that was revoked; of None when the whole account was closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,15 @@ class Accounts:
         self._memory_max = settings.keys_cached_max
         self._memory_s = settings.key_cache_s
         self._epoch = 0
+        self._listeners: list[Barred] = []
         self._lookups = asyncio.Semaphore(LOOKUPS_MAX)
         self._rate = rules.RateLimit(
             rate=settings.requests_per_s, burst=settings.burst, keys_max=settings.keys_cached_max
         )
+
+    def subscribe(self, listener: Barred) -> None:
+        """Have `listener` called when this process bars a key or an account: what they opened has to end."""
+        self._listeners.append(listener)
 
     async def authenticate(self, authorization_header: str | None, scope: Scope) -> Caller:
         """Return the caller behind an `Authorization` header.
@@ -88,6 +97,8 @@ class Accounts:
         """Close or reopen an account; its keys stop or start working at once. False when there is none."""
         found = await self._store.close_account(account_id, self._clock.now_ms() if is_closed else None)
         self._forget(*(id_ for id_, known in self._memory.items() if known.caller.account_id == account_id))
+        if found and is_closed:
+            self._tell_barred(account_id, None)
         return found
 
     async def create_key(self, account_id: AccountId, scope: Scope, name: str) -> NewKey:
@@ -121,6 +132,7 @@ class Accounts:
         self._forget(key_id)
         if found:
             _LOG.info("key revoked", extra={"account_id": account_id, "key_id": key_id})
+            self._tell_barred(account_id, key_id)
         return found
 
     async def is_initialised(self) -> bool:
@@ -151,6 +163,10 @@ class Accounts:
                     self._memory.popitem(last=False)
                 return known
         raise CapacityError("keys change too fast", code="busy")
+
+    def _tell_barred(self, account_id: AccountId, key_id: ApiKeyId | None) -> None:
+        for listener in self._listeners:
+            listener(account_id, key_id)
 
     def _forget(self, *key_ids: ApiKeyId) -> None:
         self._epoch += 1

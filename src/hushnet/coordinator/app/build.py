@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -24,7 +25,7 @@ from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderLi
 from hushnet.coordinator.app import addresses
 from hushnet.coordinator.app.coordinator import Coordinator
 from hushnet.coordinator.app.initialise import prepare_files
-from hushnet.coordinator.app.joints import KeyTokens, WatchedGate
+from hushnet.coordinator.app.joints import KeyTokens, WatchedGate, end_links
 from hushnet.coordinator.catalog import Catalog
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.serving.assembly import Serving, build_serving
@@ -77,6 +78,7 @@ def _joined(settings: CoordinatorSettings, clock: Clock, database: Database, led
         limits=serving_limits(settings.serving),
         telemetry=ServingMetrics(metrics),
     )
+    accounts.subscribe(partial(end_links, serving.fleet))
     gate = WatchedGate(serving.gate, providers, serving.fleet, tasks)
     links = ProviderListener(gate, ListenerSettings(network=settings.network), clock)
     routes: list[Route] = [

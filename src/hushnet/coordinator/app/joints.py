@@ -14,7 +14,7 @@ from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.fleet.link import Admitted, FleetGate, ProviderLink, Rejected
 from hushnet.coordinator.fleet.store import Owner
 from hushnet.foundation.errors import StorageError
-from hushnet.foundation.ids import ProviderId
+from hushnet.foundation.ids import AccountId, ApiKeyId, ProviderId
 from hushnet.foundation.redaction import Secret
 from hushnet.foundation.tasks import TaskSet
 from hushnet.wire.frames import Capacity, ModelOffer, Register, StatementDocument
@@ -33,6 +33,13 @@ class KeyTokens:
     async def owner_of(self, token: Secret) -> Owner:
         caller = await self._accounts.authenticate(f"Bearer {token.reveal()}", Scope.PROVIDER)
         return Owner(caller.account_id, caller.key_id)
+
+
+def end_links(fleet: Fleet, account_id: AccountId, key_id: ApiKeyId | None) -> None:
+    """End the links that an account's key has opened, of all its keys where none is named: they serve and earn no more."""
+    for provider in list(fleet.providers()):
+        if provider.owner.account_id == account_id and key_id in (None, provider.owner.key_id):
+            provider.link.close("token_revoked")
 
 
 class WatchedGate:
@@ -55,6 +62,10 @@ class WatchedGate:
         if self._book.is_suspended(claimed_provider(registration.statement)):
             return SUSPENDED
         verdict = await self._gate.admit(registration, nonce=nonce, link=link, peer=peer)
+        if isinstance(verdict, Admitted) and self._book.is_suspended(verdict.provider_id):
+            # Suspended while the token was looked up, so that the suspension found no link to end.
+            self._gate.link_lost(verdict.provider_id, link)
+            return SUSPENDED
         if isinstance(verdict, Admitted):
             self._tasks.spawn(self._note(verdict.provider_id), name="note-provider")
         return verdict
