@@ -186,6 +186,12 @@ class Bench:
         await asyncio.wait_for(writer.over.wait(), 20)
         return writer
 
+    async def queued(self, count: int) -> None:
+        """Wait until so many attempts wait for a slot."""
+        async with asyncio.timeout(5):
+            while self.host.loaded is not None and self.host.loaded.slots.waiting < count:  # noqa: ASYNC110 - a number
+                await asyncio.sleep(0)
+
     def cancel(self, number: AttemptId, writer: RecordingWriter) -> None:
         """Cancel as the link does: the writer no longer holds anybody back."""
         writer.is_cancelled = True

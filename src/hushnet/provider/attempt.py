@@ -3,6 +3,7 @@
 Rules:
 - Every attempt ends in one place, `_end`: with a refusal before its first record, else with one terminal record.
 - A refusal says a code and nothing else; what the consumer should read is sealed.
+- The head leaves with the engine's first word, so that an answer which fails before it has the status of its failure.
 - Whatever arrives ends its own attempt at worst.
 """
 
@@ -16,12 +17,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hushnet.dialects.openai_chat import ChatRequest, Delta
+from hushnet.dialects.openai_chat import ChatRequest, Delta, prompt_bytes_bound
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import HushnetError, RequestError
 from hushnet.foundation.ids import AttemptId
-from hushnet.provider.answers import JSON, Answer, answer_to
-from hushnet.provider.checks import Failure, bound_output, failed, refused_by_engine, too_long
+from hushnet.provider.answers import Answer, answer_to
+from hushnet.provider.checks import Failure, bound_output, failed, is_prompt_within, refused_by_engine, too_long
 from hushnet.provider.engines.base import ContextTooLong, EngineBusy, EngineFailed, Event, Finished
 from hushnet.provider.generation import Generation
 from hushnet.provider.metering import AttemptMeter, MeterPace
@@ -47,6 +48,8 @@ class ServingLimits:
     """Larger envelopes are opened off the event loop (docs/sealing.md section 6): 1 ms a MiB."""
     credit_s_max: float = 30.0
     """A reader that takes nothing for this long holds a slot that others wait for."""
+    recount_s_max: float = 1.0
+    """For the prompt of an answer that was cut short before its engine told the count; the coordinator waits 2 s."""
     pace: MeterPace = field(default_factory=MeterPace)
 
 
@@ -123,6 +126,7 @@ class Attempt:
         self._stopped_by: Failure | None = None
         self._opened: Opened | None = None
         self._meter: AttemptMeter | None = None
+        self._request: ChatRequest | None = None
         self._answer: SealedAnswer | None = None
         self._generation: Generation | None = None
 
@@ -167,43 +171,52 @@ class Attempt:
         if isinstance(request, Failure):
             raise _Ended(request)
         prompt_tokens, bound = await self._measure(header, request)
-        self.tokens_reserved = prompt_tokens + bound
+        self._request = request
+        self.tokens_reserved = bound + (self._tokens_at_most(request) if prompt_tokens is None else prompt_tokens)
         clock, limits = self._host.clock, self._host.limits
         self._meter = AttemptMeter(header, input_tokens=prompt_tokens, now_s=clock.monotonic_s(), pace=limits.pace)
         body = answer_to(request, completion_id=f"chatcmpl-{secrets.token_hex(12)}", created_s=clock.now_ms() // 1000)
-        self._answer = self._begin(self._opened, status=200, content_type=body.content_type)
-        await self._answer.boilerplate(body.opening())
+        self._answer = self._sealed_answer(self._opened)
         self.phase = Phase.QUEUED
         await self.loaded.slots.take()
         self.phase = Phase.GENERATING
         salt = self._opened.meta.get("cache_salt")
         await self._generate(request, bound, salt=salt, body=body, meter=self._meter, answer=self._answer)
 
-    async def _measure(self, header: RoutingHeader, request: ChatRequest) -> tuple[int, int]:
-        """Return the prompt's tokens and the most that may be generated; raises what step 12 finds."""
-        try:
-            prompt_tokens = await self.loaded.engine.count_prompt_tokens(request)
-        except HushnetError:
-            raise
-        except Exception as error:  # an engine is a plug-in: whatever it raises is its own failure
-            raise EngineFailed(f"the engine raised {type(error).__name__}") from None
+    async def _measure(self, header: RoutingHeader, request: ChatRequest) -> tuple[int | None, int]:
+        """Return the prompt's tokens and the most that may be generated; raises what step 12 finds.
+
+        Only a prompt that could exceed its bound is counted beforehand: counting costs a first token more than all the
+        rest of a provider, and with an attached server it may cost a generation.
+        """
+        prompt_tokens = None if is_prompt_within(header, request) else await self._count(request)
         context_tokens = self.loaded.capabilities.context_tokens
         bound = bound_output(header, request, prompt_tokens=prompt_tokens, context_tokens=context_tokens)
         if isinstance(bound, Failure):
             raise _Ended(bound)
         return prompt_tokens, bound
 
-    def _begin(self, opened: Opened, *, status: int, content_type: str) -> SealedAnswer:
-        """Send the head: from here on failures are sealed."""
-        answer = SealedAnswer(
+    async def _count(self, request: ChatRequest) -> int:
+        try:
+            return await self.loaded.engine.count_prompt_tokens(request)
+        except HushnetError:
+            raise
+        except Exception as error:  # an engine is a plug-in: whatever it raises is its own failure
+            raise EngineFailed(f"the engine raised {type(error).__name__}") from None
+
+    def _tokens_at_most(self, request: ChatRequest) -> int:
+        return min(prompt_bytes_bound(request), self.loaded.capabilities.context_tokens)
+
+    def _sealed_answer(self, opened: Opened) -> SealedAnswer:
+        """Derive the keys of the answer: from here on failures are sealed."""
+        return SealedAnswer(
             opened.frame_sealer(),
             self._writer,
             meter=self._meter,
             clock=self._host.clock,
             credit_s_max=self._host.limits.credit_s_max,
+            build=self.loaded.spec.build,
         )
-        answer.head(status=status, content_type=content_type, build=self.loaded.spec.build)
-        return answer
 
     async def _generate(
         self,
@@ -255,8 +268,11 @@ class Attempt:
     async def _end(self, failure: Failure | None) -> None:
         """Stop the engine, say how it ended, free the slot: the only way out."""
         self.phase = Phase.ENDING
-        if self._generation is not None and not await self._generation.stop():
-            self._host.engine_failed(is_stuck=True)
+        if self._generation is not None:
+            if not await self._generation.stop():
+                self._host.engine_failed(is_stuck=True)
+            elif failure is not None:
+                await self._settle_prompt()
         is_link_lost = self._is_stopped and self._stopped_by is None
         try:
             if not is_link_lost:
@@ -269,6 +285,16 @@ class Attempt:
             outcome = "link_lost" if is_link_lost else "served" if failure is None else failure.code.label
             self._host.ended(self, self._report(outcome))
 
+    async def _settle_prompt(self) -> None:
+        """Count the prompt of an answer that was cut short before its engine told; one that cannot any more is not paid it."""
+        if self._meter is None or self._request is None or not self._meter.owes_prompt:
+            return
+        try:
+            async with asyncio.timeout(self._host.limits.recount_s_max):
+                self._meter.settle_prompt(await self._count(self._request))
+        except (HushnetError, TimeoutError) as error:
+            _LOG.info("prompt not counted", extra={"attempt": self.number, "error": type(error).__name__})
+
     def _say_end(self, failure: Failure | None) -> None:
         if failure is not None:
             if self._opened is not None and failure.code.is_id_released:
@@ -277,7 +303,7 @@ class Attempt:
                 if self._opened is None or not failure.is_sealed:
                     self._writer.refuse(failure.code)
                     return
-                self._answer = self._begin(self._opened, status=failure.status, content_type=JSON)
+                self._answer = self._sealed_answer(self._opened)
             self._answer.fail(failure)
         self._writer.finish()
 
@@ -298,6 +324,8 @@ async def _forward(batch: list[Event], *, body: Answer, meter: AttemptMeter, ans
     finished = next((event for event in batch if isinstance(event, Finished)), None)
     meter.count(deltas)
     parts = list(body.pieces(deltas))
+    if batch:
+        await answer.begin(body)
     if finished is not None:
         meter.settle(finished.usage)
         parts.extend(body.closing(finished, meter.usage))

@@ -41,6 +41,8 @@ class Failure:
         return openai_chat.render_error(self.status, self.detail or self.code.label, self.message, self.param)
 
 
+MEDIA_FEATURES: Final = frozenset({"vision", "audio"})
+
 _SEALED = frozenset(
     {WireCode.HEADER_BODY_MISMATCH, WireCode.BOUND_EXCEEDED, WireCode.BAD_REQUEST, WireCode.CONTEXT_TOO_LONG}
 )
@@ -73,11 +75,20 @@ def decode_body(header: RoutingHeader, data: bytes) -> ChatRequest | Failure:
     return _mismatch(header, request) or request
 
 
+def is_prompt_within(header: RoutingHeader, request: ChatRequest) -> bool:
+    """Say whether the prompt cannot exceed what the header reserves, so that nobody needs to count it beforehand."""
+    has_media = not MEDIA_FEATURES.isdisjoint(openai_chat.features_of(request))  # whose tokens no length of text bounds
+    return not has_media and openai_chat.prompt_bytes_bound(request) <= header.max_prompt_tokens
+
+
 def bound_output(
-    header: RoutingHeader, request: ChatRequest, *, prompt_tokens: int, context_tokens: int
+    header: RoutingHeader, request: ChatRequest, *, prompt_tokens: int | None, context_tokens: int
 ) -> int | Failure:
-    """Return how many tokens may be generated: within the header, the body and what is left of the context."""
-    if prompt_tokens > header.max_prompt_tokens:
+    """Return how many tokens may be generated: within the header, the body and what is left of the context.
+
+    `prompt_tokens` is None where nobody counted: then the engine finds the end of the context.
+    """
+    if prompt_tokens is not None and prompt_tokens > header.max_prompt_tokens:
         return Failure(
             WireCode.BOUND_EXCEEDED,
             400,
@@ -90,7 +101,7 @@ def bound_output(
             400,
             f"the body asks for {wanted} output tokens, more than the {header.max_output_tokens} that were reserved",
         )
-    left = context_tokens - prompt_tokens
+    left = context_tokens - (prompt_tokens or 0)
     if left < 1:
         return too_long(f"the prompt is {prompt_tokens} tokens; the context holds {context_tokens}, answer included")
     return min(wanted, left)

@@ -13,7 +13,7 @@ import msgspec
 
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError
-from hushnet.provider.answers import packed
+from hushnet.provider.answers import JSON, Answer, packed
 from hushnet.provider.checks import Failure
 from hushnet.provider.metering import AttemptMeter
 from hushnet.sealing.meters import Meter
@@ -40,23 +40,24 @@ class SealedAnswer:
         meter: AttemptMeter | None,
         clock: Clock,
         credit_s_max: float,
+        build: str = "",
     ) -> None:
         self._sealer = sealer
         self._writer = writer
         self._meter = meter
         self._clock = clock
         self._credit_s_max = credit_s_max
+        self._build = build
+        self._is_begun = False
 
-    def head(self, *, status: int, content_type: str, build: str) -> None:
-        """Open the answer: the consumer learns who answers, and how."""
-        head = {"status": status, "content_type": content_type, "build": build}
-        self._writer.write(self._sealer.head(msgspec.json.encode(head)))
-
-    async def boilerplate(self, data: bytes) -> None:
-        """Send what precedes all content; empty data sends nothing."""
-        if data:
+    async def begin(self, body: Answer) -> None:
+        """Send the head of an answer that goes well, and what precedes all content; once."""
+        if self._is_begun:
+            return
+        self._head(status=200, content_type=body.content_type)
+        if opening := body.opening():
             await self._credit()
-            self._writer.write(self._sealer.boilerplate(data))
+            self._writer.write(self._sealer.boilerplate(opening))
 
     async def content(self, parts: Iterable[bytes]) -> None:
         """Send response bytes, as few records as hold them, with the usage records that fall due between them."""
@@ -85,12 +86,20 @@ class SealedAnswer:
     def fail(self, failure: Failure) -> None:
         """Send the signed error that ends the attempt; nothing when it has ended already."""
         if self._sealer.is_open:
+            if not self._is_begun:
+                self._head(status=failure.status, content_type=JSON)
             meter = Meter(0, 0, 0, 0, failure.code) if self._meter is None else self._meter.final(failure.code)
             self._writer.write(self._sealer.error(meter, failure.body()))
 
     def drop(self) -> None:
         """Forget the keys."""
         self._sealer.drop()
+
+    def _head(self, *, status: int, content_type: str) -> None:
+        """Open the answer: the consumer learns who answers, and how."""
+        self._is_begun = True
+        head = {"status": status, "content_type": content_type, "build": self._build}
+        self._writer.write(self._sealer.head(msgspec.json.encode(head)))
 
     async def _credit(self) -> None:
         try:

@@ -156,6 +156,21 @@ async def test_logprobs_come_one_entry_a_token_with_as_many_alternatives_as_aske
     assert all(set(entry) == {"token", "logprob", "bytes", "top_logprobs"} for entry in entries)
 
 
+async def test_logprobs_without_alternatives_are_logprobs_all_the_same(engine: Engine) -> None:
+    answered = await answer(engine, ask(PROSE, logprobs=True), at_most=8)
+
+    entries = [entry for delta in answered.deltas for entry in delta.logprobs or []]
+    assert len(entries) == answered.finished.usage.output
+    assert all(math.isfinite(entry["logprob"]) and entry["logprob"] <= 0 for entry in entries)
+    assert all(entry["top_logprobs"] == [] for entry in entries)
+
+
+async def test_a_prompt_s_count_told_with_a_piece_is_the_final_one(engine: Engine) -> None:
+    answered = await answer(engine, ask(PROSE))
+
+    assert {delta.prompt_tokens for delta in answered.deltas} <= {0, answered.finished.usage.input}
+
+
 async def test_without_logprobs_none_come(engine: Engine) -> None:
     assert all(delta.logprobs is None for delta in (await answer(engine, ask(PROSE))).deltas)
 

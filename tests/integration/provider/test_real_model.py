@@ -148,11 +148,46 @@ async def test_a_prompt_longer_than_the_context_is_refused_under_seal(bench: Ben
     assert (frames[-1].meter.input, frames[-1].meter.output) == (0, 0)
 
 
+async def test_a_prompt_is_metered_truly_without_being_counted_beforehand(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = bench.seal(body(stream=True, **LONG), max_output_tokens=1024, features=("json_schema",))
+    number, writer = bench.send(counted)
+    await writer.have(Kind.CONTENT)
+    bench.cancel(number, writer)
+    await asyncio.wait_for(writer.over.wait(), 5)
+
+    monkeypatch.setattr(bench.engine, "count_prompt_tokens", None)
+    uncounted = bench.seal(
+        body(stream=True, **LONG), max_output_tokens=1024, max_prompt_tokens=2048, features=("json_schema",)
+    )
+    number, other = bench.send(uncounted)
+    await other.have(Kind.CONTENT)
+    bench.cancel(number, other)
+    await asyncio.wait_for(other.over.wait(), 5)
+
+    meters = [meter_of(each.records[-1]) for each in (writer, other)]
+    assert [meter.code for meter in meters] == [WireCode.CANCELLED] * 2
+    assert meters[0].input == meters[1].input > 0
+
+
+async def test_a_prompt_that_only_the_engine_finds_too_long_is_refused_under_seal_and_free(bench: Bench) -> None:
+    sealed = bench.seal(body(stream=True, text="word " * 9_000), max_prompt_tokens=1 << 20)
+    head, end = opened(sealed, await bench.exchange(sealed))
+
+    assert json.loads(head.data)["status"] == 400
+    assert json.loads(end.data)["error"]["code"] == "context_length_exceeded"
+    assert end.meter is not None
+    assert (end.meter.code, end.meter.input, end.meter.output) == (WireCode.CONTEXT_TOO_LONG, 0, 0)
+
+
 async def test_a_schema_that_no_grammar_can_hold_is_the_callers_error(bench: Bench) -> None:
     members = {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "riddle"}}}}
     sealed = bench.seal(body(stream=True, **members), features=("json_schema",))
-    frames = opened(sealed, await bench.exchange(sealed))
+    head, end = opened(sealed, await bench.exchange(sealed))
 
-    assert frames[-1].meter is not None
-    assert frames[-1].meter.code == WireCode.BAD_REQUEST
+    assert json.loads(head.data)["status"] == 400
+    assert json.loads(end.data)["error"]["code"] == "unsupported_schema"
+    assert end.meter is not None
+    assert end.meter.code == WireCode.BAD_REQUEST
     assert bench.host.suspicions == []

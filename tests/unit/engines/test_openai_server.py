@@ -110,6 +110,28 @@ async def test_a_server_that_cannot_count_is_asked_for_one_token() -> None:
     assert peer.talks[-1].body["max_tokens"] == 1
 
 
+async def test_a_bound_that_may_not_fit_behind_the_prompt_is_cut_to_what_does() -> None:
+    for context_tokens, bound, talks in ((4096, 1000, 1), (512, 503, 2)):
+        peer = OpenAiPeer(models=[{"id": "peer", "max_model_len": context_tokens}])
+        async with attached(peer) as (engine, _):
+            peer.talks.clear()
+            await answer(engine, REQUEST, at_most=1000)
+
+        assert peer.talks[-1].body["max_tokens"] == bound
+        assert len(peer.talks) == talks
+
+
+async def test_a_prompt_that_fills_the_context_is_refused_with_both_numbers() -> None:
+    async def counts_much(talk: Talk) -> None:
+        await talk.begin()
+        await talk.events(chunk("a"), chunk(finish_reason="stop"), usage(512, 1))
+
+    async with attached(OpenAiPeer(chat=counts_much)) as (engine, _):
+        with pytest.raises(ContextTooLong) as refused:
+            await answer(engine, REQUEST)
+        assert (refused.value.prompt_tokens, refused.value.context_tokens) == (512, 512)
+
+
 async def test_speeds_are_measured_where_the_server_does_not_tell_them() -> None:
     async def slowly(talk: Talk) -> None:
         await talk.begin()

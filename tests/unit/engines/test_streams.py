@@ -13,9 +13,9 @@ from hushnet.provider.engines.sse import DataLines
 from support.openai_peer import chunk, usage
 
 
-def reader() -> tuple[AnswerReader, Lease]:
+def reader(*, top_logprobs: int = 0) -> tuple[AnswerReader, Lease]:
     lease = Lease(Slot(0), may_reuse_prefix=False)
-    return AnswerReader(SlotPool(1, queue_max=1), lease), lease
+    return AnswerReader(SlotPool(1, queue_max=1), lease, top_logprobs=top_logprobs), lease
 
 
 def raw(*values) -> list[bytes]:
@@ -32,7 +32,7 @@ def test_pieces_that_come_together_are_one_delta() -> None:
 
 
 def test_logprobs_keep_their_pieces_apart_and_lose_what_the_api_does_not_have() -> None:
-    answer, _ = reader()
+    answer, _ = reader(top_logprobs=1)
     entry = {
         "id": 7,
         "token": "a",
@@ -49,12 +49,29 @@ def test_logprobs_keep_their_pieces_apart_and_lose_what_the_api_does_not_have() 
     assert second.logprobs[0] == {"token": "a", "logprob": -1.0, "bytes": [97], "top_logprobs": [top]}
 
 
+def test_alternatives_that_nobody_asked_for_are_dropped() -> None:
+    top = {"token": "a", "logprob": -1.0, "bytes": None}
+    entry = {"token": "a", "logprob": -1.0, "bytes": None, "top_logprobs": [top] * 5}
+    for wanted in (0, 2, 5):
+        answer, _ = reader(top_logprobs=wanted)
+        (delta,) = answer.read(raw(chunk("a", logprobs={"content": [entry]})))
+        assert delta.logprobs[0]["top_logprobs"] == [top] * wanted
+
+
+def test_a_prompt_s_count_comes_with_the_first_piece_where_the_engine_tells_it() -> None:
+    answer, _ = reader()
+
+    (delta,) = answer.read(raw({"prompt_progress": {"total": 17}}, chunk("a")))
+
+    assert delta == Delta("a", 1, prompt_tokens=17)
+
+
 def test_the_end_has_the_engine_s_own_counts() -> None:
     answer, lease = reader()
     end = usage(20, 5)
     end["usage"]["prompt_tokens_details"] = {"cached_tokens": 12}
 
-    assert list(answer.read(raw(chunk("a"), chunk(finish_reason="length"), end))) == [Delta("a", 1)]
+    assert list(answer.read(raw(chunk("a"), chunk(finish_reason="length"), end))) == [Delta("a", 1, prompt_tokens=20)]
 
     assert answer.finish() == Finished("length", Usage(input=20, cached=12, output=5))
     assert lease.prompt_tokens == 20

@@ -12,8 +12,19 @@ from typing import Any
 import pytest
 
 from hushnet.foundation.clock import SystemClock
+from hushnet.foundation.errors import RequestError
 from hushnet.provider.attempt import ServingLimits
-from hushnet.provider.engines.base import Capabilities, ChatRequest, Delta, Event, Finished, Usage
+from hushnet.provider.engines.base import (
+    Capabilities,
+    ChatRequest,
+    ContextTooLong,
+    Delta,
+    EngineBusy,
+    EngineFailed,
+    Event,
+    Finished,
+    Usage,
+)
 from hushnet.provider.metering import MeterPace
 from hushnet.sealing.errors import WireCode
 from hushnet.sealing.records import Kind
@@ -194,7 +205,8 @@ async def test_the_engine_is_bound_by_body_header_and_context(
     engine = ScriptedEngine(prompt_tokens=prompt_tokens)
     bench = await Bench.open(engine)
     members = {} if asked is None else {"max_tokens": asked}
-    sealed = bench.seal(body(stream=True, **members), max_output_tokens=header_bound, max_prompt_tokens=2048)
+    text = "é" * 1000  # more bytes than are reserved: it is counted
+    sealed = bench.seal(body(stream=True, text=text, **members), max_output_tokens=header_bound, max_prompt_tokens=2048)
     await bench.exchange(sealed)
 
     assert engine.bounds == [bound]
@@ -353,14 +365,105 @@ async def test_a_body_that_breaks_its_header_is_told_under_seal_and_costs_nothin
     await bench.aclose()
 
 
-async def test_a_prompt_that_fills_the_context_is_too_long() -> None:
-    bench = await Bench.open(ScriptedEngine(prompt_tokens=1024))
-    sealed = bench.seal(**LONG)
+async def too_long(request: ChatRequest) -> AsyncGenerator[Event, None]:
+    """Find, as engines do, that the prompt fills the context."""
+    del request
+    raise ContextTooLong(prompt_tokens=1024, context_tokens=1024)
+    yield Delta("", 0)
+
+
+@pytest.mark.parametrize(
+    ("engine", "data"),
+    [
+        (ScriptedEngine(prompt_tokens=1024), body(stream=True, text="x" * (1 << 20))),
+        (ScriptedEngine(too_long), body(stream=True)),
+    ],
+    ids=["counted beforehand", "found by the engine"],
+)
+async def test_a_prompt_that_fills_the_context_is_too_long_and_costs_nothing(
+    engine: ScriptedEngine, data: bytes
+) -> None:
+    bench = await Bench.open(engine)
+    sealed = bench.seal(data, **LONG)
     frames = opened(sealed, await bench.exchange(sealed))
 
-    assert frames[-1].meter is not None
-    assert frames[-1].meter.code == WireCode.CONTEXT_TOO_LONG
+    assert [frame.kind for frame in frames] == [Kind.HEAD, Kind.ERROR]
+    assert json.loads(frames[0].data)["status"] == 400
+    assert json.loads(frames[0].data)["content_type"] == "application/json"
+    meter = frames[-1].meter
+    assert meter is not None
+    assert (meter.code, meter.input, meter.output) == (WireCode.CONTEXT_TOO_LONG, 0, 0)
     assert json.loads(frames[-1].data)["error"]["code"] == "context_length_exceeded"
+    await bench.aclose()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "status", "said"),
+    [
+        (RequestError("no", code="unsupported_schema"), WireCode.BAD_REQUEST, 400, "unsupported_schema"),
+        (RequestError("no", code="engine_refused"), WireCode.BAD_REQUEST, 400, "engine_refused"),
+        (EngineBusy("full"), WireCode.CAPACITY, 503, "capacity"),
+        (EngineFailed("dead"), WireCode.ENGINE_FAILED, 502, "engine_failed"),
+        (ValueError("odd"), WireCode.ENGINE_FAILED, 502, "engine_failed"),
+    ],
+)
+async def test_what_fails_before_the_first_piece_has_its_own_status(
+    error: Exception, code: WireCode, status: int, said: str
+) -> None:
+    async def fail(request: ChatRequest) -> AsyncGenerator[Event, None]:
+        del request
+        raise error
+        yield Delta("", 0)
+
+    bench = await Bench.open(ScriptedEngine(fail))
+    sealed = bench.seal()
+    head, end = opened(sealed, await bench.exchange(sealed))
+
+    assert json.loads(head.data)["status"] == status
+    assert json.loads(end.data)["error"]["code"] == said
+    assert end.meter is not None
+    assert (end.meter.code, end.meter.input, end.meter.output) == (code, 0, 0)
+    await bench.aclose()
+
+
+async def never_counted(request: ChatRequest) -> int:
+    raise AssertionError(request.model)
+
+
+async def test_a_prompt_that_fits_its_bound_in_bytes_is_not_counted_beforehand() -> None:
+    told = saying(Delta("a", 1, prompt_tokens=7), Finished("stop", Usage(input=7, cached=3, output=1)))
+    untold = saying(Delta("a", 1), Finished("stop", Usage(input=7, cached=3, output=1)))
+    for script in (told, untold):
+        bench = await Bench.open(ScriptedEngine(script, count=never_counted))
+        sealed = bench.seal(max_prompt_tokens=1024)
+        meter = opened(sealed, await bench.exchange(sealed))[-1].meter
+
+        assert meter is not None
+        assert (meter.input, meter.cached, meter.output, meter.code) == (7, 3, 1, 0)
+        await bench.aclose()
+
+
+async def test_a_count_above_the_bound_is_metered_as_the_bound() -> None:
+    bench = await Bench.open(ScriptedEngine(saying(Delta("a", 1), Finished("stop", Usage(5000, 4000, 1)))))
+    sealed = bench.seal(max_prompt_tokens=1024)
+    meter = opened(sealed, await bench.exchange(sealed))[-1].meter
+
+    assert meter is not None
+    assert (meter.input, meter.cached) == (1024, 1024)
+    await bench.aclose()
+
+
+async def test_pictures_are_counted_whatever_their_text_is() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    data = json.dumps({"model": "tiny", "stream": True, "messages": [{"role": "user", "content": [picture]}]}).encode()
+    bench = await Bench.open(
+        ScriptedEngine(prompt_tokens=2000, capabilities=Capabilities(frozenset({"vision"}), 4096, 1))
+    )
+    sealed = bench.seal(data, features=("vision",), max_prompt_tokens=1024)
+    meter = opened(sealed, await bench.exchange(sealed))[-1].meter
+
+    assert meter is not None
+    assert meter.code == WireCode.BOUND_EXCEEDED
     await bench.aclose()
 
 

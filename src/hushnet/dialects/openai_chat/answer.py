@@ -26,10 +26,12 @@ class Delta:
     """The next piece of an answer; its text stays out of `repr`.
 
     `tokens` is how many output tokens the engine spent on this piece: at least 0, and over a whole answer never more
-    than the final usage. `tool_calls` are partial calls in the dialect's own streaming shape.
+    than the final usage. `tool_calls` are partial calls in the dialect's own streaming shape. `prompt_tokens` is
+    the prompt's count from an engine that knows it by then; 0 says nothing.
     """
 
     text: str = field(repr=False)
     tokens: int
     logprobs: list[TokenLogprob] | None = field(default=None, repr=False)
     tool_calls: list[Mapping[str, Any]] | None = field(default=None, repr=False)
+    prompt_tokens: int = 0

@@ -5,7 +5,7 @@ Rules every engine keeps, and `tests/conformance/engines` checks:
 - nothing blocks the event loop; nothing logs a prompt or an answer;
 - closing the generator of `generate` cancels: the engine stops within 100 ms and its slot is free again, whether the
   request was queued, reading its prompt or writing its answer;
-- token counts come from the engine, never from guesses;
+- token counts come from the engine, never from guesses; a delta tells the prompt's where it is known by then;
 - a capability is announced only after a probe has shown it;
 - a bad request raises `RequestError`, a full queue `EngineBusy`, a broken engine `EngineFailed`, and nothing else.
 """

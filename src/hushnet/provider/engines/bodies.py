@@ -33,7 +33,8 @@ def request_body(request: ChatRequest, *, max_output_tokens: int) -> dict[str, A
     if request.seed is not None:
         body["seed"] = engine_seed(request.seed)
     if request.logprobs:
-        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+        # llama.cpp reports nothing at all where no alternatives are asked for; `AnswerReader` drops the surplus.
+        body |= {"logprobs": True, "top_logprobs": max(1, request.top_logprobs)}
     if request.tools:
         body["tools"] = list(request.tools)
     return body

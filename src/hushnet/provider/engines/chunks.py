@@ -76,11 +76,15 @@ _REASONS = {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "con
 
 
 class AnswerReader:
-    """Reads one answer's chunks, keeps `lease` counting, and folds the engine's own timings into `pool`."""
+    """Reads one answer's chunks, keeps `lease` counting, and folds the engine's own timings into `pool`.
 
-    def __init__(self, pool: SlotPool, lease: Lease) -> None:
+    Of each token's alternatives `top_logprobs` are kept.
+    """
+
+    def __init__(self, pool: SlotPool, lease: Lease, *, top_logprobs: int = 0) -> None:
         self._pool = pool
         self._lease = lease
+        self._top_logprobs = top_logprobs
         self._reason: str | None = None
         self._usage: _Usage | None = None
         self.has_timings = False
@@ -102,14 +106,14 @@ class AnswerReader:
                 self._lease.output_tokens += spent
                 if logprobs or choice.delta.tool_calls:
                     if text:
-                        yield Delta("".join(text), tokens)
+                        yield self._delta("".join(text), tokens)
                         text, tokens = [], 0
-                    yield Delta(choice.delta.content or "", spent, _plain(logprobs), choice.delta.tool_calls)
+                    yield self._delta(choice.delta.content or "", spent, self._plain(logprobs), choice.delta.tool_calls)
                 else:
                     text.append(choice.delta.content or "")
                     tokens += spent
         if text:
-            yield Delta("".join(text), tokens)
+            yield self._delta("".join(text), tokens)
 
     def finish(self) -> Finished:
         """Return the end of the answer; raises `EngineFailed` when the engine stopped without one."""
@@ -122,6 +126,16 @@ class AnswerReader:
             output=self._usage.completion_tokens,
         )
         return Finished(_REASONS.get(self._reason, "stop"), usage)  # type: ignore[arg-type]
+
+    def _delta(
+        self, text: str, tokens: int, logprobs: list[Any] | None = None, tool_calls: list[Any] | None = None
+    ) -> Delta:
+        return Delta(text, tokens, logprobs, tool_calls, prompt_tokens=self._lease.prompt_tokens)
+
+    def _plain(self, logprobs: list[_Logprob] | None) -> list[Any] | None:
+        for entry in logprobs or ():
+            del entry.top_logprobs[self._top_logprobs :]
+        return msgspec.to_builtins(logprobs) if logprobs else None
 
     def _decode(self, raw: bytes) -> _Chunk:
         try:
@@ -160,7 +174,3 @@ def _error_of(error: _Error) -> HushnetError:
     if error.code in (400, 422, "400", "422"):
         return RequestError("the engine does not take this request", code="engine_refused")
     return EngineFailed("the engine reported an error")
-
-
-def _plain(logprobs: list[_Logprob] | None) -> list[Any] | None:
-    return msgspec.to_builtins(logprobs) if logprobs else None

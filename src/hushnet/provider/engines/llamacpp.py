@@ -144,7 +144,7 @@ class LlamaCppEngine:
             body["grammar"] = compile_format(request.response_format)
         lease = await pool.acquire(cache_salt)
         stream = self._begin(native, pool, lease, body)
-        reader = AnswerReader(pool, lease)
+        reader = AnswerReader(pool, lease, top_logprobs=request.top_logprobs)
         try:
             while (batch := await stream.next_batch()) is not None:
                 for delta in reader.read(batch):

@@ -16,12 +16,13 @@ from typing import Any
 import httpx
 import msgspec
 
-from hushnet.dialects.openai_chat import ResponseFormat
+from hushnet.dialects.openai_chat import ResponseFormat, prompt_bytes_bound
 from hushnet.foundation.clock import Clock, SystemClock
 from hushnet.foundation.errors import ConfigurationError, HushnetError, RequestError
 from hushnet.provider.engines.base import (
     Capabilities,
     ChatRequest,
+    ContextTooLong,
     EngineBusy,
     EngineCapacity,
     EngineFailed,
@@ -116,7 +117,8 @@ class OpenAiServerEngine:
     ) -> AsyncGenerator[Event, None]:
         """See `Engine.generate`."""
         check_features(request, self._features)
-        async with aclosing(self._answer(request, max_output_tokens, cache_salt)) as events:
+        bound = await self._fitting(request, max_output_tokens)
+        async with aclosing(self._answer(request, bound, cache_salt)) as events:
             async for event in events:
                 yield event
 
@@ -146,6 +148,19 @@ class OpenAiServerEngine:
             return Health(is_healthy=False, reason="not_answering")
         return Health(is_healthy=True)
 
+    async def _fitting(self, request: ChatRequest, max_output_tokens: int) -> int:
+        """Return a bound that fits the context behind the prompt: servers other than llama.cpp's refuse one that does not.
+
+        Few prompts need counting for it: bytes tell enough of most.
+        """
+        server = self._attached()
+        if server.is_llamacpp or prompt_bytes_bound(request) + max_output_tokens <= server.context_tokens:
+            return max_output_tokens
+        prompt_tokens = await self.count_prompt_tokens(request)
+        if prompt_tokens >= server.context_tokens:
+            raise ContextTooLong(prompt_tokens=prompt_tokens, context_tokens=server.context_tokens)
+        return min(max_output_tokens, server.context_tokens - prompt_tokens)
+
     async def _answer(
         self, request: ChatRequest, max_output_tokens: int, cache_salt: str | None = None
     ) -> AsyncGenerator[Event, None]:
@@ -158,7 +173,7 @@ class OpenAiServerEngine:
         try:
             if server.is_llamacpp:
                 body |= {"cache_prompt": lease.may_reuse_prefix, "return_progress": True, "id_slot": lease.slot.index}
-            reader = AnswerReader(pool, lease)
+            reader = AnswerReader(pool, lease, top_logprobs=request.top_logprobs)
             began_s, first_s = self._clock.monotonic_s(), 0.0
             async with aclosing(self._stream(server.client, body, is_llamacpp=server.is_llamacpp)) as batches:
                 async for batch in batches:
