@@ -25,6 +25,7 @@ from hushnet.provider.hardware import probe_hardware
 from hushnet.provider.identity import load_or_create_identity, sole_provider
 from hushnet.provider.link import ProviderLink
 from hushnet.provider.locate import Place, locate
+from hushnet.provider.models.source import resolve_model
 from hushnet.provider.notices import Notify
 from hushnet.provider.serving import Serving
 from hushnet.provider.settings import ProviderSettings
@@ -230,8 +231,6 @@ async def _prepare(
     settings: ProviderSettings, identity: IdentityKey, notify: Notify, show_progress: ShowProgress
 ) -> Provider:
     """Find the model's files and the coordinator's link."""
-    from hushnet.provider.models.source import resolve_model  # brings the hub client, which few providers need
-
     hardware = await probe_hardware()
     with show_progress() as progress:
         found = await resolve_model(settings.model, home=settings.home, progress=progress)

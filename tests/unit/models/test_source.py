@@ -1,9 +1,11 @@
 """From what a person writes to a model that can be loaded."""
 
+import asyncio
 import hashlib
 import json
 import os
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -245,3 +247,17 @@ async def test_a_model_file_may_be_rewritten_while_it_serves(tmp_path: Path) -> 
 
     assert (await answer(engine, ask("What is Hushnet?"))).text
     await engine.unload()
+
+
+async def test_a_provider_of_a_local_model_does_not_import_the_hub_s_client(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, pathlib, sys, hushnet.cli.provider, hushnet.provider.daemon as daemon; "
+        "asyncio.run(daemon.resolve_model(None, home=pathlib.Path(sys.argv[1]))); "
+        "print('huggingface_hub' in sys.modules)"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+
+    assert said.split() == [b"False"]

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from hushnet.foundation.ids import ModelId
 from hushnet.provider.engines.base import ModelSpec
-from hushnet.provider.models import builtin, hub
+from hushnet.provider.models import builtin
 from hushnet.provider.models.builds import BuildIds, Progress
 from hushnet.provider.models.errors import ModelUnavailableError
 from hushnet.provider.models.gguf import GgufHeader, read_header
@@ -54,6 +54,8 @@ def _resolve(text: str, home: Path, progress: Progress) -> ModelSpec:
         path, build = builtin.builtin_model()
         return _spec(path, read_header(path), name=builtin.NAME, build=build)
     if text.startswith("hf:"):
+        from hushnet.provider.models import hub  # brings the hub's client, which few providers need
+
         reference = hub.parse_reference(text)
         _refuse_shard(reference.file)
         path = hub.fetch(reference, cache=home / "models" / "hub", progress=progress)
