@@ -210,6 +210,16 @@ async def test_a_sealed_request_that_every_recipient_refuses_gets_the_sealing_pr
     assert (await network.usage_of(exchange)).cost == 0
 
 
+@pytest.mark.parametrize("is_sealed", [False, True])
+async def test_an_envelope_at_the_wrong_provider_is_an_alarm(network: Network, caplog, is_sealed: bool) -> None:
+    provider = await network.provider(part=refuses(WireCode.NOT_FOR_ME))
+    key = await network.consumer()
+
+    await (network.send_sealed(network.seal(provider), key=key) if is_sealed else network.chat(key=key)).finished()
+
+    assert "an envelope went to another provider than it was made for" in caplog.text
+
+
 async def test_open_failed_is_tried_once_more_and_then_believed(network: Network) -> None:
     providers = [await network.provider(part=refuses(WireCode.OPEN_FAILED)) for _ in range(3)]
     key = await network.consumer()

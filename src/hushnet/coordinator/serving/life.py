@@ -234,6 +234,12 @@ class Life:
         """Judge an attempt that showed nothing, tell the fleet, and say whether another may follow."""
         tries, limits = self._tries, self._desk.limits
         verdict = tries.learn(end, provider.provider_id, self.body.mode, limits)
+        if end.code == WireCode.NOT_FOR_ME:
+            # Nobody but this relay can be at fault: an alarm (docs/sealing.md section 11).
+            _LOG.error(
+                "an envelope went to another provider than it was made for",
+                extra={"request_id": self.id, "provider_id": provider.provider_id},
+            )
         if verdict.is_full:
             self._desk.fleet.note_full(provider, self.body.facts.model)
         if verdict.is_fault:
