@@ -189,6 +189,28 @@ async def test_a_provider_that_ignores_a_cancel_does_not_hold_up_the_settlement(
     assert (await second.finished()).text == "slot taken back"
 
 
+async def test_before_a_complete_answer_was_read_it_pays_for_what_was_relayed(network: Network) -> None:
+    provider = await network.provider()
+    exchange = network.chat(key=await network.consumer())
+    attempt = await provider.attempt()
+    attempt.head()
+    attempt.say("read")
+    attempt.usage()
+    await exchange.said("read")
+    exchange.stop_reading()
+    attempt.say("unread")
+    attempt.end()
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    exchange.hang_up()
+    exchange.read_on()
+    await exchange.finished()
+
+    record = await network.usage_of(exchange)
+    assert (record.cost, record.usage.outcome) == (7 + 4, UsageOutcome.CANCELLED)
+
+
 async def test_after_the_last_byte_it_changes_nothing_and_cancels_nothing(network: Network) -> None:
     provider = await network.provider(part=says("hi"))
     key = await network.consumer()

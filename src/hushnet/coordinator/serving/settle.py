@@ -50,7 +50,7 @@ class Finaliser:
             decided = bill(self.body.facts, self.outlet.relayed, final=final, fault=fault or _fault_of(attempt))
             for kind in decided.findings:
                 note_finding(self.desk, attempt, kind, self.request_id)
-        outcome = self._outcome(decided, stopped)
+        outcome = self._outcome(attempt, decided, stopped)
         desk = self.desk
         if self.reservation is not None:
             close = self._close(attempt, decided, outcome, self.reservation)
@@ -72,7 +72,7 @@ class Finaliser:
         """Wait until everything is written, or never will be, and for the final record of an attempt we cut short."""
         if stopped is not Stop.STALLED and self.outlet.head is not None:
             await self.outlet.emptied()
-        is_cut = attempt.outcome.done() and attempt.outcome.result().ending is Ending.STOPPED
+        is_cut = _ending_of(attempt) is Ending.STOPPED
         if is_cut and self.outlet.relayed.content_records:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.desk.limits.last_word_s_max):
@@ -95,12 +95,14 @@ class Finaliser:
                 return
             await asyncio.sleep(limits.close_retry_s)
 
-    def _outcome(self, decided: Bill, stopped: Stop | None) -> UsageOutcome:
+    def _outcome(self, attempt: Attempt | None, decided: Bill, stopped: Stop | None) -> UsageOutcome:
         if not decided.is_delivered:
             return UsageOutcome.NOT_DELIVERED
         if self.outlet.relayed.is_final and not self.outlet.relayed.is_error:
             return UsageOutcome.COMPLETED
-        return UsageOutcome.CANCELLED if stopped is Stop.HUNG_UP else UsageOutcome.FAILED_AFTER_CONTENT
+        # A complete answer that was not relayed whole: its consumer left when nothing was there to stop any more.
+        is_left = stopped is Stop.HUNG_UP or _ending_of(attempt) is Ending.COMPLETE
+        return UsageOutcome.CANCELLED if is_left else UsageOutcome.FAILED_AFTER_CONTENT
 
     def _close(self, attempt: Attempt | None, decided: Bill, outcome: UsageOutcome, reservation: Reservation) -> Close:
         usage = usage_of(self.consumer, self.body, attempt, decided, outcome=outcome, tariff_id=self.tariff.id)
@@ -117,6 +119,10 @@ def note_finding(desk: Desk, attempt: Attempt, kind: str, request_id: RequestId)
         "finding against a provider",
         extra={"request_id": request_id, "provider_id": provider.provider_id, "code": kind},
     )
+
+
+def _ending_of(attempt: Attempt | None) -> Ending | None:
+    return attempt.outcome.result().ending if attempt is not None and attempt.outcome.done() else None
 
 
 def _fault_of(attempt: Attempt) -> str:
