@@ -34,12 +34,14 @@ def main() -> int:
 def references() -> dict[str, Callable[[], str]]:
     """Return the renderer of each generated page."""
     from hushnet.coordinator.api import problems
+    from hushnet.coordinator.serving import transitions
     from hushnet.coordinator.settings import table
     from hushnet.wire import reference as wire
 
     return {
         "settings.md": table.render_markdown,
         "errors.md": problems.render_markdown,
+        "request-life.md": transitions.render_page,
         "wire.md": lambda: wire.render_into((ROOT / "docs" / "wire.md").read_text()),
         "cli.md": render_cli,
     }
