@@ -426,47 +426,6 @@ async def test_what_fails_before_the_first_piece_has_its_own_status(
     await bench.aclose()
 
 
-async def never_counted(request: ChatRequest) -> int:
-    raise AssertionError(request.model)
-
-
-async def test_a_prompt_that_fits_its_bound_in_bytes_is_not_counted_beforehand() -> None:
-    told = saying(Delta("a", 1, prompt_tokens=7), Finished("stop", Usage(input=7, cached=3, output=1)))
-    untold = saying(Delta("a", 1), Finished("stop", Usage(input=7, cached=3, output=1)))
-    for script in (told, untold):
-        bench = await Bench.open(ScriptedEngine(script, count=never_counted))
-        sealed = bench.seal(max_prompt_tokens=1024)
-        meter = opened(sealed, await bench.exchange(sealed))[-1].meter
-
-        assert meter is not None
-        assert (meter.input, meter.cached, meter.output, meter.code) == (7, 3, 1, 0)
-        await bench.aclose()
-
-
-async def test_a_count_above_the_bound_is_metered_as_the_bound() -> None:
-    bench = await Bench.open(ScriptedEngine(saying(Delta("a", 1), Finished("stop", Usage(5000, 4000, 1)))))
-    sealed = bench.seal(max_prompt_tokens=1024)
-    meter = opened(sealed, await bench.exchange(sealed))[-1].meter
-
-    assert meter is not None
-    assert (meter.input, meter.cached) == (1024, 1024)
-    await bench.aclose()
-
-
-async def test_pictures_are_counted_whatever_their_text_is() -> None:
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-    data = json.dumps({"model": "tiny", "stream": True, "messages": [{"role": "user", "content": [picture]}]}).encode()
-    bench = await Bench.open(
-        ScriptedEngine(prompt_tokens=2000, capabilities=Capabilities(frozenset({"vision"}), 4096, 1))
-    )
-    sealed = bench.seal(data, features=("vision",), max_prompt_tokens=1024)
-    meter = opened(sealed, await bench.exchange(sealed))[-1].meter
-
-    assert meter is not None
-    assert meter.code == WireCode.BOUND_EXCEEDED
-    await bench.aclose()
-
-
 @pytest.mark.parametrize("fields", [{"model": "other"}, {"features": ("vision",)}])
 async def test_a_model_or_feature_that_is_not_here_is_refused_and_may_be_tried_again(fields: dict[str, Any]) -> None:
     bench = await Bench.open(ScriptedEngine())
