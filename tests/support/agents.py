@@ -16,7 +16,7 @@ from hushnet.identity.keys import IdentityKey
 from hushnet.provider import notices
 from hushnet.provider.daemon import Provider
 from hushnet.provider.engines.base import Engine, ModelSpec
-from hushnet.provider.locate import Place
+from hushnet.provider.link.locate import Place
 from hushnet.provider.settings import ProviderSettings
 from hushnet.provider.supervision import SupervisionLimits
 from hushnet.sealing.envelope import RequestFields, SealedRequest, seal_request

@@ -26,7 +26,7 @@ from hushnet.foundation.redaction import Secret
 from hushnet.identity.keys import IdentityKey
 from hushnet.provider.daemon import Provider
 from hushnet.provider.engines.base import Engine, ModelSpec
-from hushnet.provider.locate import Place
+from hushnet.provider.link.locate import Place
 from hushnet.provider.settings import ProviderSettings
 from support.scripted_engine import ScriptedEngine
 

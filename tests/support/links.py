@@ -21,8 +21,8 @@ from hushnet.coordinator.fleet.link import Admitted, ProviderLink, Rejected
 from hushnet.foundation.clock import Clock, SystemClock
 from hushnet.foundation.ids import AttemptId, ModelId, ProviderId
 from hushnet.foundation.redaction import Secret
-from hushnet.provider import link as provider_link
-from hushnet.provider.link_introduction import document_of
+from hushnet.provider.link import dialling as provider_link
+from hushnet.provider.link.introduction import document_of
 from hushnet.sealing.identities import provider_id_of
 from hushnet.sealing.records import FINAL, Kind, Record
 from hushnet.sealing.records.layout import record_header

@@ -24,7 +24,7 @@ from hushnet.provider.hardening import harden
 from hushnet.provider.hardware import probe_hardware
 from hushnet.provider.identity import load_or_create_identity, sole_provider
 from hushnet.provider.link import ProviderLink
-from hushnet.provider.locate import Place, locate
+from hushnet.provider.link.locate import Place, locate
 from hushnet.provider.models.source import resolve_model
 from hushnet.provider.notices import Notify
 from hushnet.provider.serving import Serving

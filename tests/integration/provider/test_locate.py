@@ -10,7 +10,7 @@ import pytest
 
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.provider import locate as locating
-from hushnet.provider.locate import Place, locate
+from hushnet.provider.link.locate import Place, locate
 from hushnet.provider.notices import Notice
 
 GOOD = {"network": "hushnet-local", "link_url": "ws://127.0.0.1:8471/v1/provider/link", "version": "0.1.0"}

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hushnet.foundation.errors import CapacityError
 from hushnet.foundation.ids import AttemptId
 from hushnet.foundation.redaction import Secret
-from hushnet.provider.link_introduction import document_of
+from hushnet.provider.link.introduction import document_of
 from hushnet.sealing.records import Kind
 from hushnet.wire import events as ev
 from hushnet.wire.coordinator_session import CoordinatorSession

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hushnet.foundation.errors import LocalProtocolError
 from hushnet.foundation.ids import AttemptId
 from hushnet.foundation.redaction import Secret
-from hushnet.provider.link_introduction import document_of
+from hushnet.provider.link.introduction import document_of
 from hushnet.wire import events as ev
 from hushnet.wire.codec import pack_header
 from hushnet.wire.coordinator_session import CoordinatorSession

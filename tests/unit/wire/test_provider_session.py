@@ -11,7 +11,7 @@ import pytest
 from hushnet.foundation.errors import LocalProtocolError
 from hushnet.foundation.ids import AttemptId
 from hushnet.foundation.redaction import Secret
-from hushnet.provider.link_introduction import document_of
+from hushnet.provider.link.introduction import document_of
 from hushnet.sealing.errors import WireCode
 from hushnet.sealing.records import Kind
 from hushnet.wire import events as ev

@@ -17,8 +17,8 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.ids import AttemptId
 from hushnet.foundation.redaction import Secret
-from hushnet.provider.link_contract import AgentDescription, AttemptHandler
-from hushnet.provider.link_introduction import Introduction
+from hushnet.provider.link.contract import AgentDescription, AttemptHandler
+from hushnet.provider.link.introduction import Introduction
 from hushnet.sealing.errors import WireCode
 from hushnet.wire import events as ev
 from hushnet.wire.errors import LinkFault, LinkLost, close_code_of

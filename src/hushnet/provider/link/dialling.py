@@ -1,6 +1,6 @@
 """The provider's end of the link: dials out, registers, serves attempts, reconnects.
 
-The rules are in `wire.provider_session`; this file and `link_connection.py` are the I/O around it.
+The rules are in `wire.provider_session`; this file and `connection.py` are the I/O around it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from picows import WSError, ws_connect
 
 from hushnet.foundation.errors import AccessError, ConfigurationError
 from hushnet.foundation.tasks import TaskSet
-from hushnet.provider.link_connection import WRONG_NETWORK, Ending, LinkConnection
-from hushnet.provider.link_contract import AgentDescription, AttemptHandler, AttemptWriter
+from hushnet.provider.link.connection import WRONG_NETWORK, Ending, LinkConnection
+from hushnet.provider.link.contract import AgentDescription, AttemptHandler, AttemptWriter
 from hushnet.wire.errors import LinkFault
 from hushnet.wire.limits import MESSAGE_BYTES_MAX, LinkLimits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from hushnet.foundation.redaction import Secret
-from hushnet.provider.link_contract import AgentDescription
+from hushnet.provider.link.contract import AgentDescription
 from hushnet.sealing.statements import Statement, read_payload
 from hushnet.wire.challenge import challenge_message
 from hushnet.wire.frames import Hello, ModelOffer, StatementDocument
