@@ -132,6 +132,36 @@ async def test_a_prompt_that_fills_the_context_is_refused_with_both_numbers() ->
         assert (refused.value.prompt_tokens, refused.value.context_tokens) == (512, 512)
 
 
+async def test_a_server_that_reports_usage_as_it_goes_is_asked_to() -> None:
+    async def tells(talk: Talk) -> None:
+        await talk.begin()
+        if "continuous_usage_stats" in talk.body["stream_options"]:
+            await talk.events({**chunk("a"), "usage": usage(9, 1)["usage"]})
+            await asyncio.sleep(0.001)
+            await talk.events({**chunk("b"), "usage": usage(9, 2)["usage"]}, chunk(finish_reason="stop"), usage(9, 2))
+        else:
+            await talk.events(*says("a", "b"))
+
+    async with attached(OpenAiPeer(chat=tells)) as (engine, _):
+        answered = await answer(engine, REQUEST)
+        assert answered.deltas[0].prompt_tokens == answered.finished.usage.input == 9
+
+
+@pytest.mark.parametrize("is_refusing", [True, False])
+async def test_a_server_that_does_not_is_asked_no_more(is_refusing: bool) -> None:
+    async def plain(talk: Talk) -> None:
+        if is_refusing and "continuous_usage_stats" in talk.body["stream_options"]:
+            await talk.respond(400, {"error": {"message": "unknown field", "code": 400}})
+            return
+        await hello(talk)
+
+    peer = OpenAiPeer(chat=plain)
+    async with attached(peer) as (engine, _):
+        await answer(engine, REQUEST)
+
+    assert peer.talks[-1].body["stream_options"] == {"include_usage": True}
+
+
 async def test_speeds_are_measured_where_the_server_does_not_tell_them() -> None:
     async def slowly(talk: Talk) -> None:
         await talk.begin()

@@ -158,6 +158,15 @@ class AnswerReader:
             )
 
 
+def tells_usage(raw: bytes) -> bool:
+    """Say whether a chunk has a piece of text and the usage so far."""
+    try:
+        chunk = _decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return chunk.usage is not None and any(choice.delta.content for choice in chunk.choices)
+
+
 def reported_error(body: bytes) -> HushnetError | None:
     """Read an error response's body; None when it is not shaped like one."""
     try:

@@ -34,7 +34,7 @@ from hushnet.provider.engines.base import (
     check_length,
 )
 from hushnet.provider.engines.bodies import plain_messages, request_body
-from hushnet.provider.engines.chunks import AnswerReader, reported_error
+from hushnet.provider.engines.chunks import AnswerReader, reported_error, tells_usage
 from hushnet.provider.engines.grammar import compile_format
 from hushnet.provider.engines.probes import probe_features, probe_request
 from hushnet.provider.engines.slots import Lease, SlotPool
@@ -60,7 +60,10 @@ class OpenAiServerLimits:
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """What probing learned. `counts_prompts` and `is_llamacpp` are what only llama.cpp's server offers."""
+    """What probing learned. `counts_prompts` and `is_llamacpp` are what only llama.cpp's server offers.
+
+    `tells_usage`: it reports usage with every piece when asked to, as vLLM and SGLang do.
+    """
 
     client: httpx.AsyncClient
     model: str
@@ -68,6 +71,7 @@ class _Server:
     slots: int
     is_llamacpp: bool
     counts_prompts: bool = False
+    tells_usage: bool = False
 
 
 class OpenAiServerEngine:
@@ -98,6 +102,7 @@ class OpenAiServerEngine:
             self._pool = SlotPool(server.slots, queue_max=self._limits.queue_max)
             await self._require_metered_stream(spec.model)
             self._server = server = replace(server, counts_prompts=await self._counts_prompts(server))
+            self._server = server = replace(server, tells_usage=await self._tells_usage(server))
             self._features = await probe_features(self._answer, spec.model, may_use_tools=not server.is_llamacpp)
         except BaseException:
             self._server = None
@@ -169,6 +174,8 @@ class OpenAiServerEngine:
         body = request_body(request, max_output_tokens=max_output_tokens) | {"model": server.model}
         if request.response_format is not None:
             body |= _format_members(request.response_format, is_llamacpp=server.is_llamacpp)
+        if server.tells_usage:
+            body["stream_options"]["continuous_usage_stats"] = True
         lease = await pool.acquire(cache_salt)
         try:
             if server.is_llamacpp:
@@ -257,6 +264,19 @@ class OpenAiServerEngine:
             return await self._count(server, probe_request(server.model)) > 0
         except HushnetError:
             return False
+
+    async def _tells_usage(self, server: _Server) -> bool:
+        """Ask for usage with every piece: an answer that is cut short then has a prompt that was counted."""
+        if server.is_llamacpp:
+            return False  # its progress tells the same
+        body = request_body(probe_request(server.model), max_output_tokens=4) | {"model": server.model}
+        body["stream_options"]["continuous_usage_stats"] = True
+        try:
+            async with aclosing(self._stream(server.client, body, is_llamacpp=False)) as batches:
+                chunks = [chunk async for batch in batches for chunk in batch]
+        except HushnetError:
+            return False
+        return any(map(tells_usage, chunks))
 
     async def _count(self, server: _Server, request: ChatRequest) -> int:
         body = {"model": server.model, "messages": plain_messages(request)}
