@@ -11,12 +11,16 @@ import typer
 from rich.markup import escape
 
 from hushnet.cli import console
+from hushnet.cli import prompt as terminal
 from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, Trust, client_of
 from hushnet.foundation.errors import CapacityError, HushnetError, RequestError
 from hushnet.foundation.money import format_usd
 from hushnet.sdk.client import ChatStream, Client
 
 STDIN_BYTES_MAX = 8 << 20
+# A shorter span holds too few tokens to tell a speed.
+SPEED_SPAN_S_MIN = 0.2
+QUIT = "/quit"
 
 
 def command(
@@ -87,13 +91,31 @@ class Conversation:
 
     def run(self) -> None:
         """Ask until the person stops; an error ends one question, not the conversation."""
-        console.err().print("[dim]an empty line or Ctrl-D ends; Ctrl-C stops an answer[/]")
-        while question := self._read():
+        console.err().print("[dim]Ctrl-D or /quit ends; Ctrl-C stops an answer[/]")
+        terminal.prepare()
+        while True:
             try:
-                self.ask(question)
-            except HushnetError as error:
-                self.messages.pop()
-                console.print_error(error)
+                question = terminal.read_message("you> ")
+            except KeyboardInterrupt:
+                console.err().print("\n[dim]Ctrl-D ends[/]")
+                continue
+            if question is None:
+                console.err().print()
+                return
+            if question == QUIT:
+                return
+            self._try(question)
+
+    def _try(self, question: str) -> None:
+        answered = len(self.messages)
+        try:
+            self.ask(question)
+        except HushnetError as error:
+            del self.messages[answered:]
+            console.print_error(error)
+        except KeyboardInterrupt:
+            del self.messages[answered:]
+            console.err().print("\n[dim]stopped before an answer[/]")
 
     def ask(self, question: str) -> None:
         """Send one question, print the answer as it comes, then what it took."""
@@ -103,7 +125,9 @@ class Conversation:
             model=self.model, messages=self.messages, stream=True, **self.options
         )
         first, text = self._print_answer(stream)
-        if first is not None:
+        if first is None:
+            self.messages.pop()
+        else:
             self.messages.append({"role": "assistant", "content": text})
         now = time.perf_counter()
         if self.as_json:
@@ -137,7 +161,8 @@ class Conversation:
         usage, facts = stream.usage, stream.facts
         parts = []
         if usage:
-            speed = usage.completion_tokens / max(total_s - first_s, 1e-6) if usage.completion_tokens > 1 else 0.0
+            span_s = total_s - first_s
+            speed = usage.completion_tokens / span_s if span_s >= SPEED_SPAN_S_MIN else 0.0
             parts.append(f"{usage.prompt_tokens} + {usage.completion_tokens} tokens")
             parts.append(f"first after {first_s * 1000:.0f} ms" + (f", then {speed:.0f} tokens/s" if speed else ""))
         if facts.cost_micro_usd is not None:
@@ -161,26 +186,20 @@ class Conversation:
             "cost_micro_usd": facts.cost_micro_usd,
         }
 
-    @staticmethod
-    def _read() -> str:
-        try:
-            return console.err().input("[bold]you>[/] ").strip()
-        except (EOFError, KeyboardInterrupt):
-            console.err().print()
-            return ""
-
 
 def question_of(prompt: str | None) -> str | None:
     """Join the argument with what is piped in; None means a conversation at the terminal."""
-    if prompt is not None and prompt != "-" and sys.stdin.isatty():
-        return prompt
-    piped = "" if sys.stdin.isatty() else sys.stdin.read(STDIN_BYTES_MAX + 1).strip()
+    is_typed = sys.stdin.isatty()
+    piped = "" if is_typed else sys.stdin.read(STDIN_BYTES_MAX + 1).strip()
     if len(piped) > STDIN_BYTES_MAX:
         raise RequestError("more than 8 MiB was piped in", code="body_too_large")
-    joined = "\n\n".join(text for text in (prompt if prompt != "-" else "", piped) if text)
-    if not joined and not sys.stdin.isatty():
+    if is_typed and prompt in (None, "-"):
+        return None
+    asked = "" if prompt in (None, "-") else prompt.strip()
+    joined = "\n\n".join(text for text in (asked, piped) if text)
+    if not joined:
         raise RequestError("there is no question", code="bad_request", hint='ask one: hush chat "hello"')
-    return joined or None
+    return joined
 
 
 def first_model(client: Client) -> str:
