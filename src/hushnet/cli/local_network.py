@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,20 +12,17 @@ from urllib.parse import urlsplit
 import httpx
 
 from hushnet.cli import console
+from hushnet.cli.demo_accounts import State, renew_refused_keys
 from hushnet.cli.processes import Child
 from hushnet.foundation.errors import AccessError, ConfigurationError, StorageError
-from hushnet.foundation.home import write_private_file
 from hushnet.foundation.redaction import Secret
 from hushnet.sdk import settings as consumer
-from hushnet.sdk.errors import error_of
 
 COORDINATOR_READY_S_MAX: Final = 60.0
 PROVIDER_READY_S_MAX: Final = 3600.0
 RESTARTS_MAX: Final = 5
 DRAIN_S: Final = 8
 """Running requests may finish for this long: less than what `processes.Child.stop` waits before it kills."""
-DEMO_CREDIT_USD: Final = "5.00"
-STATE_FILE: Final = "up.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +48,6 @@ class Ready:
 
     def to_json_object(self) -> dict[str, str]:
         return asdict(self)
-
-
-@dataclass(slots=True)
-class State:
-    """The keys of the demo network, kept 0600 in the home so that a restart finds the same accounts."""
-
-    operator_key: str = ""
-    api_key: str = ""
-    provider_token: str = ""
-
-    @classmethod
-    def load(cls, home: Path) -> State:
-        try:
-            return cls(**json.loads((home / STATE_FILE).read_text()))
-        except FileNotFoundError:
-            return cls()
-        except (OSError, ValueError, TypeError):
-            raise ConfigurationError(
-                f"{home / STATE_FILE} can't be read", hint="mend it, or use another --home"
-            ) from None
-
-    def save(self, home: Path) -> None:
-        write_private_file(home / STATE_FILE, json.dumps(asdict(self)).encode())
 
 
 @dataclass(slots=True)
@@ -104,7 +77,11 @@ class LocalNetwork:
         """Start everything and return when the model answers for the demo account."""
         self._state = State.load(self.plan.home)
         await self._start_coordinator()
-        await self._make_accounts()
+        try:
+            await self._check_accounts()
+        except AccessError:
+            await self._replace_operator_key()
+            await self._check_accounts()
         provider = await self._start_provider()
         return await self._ready(provider["provider_id"], provider["model"])
 
@@ -147,39 +124,40 @@ class LocalNetwork:
         self._say(f"coordinator at {self._base_url} ({time.perf_counter() - started:.1f} s)")
 
     async def _initialise(self) -> None:
-        child = await Child.start(
-            "coordinator", ("coordinator", "init", "--home", str(self.plan.home), "--json"), log=self._log("init")
-        )
+        """Make the database and the operator's key; a home whose operator's key is lost gets a new one."""
+        key = await self._init()
+        if not key:
+            self._say("the operator's key of this home is not here: revoking it and making a new one")
+            key = await self._init("--new-key")
+        if not key:
+            raise StorageError("`hush coordinator init` made no operator's key", code="operator_key_missing")
+        self._state.operator_key = key
+        self._state.save(self.plan.home)
+
+    async def _init(self, *options: str) -> str | None:
+        arguments = ("coordinator", "init", "--home", str(self.plan.home), "--json", *options)
+        child = await Child.start("coordinator", arguments, log=self._log("init"))
         made = await child.ready(timeout_s=COORDINATOR_READY_S_MAX)
         await child.wait()
-        if not made.get("operator_key"):
-            raise StorageError(
-                "this home has a coordinator whose operator key is not here",
-                code="operator_key_missing",
-                hint="use another --home, or run `hush coordinator serve` with it",
-            )
-        self._state.operator_key = made["operator_key"]
-        self._state.save(self.plan.home)
+        key: str | None = made.get("operator_key")
+        return key
 
-    async def _make_accounts(self) -> None:
-        if self._state.api_key and self._state.provider_token:
-            consumer.store(self._consumer())
-            return
-        self._say(f"making the demo account with ${DEMO_CREDIT_USD} of credit")
-        headers = {"Authorization": f"Bearer {self._state.operator_key}"}
-        async with httpx.AsyncClient(base_url=self._base_url, headers=headers, timeout=30) as http:
-            demo = await self._post(http, "/v1/admin/accounts", {"name": "demo"})
-            earner = await self._post(http, "/v1/admin/accounts", {"name": "demo-provider"})
-            grants = f"/v1/admin/accounts/{demo['account_id']}/grants"
-            await self._post(http, grants, {"amount_usd": DEMO_CREDIT_USD, "grant_id": "hush-up-demo"})
-            self._state.api_key = await self._key(http, demo["account_id"], "user")
-            self._state.provider_token = await self._key(http, earner["account_id"], "provider")
+    async def _replace_operator_key(self) -> None:
+        self._say("the coordinator refuses the operator's key of this home: making a new one")
+        if self._coordinator is not None:
+            await self._coordinator.stop()
+        self._state.operator_key = await self._init("--new-key") or ""
         self._state.save(self.plan.home)
+        await self._start_coordinator()
+
+    async def _check_accounts(self) -> None:
+        async with httpx.AsyncClient(base_url=self._base_url, timeout=30) as http:
+            made = await renew_refused_keys(self._state, http)
+        for what in made:
+            self._say(f"made {what}")
+        if made:
+            self._state.save(self.plan.home)
         consumer.store(self._consumer())
-
-    async def _key(self, http: httpx.AsyncClient, account_id: int, scope: str) -> str:
-        made = await self._post(http, f"/v1/admin/accounts/{account_id}/keys", {"scope": scope, "name": "hush up"})
-        return str(made["key"])
 
     async def _start_provider(self) -> dict[str, Any]:
         started = time.perf_counter()
@@ -202,21 +180,7 @@ class LocalNetwork:
         headers = {"Authorization": f"Bearer {self._state.api_key}"}
         async with httpx.AsyncClient(base_url=self._base_url, headers=headers, timeout=30) as http:
             found = (await http.get(f"/v1/models/{model}")).json()
-            balance = await http.get("/v1/balance")
-        if balance.status_code == 401:
-            raise AccessError(
-                "the demo key of this home is revoked",
-                code="invalid_api_key",
-                hint=f"remove {self.plan.home / STATE_FILE}",
-            )
         return Ready(self._base_url, self._state.api_key, model, provider_id, str(found.get("trust", "none")))
-
-    async def _post(self, http: httpx.AsyncClient, path: str, document: dict[str, str]) -> dict[str, Any]:
-        response = await http.post(path, json=document)
-        if not response.is_success:
-            raise error_of(response.status_code, response.content)
-        made: dict[str, Any] = response.json()
-        return made
 
     def _consumer(self) -> consumer.ConsumerSettings:
         return consumer.ConsumerSettings(
