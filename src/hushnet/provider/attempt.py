@@ -297,7 +297,7 @@ class Attempt:
 
     def _say_end(self, failure: Failure | None) -> None:
         if failure is not None:
-            if self._opened is not None and failure.code.is_id_released:
+            if self._opened is not None and self._is_id_free(failure):
                 self._opened.release()
             if self._answer is None:
                 if self._opened is None or not failure.is_sealed:
@@ -306,6 +306,14 @@ class Attempt:
                 self._answer = self._sealed_answer(self._opened)
             self._answer.fail(failure)
         self._writer.finish()
+
+    def _is_id_free(self, failure: Failure) -> bool:
+        """Say whether the envelope may come again: only before engine work (docs/sealing.md section 6).
+
+        A full engine has done none; one that was stopped for a drain may have.
+        """
+        is_full = failure.code is WireCode.CAPACITY and not (self._answer is not None and self._answer.is_begun)
+        return failure.code.is_id_released and (self._generation is None or is_full)
 
     def _report(self, outcome: str) -> AttemptReport:
         duration_ms = round((self._host.clock.monotonic_s() - self._began_s) * 1000)

@@ -12,6 +12,7 @@ from typing import Final
 from hushnet.dialects import openai_chat
 from hushnet.dialects.openai_chat import BadRequestError, ChatRequest
 from hushnet.foundation.errors import RequestError
+from hushnet.provider.engines.base import ContextTooLong
 from hushnet.sealing.errors import WireCode
 from hushnet.sealing.header import RoutingHeader
 
@@ -30,6 +31,7 @@ class Failure:
     message: str
     detail: str = ""
     param: str | None = None
+    hint: str = ""
 
     @property
     def is_sealed(self) -> bool:
@@ -38,7 +40,8 @@ class Failure:
 
     def body(self) -> bytes:
         """Render the dialect's error body; `detail` is its code where the wire code says too little."""
-        return openai_chat.render_error(self.status, self.detail or self.code.label, self.message, self.param)
+        code = self.detail or self.code.label
+        return openai_chat.render_error(self.status, code, self.message, self.param, hint=self.hint)
 
 
 MEDIA_FEATURES: Final = frozenset({"vision", "audio"})
@@ -71,7 +74,7 @@ def decode_body(header: RoutingHeader, data: bytes) -> ChatRequest | Failure:
     try:
         request = decode(data)
     except BadRequestError as error:
-        return Failure(WireCode.BAD_REQUEST, 400, str(error), error.error_code, error.param)
+        return Failure(WireCode.BAD_REQUEST, 400, str(error), error.error_code, error.param, error.hint())
     return _mismatch(header, request) or request
 
 
@@ -109,22 +112,27 @@ def bound_output(
 
 def too_long(message: str) -> Failure:
     """Return the failure of a prompt that the model has no room for."""
-    return Failure(WireCode.CONTEXT_TOO_LONG, 400, message, "context_length_exceeded")
+    return Failure(WireCode.CONTEXT_TOO_LONG, 400, message, param="messages", hint=ContextTooLong.default_hint)
 
 
 def refused_by_engine(error: RequestError) -> Failure:
     """Return the failure of a request that only the engine could find wrong, a grammar that does not compile for one."""
-    return Failure(WireCode.BAD_REQUEST, 400, str(error), error.error_code, getattr(error, "param", None))
+    param = getattr(error, "param", None)
+    return Failure(WireCode.BAD_REQUEST, 400, str(error), error.error_code, param, error.hint())
 
 
 def _mismatch(header: RoutingHeader, request: ChatRequest) -> Failure | None:
+    unnamed = [feature for feature in openai_chat.features_of(request) if feature not in header.features]
     if request.model != header.model:
-        param = "model"
+        what = param = "model"
     elif request.stream is not header.stream:
-        param = "stream"
-    elif not set(openai_chat.features_of(request)) <= set(header.features):
-        param = None
+        what = param = "stream"
+    elif unnamed:
+        what, param = (
+            f"what is asked for: the body needs {', '.join(unnamed)}",
+            openai_chat.PARAM_OF_FEATURE[unnamed[0]],
+        )
     else:
         return None
-    what = param or "a feature that the body uses"
-    return Failure(WireCode.HEADER_BODY_MISMATCH, 400, f"header and body disagree about {what}", param=param)
+    hint = "make a new envelope whose header says what its body says; the SDK does so by itself"
+    return Failure(WireCode.HEADER_BODY_MISMATCH, 400, f"header and body disagree about {what}", param=param, hint=hint)

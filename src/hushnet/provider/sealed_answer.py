@@ -50,6 +50,11 @@ class SealedAnswer:
         self._build = build
         self._is_begun = False
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether the head has left."""
+        return self._is_begun
+
     async def begin(self, body: Answer) -> None:
         """Send the head of an answer that goes well, and what precedes all content; once."""
         if self._is_begun:

@@ -143,7 +143,7 @@ async def test_a_prompt_longer_than_the_context_is_refused_under_seal(bench: Ben
     sealed = bench.seal(body(stream=True, text="word " * 20_000), max_prompt_tokens=1 << 20)
     frames = opened(sealed, await bench.exchange(sealed))
 
-    assert json.loads(frames[-1].data)["error"]["code"] == "context_length_exceeded"
+    assert json.loads(frames[-1].data)["error"]["code"] == "context_too_long"
     assert frames[-1].meter is not None
     assert (frames[-1].meter.input, frames[-1].meter.output) == (0, 0)
 
@@ -176,7 +176,7 @@ async def test_a_prompt_that_only_the_engine_finds_too_long_is_refused_under_sea
     head, end = opened(sealed, await bench.exchange(sealed))
 
     assert json.loads(head.data)["status"] == 400
-    assert json.loads(end.data)["error"]["code"] == "context_length_exceeded"
+    assert json.loads(end.data)["error"]["code"] == "context_too_long"
     assert end.meter is not None
     assert (end.meter.code, end.meter.input, end.meter.output) == (WireCode.CONTEXT_TOO_LONG, 0, 0)
 

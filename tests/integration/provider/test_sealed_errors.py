@@ -25,7 +25,7 @@ STATUS = {row.code: row.status for row in ROWS}
 @pytest.mark.parametrize(
     ("error", "code", "status", "is_callers"),
     [
-        (ContextTooLong(prompt_tokens=9, context_tokens=8), "context_length_exceeded", 400, True),
+        (ContextTooLong(prompt_tokens=9, context_tokens=8), "context_too_long", 400, True),
         (UnsupportedSchema("not cannot be enforced"), "unsupported_schema", 400, True),
         (RequestError("no", code="engine_refused"), "engine_refused", 400, True),
         (RequestError("no", code="unsupported_feature"), "unsupported_feature", 400, True),

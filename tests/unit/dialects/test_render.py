@@ -111,5 +111,9 @@ def test_an_error_s_type_follows_from_its_status(status: int, kind: str) -> None
     assert error == {"error": {"message": "what happened", "type": kind, "param": "messages[0]", "code": "the_code"}}
 
 
+def test_an_error_says_what_to_do_where_that_is_known() -> None:
+    assert json.loads(render_error(400, "code", "what happened", hint="do this"))["error"]["hint"] == "do this"
+
+
 def test_a_delta_never_shows_its_content() -> None:
     assert "secret" not in repr(Delta("secret", 1, [{"token": "secret"}], [{"function": "secret"}]))

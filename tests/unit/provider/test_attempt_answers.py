@@ -393,7 +393,8 @@ async def test_a_prompt_that_fills_the_context_is_too_long_and_costs_nothing(
     meter = frames[-1].meter
     assert meter is not None
     assert (meter.code, meter.input, meter.output) == (WireCode.CONTEXT_TOO_LONG, 0, 0)
-    assert json.loads(frames[-1].data)["error"]["code"] == "context_length_exceeded"
+    error = json.loads(frames[-1].data)["error"]
+    assert (error["code"], error["param"], error["hint"]) == ("context_too_long", "messages", "Shorten the prompt.")
     await bench.aclose()
 
 

@@ -15,6 +15,7 @@ from hushnet.foundation.errors import RequestError
 from hushnet.foundation.ids import AttemptId
 from hushnet.provider import generation
 from hushnet.provider.attempt import ServingLimits
+from hushnet.provider.checks import failed
 from hushnet.provider.engines.base import (
     Capabilities,
     ChatRequest,
@@ -475,6 +476,25 @@ async def test_closing_ends_what_still_runs_and_says_so() -> None:
 
     assert error_code(writer) is WireCode.DRAINING
     assert engine.stops == 1
+
+
+async def test_a_drain_frees_an_envelope_that_waits_and_never_one_that_the_engine_has_begun() -> None:
+    engine = ScriptedEngine(stall, capabilities=ONE_SLOT)
+    bench = await Bench.open(engine)
+    begun, waiting = bench.seal(), bench.seal()
+    sent = [bench.send(begun)]
+    await engine.started.wait()
+    sent.append(bench.send(waiting))
+    await bench.queued(1)
+    for number, writer in reversed(sent):
+        bench.serving._by_number[number].stop(failed(WireCode.DRAINING))
+        await asyncio.wait_for(writer.over.wait(), 5)
+        assert error_code(writer) is WireCode.DRAINING
+
+    engine.script = say_hello
+    assert (await bench.exchange(begun)).refusals == [WireCode.REPLAYED]
+    assert (await bench.exchange(waiting)).kinds[-1] is Kind.END
+    await bench.aclose()
 
 
 async def test_without_an_engine_everything_is_refused_and_may_be_tried_again() -> None:

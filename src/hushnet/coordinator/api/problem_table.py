@@ -45,7 +45,6 @@ ROWS: Final = (
     Row("header_body_mismatch", 400, _BAD, "header and body of the sealed request disagree", _RESEAL),
     Row("bound_exceeded", 400, _BAD, "the request is larger than the bounds in its header", "raise the bounds"),
     Row("context_too_long", 400, _BAD, "prompt and answer do not fit the model's context", "shorten the prompt"),
-    Row("context_length_exceeded", 400, _BAD, "the provider counted: the prompt leaves no room for an answer", "shorten the prompt"),
     Row("unsupported_schema", 400, _BAD, "the provider cannot hold an answer to this JSON schema", "the message names the keyword"),
     Row("engine_refused", 400, _BAD, "the provider's engine does not take this request", "leave out what is unusual: names, odd roles, extreme values"),
     Row("unsupported_version", 400, _BAD, "this version of the protocol is not spoken here", "update the client"),

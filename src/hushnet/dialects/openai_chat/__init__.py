@@ -7,9 +7,10 @@ from hushnet.dialects.openai_chat.answer import Delta, FinishReason, TokenLogpro
 from hushnet.dialects.openai_chat.bounds import prompt_bytes_bound
 from hushnet.dialects.openai_chat.decode import BadRequestError, decode_request
 from hushnet.dialects.openai_chat.render import ChatStream, render_completion, render_error
-from hushnet.dialects.openai_chat.request import ChatRequest, ResponseFormat, features_of
+from hushnet.dialects.openai_chat.request import PARAM_OF_FEATURE, ChatRequest, ResponseFormat, features_of
 
 __all__ = [
+    "PARAM_OF_FEATURE",
     "BadRequestError",
     "ChatRequest",
     "ChatStream",

@@ -115,7 +115,8 @@ _ERROR_TYPES: Final = {
 }
 
 
-def render_error(status: int, code: str, message: str, param: str | None = None) -> bytes:
-    """Render an error body; its `type` follows from the HTTP status."""
+def render_error(status: int, code: str, message: str, param: str | None = None, *, hint: str = "") -> bytes:
+    """Render an error body; its `type` follows from the HTTP status. An empty `hint` is left out."""
     kind = _ERROR_TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")
-    return _encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    return _encode({"error": error | ({"hint": hint} if hint else {})})

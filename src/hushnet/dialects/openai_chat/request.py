@@ -9,6 +9,15 @@ from typing import Any, Final, Literal
 MEDIA_FEATURES: Final = {"image_url": "vision", "input_audio": "audio"}
 """Content parts that are not text, and the feature that each asks for."""
 
+PARAM_OF_FEATURE: Final = {
+    "tools": "tools",
+    "json_schema": "response_format",
+    "logprobs": "logprobs",
+    "vision": "messages",
+    "audio": "messages",
+}
+"""The member of a body that asks for each feature."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:

@@ -12,12 +12,20 @@ Rules every engine keeps, and `tests/conformance/engines` checks:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from hushnet.dialects.openai_chat import ChatRequest, Delta, FinishReason, Usage, features_of, prompt_bytes_bound
+from hushnet.dialects.openai_chat import (
+    PARAM_OF_FEATURE,
+    ChatRequest,
+    Delta,
+    FinishReason,
+    Usage,
+    features_of,
+    prompt_bytes_bound,
+)
 from hushnet.foundation.errors import CapacityError, HushnetError, RequestError
 from hushnet.foundation.ids import ModelId
 
@@ -34,6 +42,7 @@ __all__ = [
     "Finished",
     "Health",
     "ModelSpec",
+    "UnsupportedFeature",
     "Usage",
     "check_features",
     "check_length",
@@ -63,6 +72,20 @@ class ContextTooLong(RequestError):  # noqa: N818 - named after what happened, a
         )
         self.prompt_tokens = prompt_tokens
         self.context_tokens = context_tokens
+
+
+class UnsupportedFeature(RequestError):  # noqa: N818 - named after what happened, as its code is
+    """The request asks for what probing did not show; `param` is the member that asks for the first such feature."""
+
+    code = "unsupported_feature"
+
+    def __init__(self, features: Sequence[str]) -> None:
+        params = [PARAM_OF_FEATURE[feature] for feature in features]
+        super().__init__(
+            f"this model's engine cannot do {', '.join(features)}",
+            hint=f"leave out {', '.join(dict.fromkeys(params))}, or choose a model that lists the feature in GET /v1/models",
+        )
+        self.param = params[0]
 
 
 class EngineBusy(CapacityError):  # noqa: N818 - named after what happened, as its code is
@@ -184,4 +207,4 @@ def check_features(request: ChatRequest, features: frozenset[str] | None) -> Non
     if features is None:
         raise EngineFailed("no model is loaded")
     if missing := [feature for feature in features_of(request) if feature not in features]:
-        raise RequestError(f"the engine cannot do {', '.join(missing)}", code="unsupported_feature")
+        raise UnsupportedFeature(missing)
