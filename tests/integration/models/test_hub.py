@@ -115,8 +115,10 @@ async def test_a_hub_that_is_not_there_is_unreachable(
     hub: ModelHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    refused = await refusal(tmp_path)
 
-    assert (await refusal(tmp_path)).error_code == "hub_unreachable"
+    assert refused.error_code == "hub_unreachable"
+    assert str(refused).endswith("127.0.0.1:9: it refuses connections")
 
 
 async def test_a_file_that_is_no_model_is_refused(hub: ModelHub, tmp_path: Path) -> None:

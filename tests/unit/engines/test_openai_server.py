@@ -340,3 +340,29 @@ async def test_health_follows_the_server() -> None:
         assert (await engine.health()).is_healthy
     assert (await engine.health()).reason == "not_answering"
     await engine.unload()
+
+
+async def test_a_model_is_asked_for_by_the_server_s_own_name() -> None:
+    peer = OpenAiPeer(models=[{"id": "/models/peer.gguf", "max_model_len": 512}])
+    async with attached(peer, name_at_server="/models/peer.gguf") as (engine, _):
+        assert (await answer(engine, REQUEST)).text == "hello"
+
+    assert {talk.body["model"] for talk in peer.talks} == {"/models/peer.gguf"}
+
+
+async def test_a_server_without_the_model_is_quoted_with_the_names_that_it_lists() -> None:
+    peer = OpenAiPeer(models=[{"id": f"m{number}"} for number in range(7)])
+    async with peer.running():
+        with pytest.raises(ConfigurationError) as refused:
+            await OpenAiServerEngine().load(spec_of(peer))
+
+    assert refused.value.hint().startswith("It lists m0, m1, m2, m3, m4 and 2 more;")
+
+
+async def test_a_server_that_is_not_there_is_named_and_nothing_is_promised() -> None:
+    spec = ModelSpec(model=ModelId("peer"), url="http://someone:secret@127.0.0.1:9/v1")
+    with pytest.raises(EngineFailed, match=r"no server answers at http://127\.0\.0\.1:9/v1$") as failed:
+        await OpenAiServerEngine().load(spec)
+
+    assert failed.value.error_code == "engine_unreachable"
+    assert "by itself" not in failed.value.hint()

@@ -145,6 +145,8 @@ def test_a_damaged_memory_of_digests_is_only_slow(model_file: Path, tmp_path: Pa
         ("http://#m", "bad_model_name"),
         ("http://127.0.0.1:1/v1#m?context=no", "bad_model_name"),
         ("http://127.0.0.1:1/v1#m?other=1", "bad_model_name"),
+        ("http://127.0.0.1:1/v1#m?as=", "bad_model_name"),
+        ("http://127.0.0.1:1/v1#m?as=a b", "bad_model_name"),
     ],
 )
 async def test_what_names_no_model_is_refused_with_a_hint(name: str, code: str, tmp_path: Path) -> None:
@@ -171,6 +173,32 @@ async def test_a_url_is_for_the_engine_that_attaches(tmp_path: Path) -> None:
     assert (spec.model, spec.url, spec.engine) == ("org/model:7b", "http://127.0.0.1:8080/v1", "openai-server")
     assert (spec.context_tokens, spec.build, spec.path) == (4096, "", None)
     assert (await resolve_model("http://h/v1#m", home=tmp_path)).context_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("name", "public", "at_server"),
+    [
+        ("/home/ann/models/Qwen-q8.gguf", "Qwen-q8", "/home/ann/models/Qwen-q8.gguf"),
+        ("/home/ann/My%20Model.gguf", "My-Model", "/home/ann/My Model.gguf"),
+        ("models/small.gguf", "small", "models/small.gguf"),
+        ("C:\\Users\\ann\\small.gguf", "small", "C:\\Users\\ann\\small.gguf"),
+        ("org/model:7b", "org/model:7b", "org/model:7b"),
+        ("/home/ann/x.gguf?context=4096&as=house/small", "house/small", "/home/ann/x.gguf"),
+    ],
+)
+async def test_a_server_s_path_never_becomes_the_public_name(
+    name: str, public: str, at_server: str, tmp_path: Path
+) -> None:
+    spec = await resolve_model(f"http://127.0.0.1:8080/v1#{name}", home=tmp_path)
+
+    assert (spec.model, spec.name_at_server) == (public, at_server)
+
+
+def test_a_file_that_broke_off_is_named_with_its_size(model_file: Path) -> None:
+    model_file.write_bytes(model_file.read_bytes()[:60])
+
+    with pytest.raises(NotAModelError, match=r"\.gguf \(60 bytes\) may be incomplete"):
+        read_header(model_file)
 
 
 def test_a_reference_may_name_a_revision() -> None:
@@ -231,6 +259,8 @@ async def test_an_engine_refuses_a_file_that_broke_off_and_loads_the_next(tmp_pa
         await engine.load(spec)
 
     assert failed.value.error_code == "model_load_failed"
+    assert f"cut.gguf ({path.stat().st_size} bytes)" in str(failed.value)
+    assert "may be incomplete" in failed.value.hint()
     await engine.load(await resolve_model(None, home=tmp_path))
     await engine.unload()
 

@@ -53,7 +53,7 @@ class EngineFailed(HushnetError):  # noqa: N818 - named after what happened, as 
     """The engine broke, died or cannot be reached; the request may run elsewhere."""
 
     code = "engine_failed"
-    default_hint = "Look at `hush doctor`; the provider restarts a failed engine by itself."
+    default_hint = "`hush doctor` shows what this machine offers; start the provider again once the cause is gone."
     is_retryable = True
 
 
@@ -110,6 +110,8 @@ class ModelSpec:
     threads: int = 1
     build: str = ""
     engine: str = "llamacpp"
+    name_at_server: str = ""
+    """What the attached server calls the model, where the network calls it otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

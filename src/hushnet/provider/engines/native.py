@@ -64,7 +64,7 @@ class NativeServer:
             shutil.rmtree(directory, ignore_errors=True)
             if not isinstance(error, RuntimeError | ValueError | OSError):
                 raise
-            raise EngineFailed("llama.cpp could not load the model", code="model_load_failed") from None
+            raise _not_loaded(settings.path) from None
         client = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(socket)),
             base_url="http://engine",
@@ -105,6 +105,17 @@ class NativeServer:
             return await self._client.request(method, path, json=body)
         except httpx.HTTPError:
             raise EngineFailed("llama.cpp does not answer") from None
+
+
+def _not_loaded(path: Path) -> EngineFailed:
+    """Say which file it was, and how long: most files that do not load were cut short on their way."""
+    size = path.stat().st_size if path.is_file() else 0
+    return EngineFailed(
+        f"llama.cpp could not load {path.name} ({size} bytes)",
+        code="model_load_failed",
+        hint="The file may be incomplete: compare its size with the original's. If it is whole, this machine has too little "
+        "memory for it (fewer --slots or --context-tokens need less), or llama.cpp does not know its architecture.",
+    )
 
 
 class Stream:

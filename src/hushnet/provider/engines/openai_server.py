@@ -8,10 +8,12 @@ connection. A llama.cpp server is recognised and asked for more: exact prompt co
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import islice
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -42,6 +44,9 @@ from hushnet.provider.engines.sse import DataLines
 
 KEY_VARIABLE = "HUSH_ENGINE_API_KEY"
 """The environment variable with the server's own API key, where it wants one."""
+
+UNREACHABLE: Final = "engine_unreachable"
+NAMES_SHOWN_MAX: Final = 5
 
 _NO_KEEP_ALIVE = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 """A kept connection may be closed by the server just as it is used again; a new one to a local server costs 0.3 ms."""
@@ -98,7 +103,8 @@ class OpenAiServerEngine:
             raise ConfigurationError("openai-server needs a URL", hint="Give http://HOST:PORT/v1#MODEL.")
         client = self._client(spec.url)
         try:
-            self._server = server = await self._introduce(client, spec)
+            with _at_start(spec.url):
+                self._server = server = await self._introduce(client, spec)
             self._pool = SlotPool(server.slots, queue_max=self._limits.queue_max)
             await self._require_metered_stream(spec.model)
             self._server = server = replace(server, counts_prompts=await self._counts_prompts(server))
@@ -226,18 +232,18 @@ class OpenAiServerEngine:
 
     async def _introduce(self, client: httpx.AsyncClient, spec: ModelSpec) -> _Server:
         listed = _listed_models(await self._get(client, "models"))
-        if spec.model not in listed:
-            hint = f"It lists {len(listed)} models; see {spec.url}/models."
-            raise ConfigurationError("the server does not list this model", hint=hint)
+        name = spec.name_at_server or spec.model
+        if name not in listed:
+            raise ConfigurationError("the server does not list this model", hint=_names_of(listed))
         props = await self._props(client)
-        known = props.get("n_ctx") or listed[spec.model].get("max_model_len")
+        known = props.get("n_ctx") or listed[name].get("max_model_len")
         context_tokens = min(filter(None, (spec.context_tokens, known)), default=0)
         if not context_tokens:
             hint = "Give it with the address: http://HOST:PORT/v1#MODEL?context=8192."
             raise ConfigurationError("the server does not say how long its context is", hint=hint)
         return _Server(
             client=client,
-            model=spec.model,
+            model=name,
             context_tokens=context_tokens,
             slots=min(spec.slots, props.get("slots") or spec.slots),
             is_llamacpp=bool(props),
@@ -315,6 +321,31 @@ def _listed_models(answer: Any) -> dict[str, dict[str, Any]]:
     return {entry["id"]: entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), str)}
 
 
+def _names_of(listed: Collection[str]) -> str:
+    """Name the first of what a server lists, as far as it can be shown."""
+    if not listed:
+        return "It lists no model: load one there first."
+    shown = ["".join(each for each in name if each.isprintable())[:128] for name in islice(listed, NAMES_SHOWN_MAX)]
+    more = f" and {len(listed) - len(shown)} more" if len(listed) > len(shown) else ""
+    return f"It lists {', '.join(shown)}{more}; write the name behind the # of the address."
+
+
+@contextmanager
+def _at_start(url: str) -> Iterator[None]:
+    """Name the address in what goes wrong while it is still a person's typing that may be wrong."""
+    parts = urlsplit(url)
+    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    try:
+        yield
+    except EngineFailed as error:
+        if error.error_code == UNREACHABLE:
+            message, hint = f"no server answers at {place}", "Start the server, or correct the address."
+        else:
+            message = f"{place}: {error}"
+            hint = f"Does the address end in /v1? Does the server want a key ({KEY_VARIABLE})?"
+        raise EngineFailed(message, code=error.error_code, hint=hint) from None
+
+
 def _refusal(status: int, body: bytes, *, is_llamacpp: bool = False) -> HushnetError:
     """Turn an error response into ours; its text is dropped. llama.cpp says 500 where a template rejects the messages."""
     if status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
@@ -348,6 +379,6 @@ def _foreign_errors() -> Iterator[None]:
     try:
         yield
     except (httpx.HTTPError, httpx.StreamError):
-        raise EngineFailed("the server cannot be reached", code="engine_unreachable") from None
+        raise EngineFailed("the server cannot be reached", code=UNREACHABLE) from None
     except RuntimeError:  # what httpx raises for a client that is closed
         raise EngineFailed("the server was let go") from None

@@ -50,7 +50,8 @@ def read_header(path: Path) -> GgufHeader:
     except OSError:
         raise NotAModelError(f"{path} cannot be read") from None
     except (struct.error, UnicodeDecodeError):
-        raise NotAModelError(f"{path} is broken off or damaged") from None
+        size = path.stat().st_size
+        raise NotAModelError(f"{path} ({size} bytes) may be incomplete: its header is broken off or damaged") from None
 
 
 class _Reader:

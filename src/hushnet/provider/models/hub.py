@@ -59,6 +59,8 @@ def fetch(reference: HubReference, *, cache: Path, progress: Progress) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with _sole_download(cache):
         _remove_leftovers(cache)
+        endpoint = os.environ.get("HF_ENDPOINT") or huggingface_hub.constants.ENDPOINT
+        out_of_reach = _why_out_of_reach(endpoint)
         try:
             found = huggingface_hub.hf_hub_download(
                 reference.repo,
@@ -66,15 +68,15 @@ def fetch(reference: HubReference, *, cache: Path, progress: Progress) -> Path:
                 revision=reference.revision,
                 cache_dir=cache,
                 endpoint=os.environ.get("HF_ENDPOINT"),
-                local_files_only=not _answers(os.environ.get("HF_ENDPOINT") or huggingface_hub.constants.ENDPOINT),
+                local_files_only=bool(out_of_reach),
                 tqdm_class=_reporting_bar(progress),
             )
         except (hub_errors.RepositoryNotFoundError, hub_errors.EntryNotFoundError) as error:
-            raise _absent(error) from None
+            raise _absent(error, endpoint=endpoint, why=out_of_reach) from None
         except hub_errors.RevisionNotFoundError:
             raise ModelUnavailableError("the hub has no such revision") from None
         except (hub_errors.HfHubHTTPError, OSError) as error:
-            raise _failed(error) from None
+            raise _failed(error, endpoint=endpoint) from None
     return Path(found)
 
 
@@ -90,28 +92,32 @@ def require_announced(path: Path, sha256: str) -> None:
         )
 
 
-def _absent(error: Exception) -> ModelUnavailableError:
+def _absent(error: Exception, *, endpoint: str, why: str) -> ModelUnavailableError:
     """Tell what is missing. A hub answers 401 for what is private as for what does not exist."""
     if isinstance(error, hub_errors.GatedRepoError) or _status(error) in (401, 403):
         hint = "Check the name; for a private or gated repository, accept its terms and set HF_TOKEN."
         return ModelUnavailableError("the hub does not give this repository", code="hub_access_denied", hint=hint)
     if isinstance(error, hub_errors.LocalEntryNotFoundError):
-        return _unreachable()
+        return _unreachable(endpoint, why or "the download broke off")
     what = "file" if isinstance(error, hub_errors.EntryNotFoundError) else "repository"
     return ModelUnavailableError(f"the hub has no such {what}", hint="Check the name on the hub's page.")
 
 
-def _failed(error: Exception) -> ModelUnavailableError:
+def _failed(error: Exception, *, endpoint: str) -> ModelUnavailableError:
     if _status(error) in (401, 403):
         return ModelUnavailableError("the hub refused access", code="hub_access_denied", hint="Set HF_TOKEN.")
     if isinstance(error, OSError) and error.errno is not None:
         return ModelUnavailableError("the model could not be stored", code="model_not_stored", hint="Is the disk full?")
-    return _unreachable()
+    status = _status(error)
+    return _unreachable(endpoint, "the download broke off" if status is None else f"it answered with status {status}")
 
 
-def _unreachable() -> ModelUnavailableError:
+def _unreachable(endpoint: str, why: str) -> ModelUnavailableError:
+    host = urlsplit(endpoint).netloc.rpartition("@")[2] or "the hub"
     hint = "Check the network and HF_ENDPOINT, then run the same command again."
-    return ModelUnavailableError("the model could not be fetched from the hub", code="hub_unreachable", hint=hint)
+    return ModelUnavailableError(
+        f"the model could not be fetched from {host}: {why}", code="hub_unreachable", hint=hint
+    )
 
 
 def _status(error: BaseException | None) -> int | None:
@@ -124,18 +130,24 @@ def _status(error: BaseException | None) -> int | None:
     return None
 
 
-def _answers(endpoint: str) -> bool:
-    """Say whether the hub can be reached at all: the client would try for half a minute, cached file or not."""
+def _why_out_of_reach(endpoint: str) -> str:
+    """Say why no connection to the hub can be made, nothing where one can: the client would try for half a minute."""
     parts = urlsplit(endpoint)
     if getproxies():
-        return True
+        return ""
     try:
         with socket.create_connection(
             (parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 443)), CONNECT_S_MAX
         ):
-            return True
+            return ""
+    except socket.gaierror:
+        return "its name is not known here"
+    except ConnectionRefusedError:
+        return "it refuses connections"
+    except TimeoutError:
+        return f"it did not answer in {CONNECT_S_MAX:.0f} s"
     except (OSError, ValueError):
-        return False
+        return "no connection can be made"
 
 
 @contextmanager

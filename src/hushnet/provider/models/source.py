@@ -7,7 +7,7 @@ import re
 import threading
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from hushnet.foundation.ids import ModelId
 from hushnet.provider.engines.base import ModelSpec
@@ -20,6 +20,11 @@ CONTEXT_TOKENS_MAX: Final = 8_192
 """A slot's context unless someone asks for more: its memory is taken at once, and models are trained for far more."""
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}", re.ASCII)
+_NAME_AT_SERVER = re.compile(r"[A-Za-z0-9._~:/@+%\\-]{1,512}", re.ASCII)
+_OPTIONS: Final = {
+    "context": (re.compile(r"[1-9][0-9]{0,7}", re.ASCII), "a number of tokens"),
+    "as": (_MODEL_NAME, "a model's name: letters, digits and ._:/@+-"),
+}
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
@@ -27,7 +32,7 @@ async def resolve_model(text: str | None, *, home: Path, progress: Progress | No
     """Find, fetch and check the model that `text` names; nothing blocks the event loop.
 
     `text` is None or `hush-tiny` (built in), a path to a `.gguf` file, `hf:OWNER/REPO[@REVISION]:FILE.gguf`, or
-    `http://HOST:PORT/v1#MODEL[?context=N]`. Downloads go below `home`. Cancelling stops a download.
+    `http://HOST:PORT/v1#MODEL[?context=N&as=NAME]`. Downloads go below `home`. Cancelling stops a download.
     Raises `ModelUnavailableError` or `NotAModelError`, both `ConfigurationError`.
     """
     is_cancelled = threading.Event()
@@ -97,15 +102,35 @@ def _refuse_shard(name: str) -> None:
 
 def _attached(text: str) -> ModelSpec:
     parts = urlsplit(text)
-    name, _, query = parts.fragment.partition("?")
-    if not parts.hostname or _MODEL_NAME.fullmatch(name) is None:
+    fragment, _, query = parts.fragment.partition("?")
+    if not parts.hostname or _NAME_AT_SERVER.fullmatch(fragment) is None:
         raise ModelUnavailableError("the address names no model", code="bad_model_name")
-    context = parse_qs(query).get("context", [""])[0]
-    if query and not re.fullmatch(r"[1-9][0-9]{0,7}", context, re.ASCII):
-        raise ModelUnavailableError("context must be a number of tokens", code="bad_model_name")
+    name, options = unquote(fragment), _options(query)
+    context = options.get("context")
     return ModelSpec(
-        model=ModelId(name),
+        model=ModelId(options["as"]) if "as" in options else _public_id(name),
         url=parts._replace(fragment="").geturl(),
         context_tokens=int(context) if context else None,
         engine="openai-server",
+        name_at_server=name,
     )
+
+
+def _options(query: str) -> dict[str, str]:
+    """Read what follows an attached model's name: `context`, tokens, and `as`, its name in the network."""
+    options = dict(part.partition("=")[::2] for part in query.split("&")) if query else {}
+    if unknown := sorted(options.keys() - _OPTIONS.keys()):
+        raise ModelUnavailableError(
+            f"an address has the options context and as, not {unknown[0]}", code="bad_model_name"
+        )
+    for name, value in options.items():
+        form, meaning = _OPTIONS[name]
+        if form.fullmatch(value) is None:
+            raise ModelUnavailableError(f"{name} must be {meaning}", code="bad_model_name")
+    return options
+
+
+def _public_id(name: str) -> ModelId:
+    """Name a server's model to the network: of a path, as llama.cpp's server tells, the file alone."""
+    is_path = name.startswith(("/", ".", "~")) or "\\" in name or name.endswith(".gguf")
+    return _model_id(re.split(r"[/\\]", name)[-1].removesuffix(".gguf") or "model" if is_path else name)
