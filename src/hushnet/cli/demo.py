@@ -150,7 +150,10 @@ class Demo:
         if before - after != spent:
             raise DemoFailedError(f"the balance fell by {before - after} micro-USD, the chats cost {spent}")
         if findings:
-            raise DemoFailedError("the books do not balance", hint="`hush ledger check` lists the findings")
+            raise DemoFailedError(
+                "the books do not balance",
+                hint="with --home DIR the books stay, and `hush ledger check --home DIR` lists the findings",
+            )
 
 
 async def check_books(home: Path) -> list[str]:

@@ -21,6 +21,8 @@ from hushnet.sdk import settings as consumer
 COORDINATOR_READY_S_MAX: Final = 60.0
 PROVIDER_READY_S_MAX: Final = 3600.0
 RESTARTS_MAX: Final = 5
+HEALTHY_S_MIN: Final = 60.0
+"""A network that ran for this long since its last restart has recovered: its restarts are forgotten."""
 DRAIN_S: Final = 8
 """Running requests may finish for this long: less than what `processes.Child.stop` waits before it kills."""
 
@@ -48,6 +50,23 @@ class Ready:
 
     def to_json_object(self) -> dict[str, str]:
         return asdict(self)
+
+
+@dataclass(slots=True)
+class Restarts:
+    """The restarts since the network was last healthy for `HEALTHY_S_MIN`."""
+
+    count: int = 0
+    healthy_since_s: float = 0.0
+
+    def delay_s(self, now_s: float) -> float | None:
+        """Count a process that ended at `now_s` (monotonic); return how long to wait, or None when to give up."""
+        if now_s - self.healthy_since_s >= HEALTHY_S_MIN:
+            self.count = 0
+        if self.count == RESTARTS_MAX:
+            return None
+        self.count += 1
+        return min(0.2 * (1 << (self.count - 1)), 3.0)
 
 
 @dataclass(slots=True)
@@ -86,16 +105,21 @@ class LocalNetwork:
         return await self._ready(provider["provider_id"], provider["model"])
 
     async def watch(self) -> None:
-        """Restart what dies, at most `RESTARTS_MAX` times; raises `ConfigurationError` when that does not help."""
-        for restarts in range(RESTARTS_MAX):
+        """Restart what dies; raises `ConfigurationError` when `RESTARTS_MAX` restarts in a row did not help."""
+        restarts = Restarts()
+        while True:
             died = await self._first_death()
+            delay_s = restarts.delay_s(time.monotonic())
+            if delay_s is None:
+                break
             self._say(f"the {died} ended unexpectedly; starting it again")
-            await asyncio.sleep(min(0.2 * 2**restarts, 3.0))
+            await asyncio.sleep(delay_s)
             await (self._start_coordinator() if died == "coordinator" else self._start_provider())
+            restarts.healthy_since_s = time.monotonic()
         raise ConfigurationError(
-            f"the network stopped {RESTARTS_MAX} times",
+            f"the {died} ended again after {RESTARTS_MAX} restarts",
             code="child_failed",
-            hint=f"its logs are in {self.plan.home / 'logs'}",
+            hint=f"its log is {self._log(died)}",
         )
 
     async def _first_death(self) -> str:

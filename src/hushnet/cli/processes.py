@@ -17,6 +17,8 @@ from hushnet.foundation.errors import ConfigurationError
 
 DIES_WITH_PARENT = "HUSH_DIES_WITH_PARENT"
 STOP_S_MAX = 15.0
+LOG_BYTES_MAX = 1 << 20
+"""A log that is larger when its process starts becomes NAME.log.1."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -29,17 +31,19 @@ def die_with_parent_when_asked() -> None:
 class Child:
     """One `hush` process: its first line of stdout is JSON that says it is ready; its log is a file."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path | None) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path | None, *, log_start: int = 0) -> None:
         self.name = name
         self._log = log
+        self._log_start = log_start
         self._process = process
 
     @classmethod
     async def start(
         cls, name: str, arguments: Sequence[str], *, log: Path | None, env: Mapping[str, str] | None = None
     ) -> Child:
-        """Start `hush ARGUMENTS`; stderr goes to `log` (created 0600), or is this process's own when there is none."""
+        """Start `hush ARGUMENTS`; stderr is appended to `log` (0600), or is this process's own when there is none."""
         with _open_log(log) as sink:
+            log_start = sink.tell() if sink else 0
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "hushnet", *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -48,7 +52,7 @@ class Child:
                 start_new_session=True,
                 env={**os.environ, **(env or {}), DIES_WITH_PARENT: "1"},
             )
-        return cls(name, process, log)
+        return cls(name, process, log, log_start=log_start)
 
     async def ready(self, *, timeout_s: float) -> dict[str, Any]:
         """Wait for the ready line and return it; raises `ConfigurationError` with the log's tail when it never comes."""
@@ -88,7 +92,9 @@ class Child:
     def _failure(self, what: str) -> ConfigurationError:
         if self._log is None:
             return ConfigurationError(f"the {self.name} {what}", code="child_failed", hint="it said why above")
-        lines = self._log.read_text(errors="replace").strip().splitlines()[-6:]
+        with self._log.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode(errors="replace").strip().splitlines()[-6:]
         text = "".join(f"\n    {line}" for line in lines)
         return ConfigurationError(f"the {self.name} {what}{text}", code="child_failed", hint=f"its log is {self._log}")
 
@@ -99,5 +105,7 @@ def _open_log(log: Path | None) -> Iterator[IO[bytes] | None]:
         yield None
         return
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
+    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+        log.replace(log.with_name(f"{log.name}.1"))
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as sink:
         yield sink

@@ -7,25 +7,39 @@ watches over them and stops them in order.
 from __future__ import annotations
 
 import asyncio
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from shutil import which
+from tempfile import TemporaryDirectory
+from typing import Annotated, Final
 
 import typer
 
 from hushnet.cli import console
+from hushnet.cli.home_lock import only_one, require_free_ports
 from hushnet.cli.local_network import LocalNetwork, Plan, Ready
 from hushnet.cli.options import AsJson, Home
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.home import make_private_folder, resolve_home
 from hushnet.foundation.stopping import stop_signals, unless
 
+PORT: Final = 8470
+
 
 def command(
     port: Annotated[
-        int,
-        typer.Option("--port", min=0, max=65534, help="The HTTP port; providers dial the next one. 0 takes free ones."),
-    ] = 8470,
+        int | None,
+        typer.Option(
+            "--port",
+            min=0,
+            max=65534,
+            help="The HTTP port; providers dial the next one. 0 takes free ones (default: 8470; 0 with --once).",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -45,13 +59,36 @@ def command(
 
     It prints the base URL, an API key and how to use them, and runs until Ctrl-C. With --json it prints one line
     {"base_url","api_key","model","provider_id","trust"} when ready and keeps running. With --once it proves itself:
-    one streamed chat through the official openai package, one sealed chat, the costs, and that the books balance.
+    one streamed chat through the official openai package, one sealed chat, the costs, and that the books balance;
+    without --home it does so in a home of its own, which is removed.
     """
     require_parts()
-    folder = make_private_folder(resolve_home(home))
-    plan = Plan(home=folder, port=port, model=model, slots=slots, is_quiet=as_json)
-    status = asyncio.run(_run_once(plan, as_json) if once else _run(plan, as_json))
+    if port is None:
+        port = 0 if once else PORT
+    with _home_for(home, model, once=once) as folder, only_one(folder):
+        require_free_ports(port)
+        plan = Plan(home=folder, port=port, model=model, slots=slots, is_quiet=as_json)
+        status = asyncio.run(_run_once(plan, as_json) if once else _run(plan, as_json))
     raise typer.Exit(status)
+
+
+@contextmanager
+def _home_for(flag: Path | None, model: str | None, *, once: bool) -> Iterator[Path]:
+    """Make the home that was asked for, or, for a proof without one, a home that is removed afterwards."""
+    if flag is not None or not once:
+        yield make_private_folder(resolve_home(flag))
+        return
+    with TemporaryDirectory(prefix="hush-once-") as text:
+        if (model or "").startswith("hf:"):
+            # A download is worth keeping: it goes where `hush up` and `hush provider start` look for it.
+            (Path(text) / "models").symlink_to(make_private_folder(resolve_home() / "models"))
+        try:
+            yield Path(text)
+        except ConfigurationError as error:
+            if error.error_code == "child_failed":
+                hint = "run it again with --home DIR to keep its logs"
+                raise ConfigurationError(str(error), code=error.error_code, hint=hint) from None
+            raise
 
 
 def require_parts() -> None:
@@ -69,15 +106,13 @@ async def _run(plan: Plan, as_json: bool) -> int:
     with stop_signals() as signals:
         async with LocalNetwork(plan) as network:
             ready = await unless(signals.first, network.start())
-            if ready is None:
-                return 0
-            if as_json:
-                console.print_json(ready.to_json_object())
-            else:
-                print_ready(ready, plan.home)
-            await unless(signals.first, network.watch())
+            if ready is not None:
+                announce(ready, plan.home, as_json=as_json)
+                await unless(signals.first, network.watch())
             if not as_json:
                 console.err().print("stopping: the provider finishes what it serves, then the coordinator settles")
+    if not as_json:
+        console.err().print("stopped")
     return 0
 
 
@@ -89,10 +124,30 @@ async def _run_once(plan: Plan, as_json: bool) -> int:
         return await asyncio.to_thread(Demo(ready, plan.home, as_json=as_json).run)
 
 
+def announce(ready: Ready, home: Path, *, as_json: bool) -> None:
+    """Say that the network serves, to a script or to a person."""
+    if as_json:
+        console.print_json(ready.to_json_object())
+    else:
+        print_ready(ready, home)
+
+
+def hush_command(name: str, home: Path) -> str:
+    """Return a shell line that runs the command `name` of this very installation on `home`."""
+    own, found = Path(sys.argv[0]).absolute(), which("hush")
+    if own.name == "__main__.py":
+        words = [sys.executable, "-m", "hushnet", name]
+    else:
+        is_found = found is not None and Path(found).resolve() == own.resolve()
+        words = ["hush" if is_found else str(own), name]
+    if home != resolve_home():
+        words += ["--home", str(home)]
+    return shlex.join(words)
+
+
 def print_ready(ready: Ready, home: Path) -> None:
     """Print what a person needs to use the network."""
     out = console.out()
-    command_line = f"hush chat --home {home}" if home != resolve_home(None) else "hush chat"
     out.print(f"\n[bold green]ready[/]  {ready.model} at [bold]{ready.base_url}[/]  (trust: {ready.trust})\n")
     out.print(f"  base URL   {ready.base_url}/v1")
     out.print(f"  API key    {ready.api_key}")
@@ -105,8 +160,10 @@ def print_ready(ready: Ready, home: Path) -> None:
         '"messages":[{"role":"user","content":"What is Hushnet?"}]}\'\n',
         markup=False,
     )
+    python = shlex.quote(sys.executable) if find_spec("openai") else "a Python with the openai package"
     out.print("[bold]OpenAI SDK[/]")
     out.print(
+        f"  # {python}\n"
         "  from openai import OpenAI\n"
         f'  client = OpenAI(base_url="{ready.base_url}/v1", api_key="{ready.api_key}")\n'
         f'  print(client.chat.completions.create(model="{ready.model}",\n'
@@ -114,5 +171,5 @@ def print_ready(ready: Ready, home: Path) -> None:
         markup=False,
     )
     out.print("[bold]sealed[/] [dim](end to end: the coordinator routes and bills without being able to read)[/]")
-    out.print(f"  {command_line}\n", markup=False)
+    out.print(f"  {hush_command('chat', home)}\n", markup=False)
     console.err().print("[dim]Ctrl-C stops everything[/]")
