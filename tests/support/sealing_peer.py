@@ -100,11 +100,14 @@ class Peer:
     requests: list[httpx.Request] = field(default_factory=list)
     opened: list[OpenedRequest] = field(default_factory=list)
     envelopes: list[bytes] = field(default_factory=list)
+    models: tuple[str, ...] = ("tiny",)
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         if request.url.path == "/v1/sealing/providers":
             return httpx.Response(200, json=self.listing())
+        if request.url.path.startswith("/v1/models/"):
+            return self.model(request.url.path.rpartition("/")[2])
         if request.url.path.startswith("/v1/generations/"):
             return httpx.Response(200, json={"cost_micro_usd": 7})
         if request.method == "POST" and request.url.path == "/v1/chat/completions":
@@ -121,6 +124,11 @@ class Peer:
             "header_versions": [1],
             "providers": entries,
         }
+
+    def model(self, name: str) -> httpx.Response:
+        if name in self.models:
+            return httpx.Response(200, json={"id": name})
+        return httpx.Response(404, json={"error": {"code": "model_not_found", "message": f"no model {name}"}})
 
     def posts(self) -> list[httpx.Request]:
         return [request for request in self.requests if request.method == "POST"]

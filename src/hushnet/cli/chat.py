@@ -21,6 +21,7 @@ STDIN_BYTES_MAX = 8 << 20
 # A shorter span holds too few tokens to tell a speed.
 SPEED_SPAN_S_MIN = 0.2
 QUIT = "/quit"
+LOW_FLOOR = "statements are always verified; that proves who holds a key, not what their machine does with the text"
 
 
 def command(
@@ -78,16 +79,19 @@ class Conversation:
         err.print(f"[bold]{escape(self.model)}[/] at {escape(self.client.settings.base_url)}")
         if self.client.sealed:
             policy = self.client.policy
+            least = "" if policy.floor == "none" else f" (trust {policy.floor} or better)"
             err.print(
-                f"[green]sealed[/]: readable by you and by at most {policy.recipients} provider(s) whose keys are verified here "
-                f"(trust {policy.floor} or better); the coordinator can't read it"
+                f"[green]sealed[/]: readable by you and by {self._readers()}, whose keys are verified here{least}; "
+                "the coordinator can't read it"
             )
             if policy.floor in {"none", "self_signed"}:
-                err.print(
-                    f"  [dim]a floor of {policy.floor} proves who holds the key, not what their machine does with the text[/]"
-                )
+                err.print(f"  [dim]{LOW_FLOOR}[/]")
         else:
             err.print("[yellow]standard[/]: readable by you, the coordinator's memory, and the provider that answers")
+
+    def _readers(self) -> str:
+        count = self.client.readers(self.model)
+        return "1 provider" if count == 1 else f"{count} providers"
 
     def run(self) -> None:
         """Ask until the person stops; an error ends one question, not the conversation."""

@@ -13,8 +13,8 @@ import msgspec
 from hushnet.foundation.errors import RemoteProtocolError
 from hushnet.sdk.errors import BrokenAnswerError, error_in_band, error_of
 from hushnet.sdk.results import Facts, Usage
-from hushnet.sdk.sealed import BodyArrived, Ended, Failed, HeadOpened, SealedExchange, SealingError
-from hushnet.sdk.session import ANSWER_BYTES_MAX, Reply, sealed_facts, standard_facts
+from hushnet.sdk.sealed import BodyArrived, Ended, Failed, HeadOpened, SealingError
+from hushnet.sdk.session import ANSWER_BYTES_MAX, Opened, Reply, sealed_facts, standard_facts
 from hushnet.sdk.sse import EventReader
 from hushnet.sealing.errors import RelayReportedError
 
@@ -44,12 +44,13 @@ class Answer(Protocol):
 class SealedAnswer:
     """Opens records as they arrive and learns which provider answered."""
 
-    def __init__(self, exchange: SealedExchange, reply: Reply, *, trust: str) -> None:
-        self.facts = sealed_facts(exchange, reply, trust=trust)
+    def __init__(self, opened: Opened) -> None:
+        self.facts = sealed_facts(opened)
         self.usage: Usage | None = None
         self.status = 200
         self.content_type = "application/json"
-        self._exchange = exchange
+        self._exchange = opened.exchange
+        self._proven = opened.proven
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         try:
@@ -74,6 +75,7 @@ class SealedAnswer:
         match event:
             case HeadOpened():
                 self.facts.provider_id = event.provider_id.hex()
+                self.facts.trust = self._proven[event.provider_id]
                 self.status, self.content_type = event.status, event.content_type
             case Ended():
                 meter = event.meter

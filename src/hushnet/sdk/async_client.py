@@ -12,7 +12,7 @@ from hushnet.foundation.errors import HushnetError
 from hushnet.sdk.answers import Answer, AnswerFacts, BodyCollector, ChunkReader, SealedAnswer, StandardAnswer, usage_of
 from hushnet.sdk.client import TIMEOUT_S_DEFAULT
 from hushnet.sdk.policy import VerificationPolicy
-from hushnet.sdk.requests import chat_body
+from hushnet.sdk.requests import chat_body, with_usage
 from hushnet.sdk.results import ChatCompletion, ChatCompletionChunk, decode_chunk, decode_completion
 from hushnet.sdk.session import Session, model_path
 from hushnet.sdk.settings import ConsumerSettings, resolve
@@ -36,7 +36,7 @@ class AsyncClient:
         self.settings = settings or resolve(base_url=base_url, api_key=api_key)
         self.sealed = sealed
         self.policy = (policy or VerificationPolicy()).for_address(self.settings.base_url, self.settings.network)
-        self.session = Session(self.settings.api_key, self.policy)
+        self.session = Session(self.settings.api_key, self.policy, key_source=self.settings.key_source)
         self.transport = AsyncTransport(self.settings.base_url, timeout_s=timeout, client=http_client)
         self.chat = AsyncChat(self)
         self.models = AsyncModels(self)
@@ -50,6 +50,10 @@ class AsyncClient:
         """Return what a finished request cost in micro-USD; None when it is not known."""
         return (await self.transport.run(self.session.cost(request_id)))[0]
 
+    async def readers(self, model: str) -> int:
+        """Return how many providers a sealed request for `model` would be readable by now; raises where there is none."""
+        return len((await self.transport.run(self.session.choose(model)))[0][1])
+
     async def request(self, method: str, path: str, document: Any = None) -> Any:
         """Call one of the account's JSON routes with the key."""
         plan = self.session.get(path) if method == "GET" else self.session.send(method, path, document)
@@ -59,8 +63,8 @@ class AsyncClient:
         """Post a chat body, sealed or not, and return the answer to feed and the response to read it from."""
         answer: Answer
         if self.sealed:
-            (exchange, reply), response = await self.transport.run(self.session.open_sealed(body))
-            answer = SealedAnswer(exchange, reply, trust=self.policy.floor or "none")
+            opened, response = await self.transport.run(self.session.open_sealed(body))
+            answer = SealedAnswer(opened)
         else:
             reply, response = await self.transport.run(self.session.open_standard(body))
             answer = StandardAnswer(reply, is_stream=is_stream)
@@ -125,17 +129,22 @@ class AsyncCompletions:
         self, *, model: str, messages: Sequence[Mapping[str, Any]], stream: bool = False, **parameters: Any
     ) -> ChatCompletion | AsyncChatStream:
         """Ask for an answer. `parameters` are those of OpenAI's chat completions; None leaves one out."""
-        body = chat_body(model=model, messages=messages, stream=stream, **parameters)
+        is_counted_here = stream and not self._client.sealed and parameters.get("stream_options") is None
+        asked = with_usage(parameters) if is_counted_here else parameters
+        body = chat_body(model=model, messages=messages, stream=stream, **asked)
         answer, response = await self._client.open(body, is_stream=stream)
-        opened = AsyncChatStream(self._client, answer, response)
+        opened = AsyncChatStream(self._client, answer, response, hides_usage=is_counted_here)
         return opened if stream else await opened.collect()
 
 
 class AsyncChatStream(AnswerFacts):
     """A streamed answer: iterate it for chunks, close it to cancel; facts and usage are complete after the last chunk."""
 
-    def __init__(self, client: AsyncClient, answer: Answer, response: httpx.Response) -> None:
+    def __init__(
+        self, client: AsyncClient, answer: Answer, response: httpx.Response, *, hides_usage: bool = False
+    ) -> None:
         super().__init__(answer)
+        self._hides_usage = hides_usage
         self._client = client
         self._response = response
         self._chunks = self._read()
@@ -184,7 +193,9 @@ class AsyncChatStream(AnswerFacts):
             async for part in self.parts():
                 for data in chunks.feed(part):
                     self._answer.usage = self._answer.usage or usage_of(data)
-                    yield decode_chunk(data)
+                    chunk = decode_chunk(data)
+                    if chunk.choices or not self._hides_usage:
+                        yield chunk
             self._answer.finish()
         finally:
             await self.close()

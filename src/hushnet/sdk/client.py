@@ -11,7 +11,7 @@ import httpx
 from hushnet.foundation.errors import HushnetError
 from hushnet.sdk.answers import Answer, AnswerFacts, BodyCollector, ChunkReader, SealedAnswer, StandardAnswer, usage_of
 from hushnet.sdk.policy import VerificationPolicy
-from hushnet.sdk.requests import chat_body
+from hushnet.sdk.requests import chat_body, with_usage
 from hushnet.sdk.results import ChatCompletion, ChatCompletionChunk, decode_chunk, decode_completion
 from hushnet.sdk.session import Session, model_path
 from hushnet.sdk.settings import ConsumerSettings, resolve
@@ -42,7 +42,7 @@ class Client:
         self.settings = settings or resolve(base_url=base_url, api_key=api_key)
         self.sealed = sealed
         self.policy = (policy or VerificationPolicy()).for_address(self.settings.base_url, self.settings.network)
-        self.session = Session(self.settings.api_key, self.policy)
+        self.session = Session(self.settings.api_key, self.policy, key_source=self.settings.key_source)
         self.transport = SyncTransport(self.settings.base_url, timeout_s=timeout, client=http_client)
         self.chat = Chat(self)
         self.models = Models(self)
@@ -55,6 +55,10 @@ class Client:
     def cost(self, request_id: str) -> int | None:
         """Return what a finished request cost in micro-USD; None when it is not known."""
         return self.transport.run(self.session.cost(request_id))[0]
+
+    def readers(self, model: str) -> int:
+        """Return how many providers a sealed request for `model` would be readable by now; raises where there is none."""
+        return len((self.transport.run(self.session.choose(model)))[0][1])
 
     def request(self, method: str, path: str, document: Any = None) -> Any:
         """Call one of the account's JSON routes with the key."""
@@ -118,17 +122,19 @@ class Completions:
         self, *, model: str, messages: Sequence[Mapping[str, Any]], stream: bool = False, **parameters: Any
     ) -> ChatCompletion | ChatStream:
         """Ask for an answer. `parameters` are those of OpenAI's chat completions; None leaves one out."""
-        body = chat_body(model=model, messages=messages, stream=stream, **parameters)
+        is_counted_here = stream and not self._client.sealed and parameters.get("stream_options") is None
+        asked = with_usage(parameters) if is_counted_here else parameters
+        body = chat_body(model=model, messages=messages, stream=stream, **asked)
         answer, response = self._open(body, is_stream=stream)
-        opened = ChatStream(self._client, answer, response)
+        opened = ChatStream(self._client, answer, response, hides_usage=is_counted_here)
         return opened if stream else opened.collect()
 
     def _open(self, body: bytes, *, is_stream: bool) -> tuple[Answer, httpx.Response]:
         client = self._client
         answer: Answer
         if client.sealed:
-            (exchange, reply), response = client.transport.run(client.session.open_sealed(body))
-            answer = SealedAnswer(exchange, reply, trust=client.policy.floor or "none")
+            opened, response = client.transport.run(client.session.open_sealed(body))
+            answer = SealedAnswer(opened)
         else:
             reply, response = client.transport.run(client.session.open_standard(body))
             answer = StandardAnswer(reply, is_stream=is_stream)
@@ -140,8 +146,9 @@ class Completions:
 class ChatStream(AnswerFacts):
     """A streamed answer: iterate it for chunks, close it to cancel; facts and usage are complete after the last chunk."""
 
-    def __init__(self, client: Client, answer: Answer, response: httpx.Response) -> None:
+    def __init__(self, client: Client, answer: Answer, response: httpx.Response, *, hides_usage: bool = False) -> None:
         super().__init__(answer)
+        self._hides_usage = hides_usage
         self._client = client
         self._response = response
         self._chunks = self._read()
@@ -184,7 +191,9 @@ class ChatStream(AnswerFacts):
             for part in self._parts():
                 for data in chunks.feed(part):
                     self._answer.usage = self._answer.usage or usage_of(data)
-                    yield decode_chunk(data)
+                    chunk = decode_chunk(data)
+                    if chunk.choices or not self._hides_usage:
+                        yield chunk
             self._answer.finish()
         finally:
             self.close()

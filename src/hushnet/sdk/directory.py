@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from hushnet.foundation.errors import CapacityError, RemoteProtocolError, TrustError
+from hushnet.sdk.errors import not_a_coordinator
 from hushnet.sdk.policy import VerificationPolicy
 from hushnet.sealing.errors import SealingError
-from hushnet.sealing.statements import Recipient, SerialMemory, verify_keys
+from hushnet.sealing.statements import KeyPolicy, Recipient, SerialMemory, verify_keys
+from hushnet.sealing.statements.documents import Statement
 
 DOCUMENT_BYTES_MAX: Final = 1 << 20
 FRESH_S: Final = 60.0
+# What a verified statement proves without evidence.
+VERIFIED_TIER: Final = "self_signed"
 _HINTS: Final = {
     "trust_below_floor": "the providers on offer prove less than your floor asks for",
     "evidence_missing": "nobody on offer has evidence for your trust floor; a lower floor (policy floor, or --trust) means "
@@ -26,12 +31,20 @@ _HINTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the listing held for one model after verification: whom to seal to, and why the others were left out."""
+    """What the listing held for one model after verification: whom to seal to, and why the others were left out.
+
+    `proven` is the tier that was verified here, by provider id: the coordinator's labels count for nothing.
+    """
 
     recipients: tuple[Recipient, ...]
     rejected: Counter[str]
     recipients_max: int
     busy: frozenset[bytes]
+    proven: Mapping[bytes, str]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.recipients and not self.rejected
 
 
 @dataclass(slots=True)
@@ -72,7 +85,8 @@ class Directory:
 
     def _verify(self, document: bytes, now_s: int) -> Listing:
         providers, recipients_max = _parse(document)
-        policy = self.policy.key_policy()
+        tiers: dict[bytes, str] = {}
+        policy = _noting(self.policy.key_policy(), tiers)
         found: dict[bytes, Recipient] = {}
         rejected: Counter[str] = Counter()
         busy = set()
@@ -85,7 +99,11 @@ class Directory:
             found[recipient.provider_id] = recipient
             if entry.get("load") == 3:
                 busy.add(recipient.provider_id)
-        return Listing(tuple(found.values()), rejected, recipients_max, frozenset(busy))
+        proven = {
+            provider_id: tiers.get(recipient.statement_digest, VERIFIED_TIER)
+            for provider_id, recipient in found.items()
+        }
+        return Listing(tuple(found.values()), rejected, recipients_max, frozenset(busy), proven)
 
     def _nobody(self, model: str, listing: Listing) -> TrustError | CapacityError:
         if not listing.rejected:
@@ -101,16 +119,36 @@ class Directory:
         )
 
 
+def _noting(policy: KeyPolicy, tiers: dict[bytes, str]) -> KeyPolicy:
+    """Have the policy's own verification of evidence leave what it proved in `tiers`, by statement digest."""
+    judge = policy.verify_evidence
+    if judge is None:
+        return policy
+
+    def verify(statement: Statement, items: Sequence[Mapping[str, Any]]) -> str:
+        tier = tiers[statement.digest()] = judge(statement, items)
+        return tier
+
+    return replace(policy, verify_evidence=verify)
+
+
+def _json(document: bytes) -> Any:
+    try:
+        return json.loads(document)
+    except (ValueError, RecursionError):
+        raise not_a_coordinator() from None
+
+
 def _parse(document: bytes) -> tuple[list[dict[str, Any]], int]:
     try:
         if len(document) > DOCUMENT_BYTES_MAX:
             raise ValueError
-        decoded = json.loads(document)
+        decoded = _json(document)
         providers = [entry for entry in decoded["providers"] if isinstance(entry, dict)]
         recipients_max = decoded.get("max_recipients", 8)
         if decoded["v"] != 1 or 1 not in decoded["header_versions"] or type(recipients_max) is not int:
             raise ValueError
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise RemoteProtocolError(
             "the list of providers is not one that this version reads", code="bad_listing"
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from hushnet.foundation.errors import (
@@ -16,6 +17,18 @@ from hushnet.foundation.errors import (
 from hushnet.foundation.redaction import redact
 
 _TEXT_MAX = 500
+_CODE_MAX = 64
+# A coordinator's own answer with one of these carries a code.
+_FOREIGN_STATUSES = frozenset({301, 302, 307, 308, 400, 404, 405, 426})
+_TYPES = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
 
 
 class BrokenAnswerError(HushnetError):
@@ -26,11 +39,38 @@ class BrokenAnswerError(HushnetError):
     default_hint = "ask again; nothing after the break is charged"
 
 
-def error_of(status: int, body: bytes, *, retry_after: str | None = None) -> HushnetError:
-    """Make the exception for a non-2xx answer in OpenAI's shape or as problem+json."""
-    error = _family(status, body, retry_after)
+def error_of(status: int, body: bytes, *, retry_after: str | None = None, hint: str | None = None) -> HushnetError:
+    """Make the exception for a non-2xx answer in OpenAI's shape or as problem+json; `hint` replaces its own."""
+    fields = _fields(body)
+    error = _family(status, {**fields, **({"hint": hint} if hint else {})}, retry_after)
+    if fields.get("param"):
+        vars(error)["param"] = redact(str(fields["param"]))[:_CODE_MAX]
+    return with_status(error, status)
+
+
+def is_foreign(status: int, body: bytes) -> bool:
+    """Tell whether this is what a web server or the providers' port says to a path that it does not know."""
+    return status in _FOREIGN_STATUSES and not _fields(body).get("code")
+
+
+def not_a_coordinator() -> RemoteProtocolError:
+    """Make the exception for an answer that no coordinator gives."""
+    return RemoteProtocolError(
+        "what answers there is not a Hushnet coordinator's HTTP port",
+        code="not_a_coordinator",
+        hint="it is usually 8470 (8471 is for providers); --base-url or HUSH_BASE_URL names another",
+    )
+
+
+def with_status(error: HushnetError, status: int) -> HushnetError:
+    """Note the HTTP status that an OpenAI client should see for `error`; returns it."""
     vars(error)["http_status"] = status
     return error
+
+
+def openai_type_of(status: int) -> str:
+    """Return OpenAI's `type` for an error of this status, as the coordinator's own table has it."""
+    return _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
 
 
 def http_status_of(error: HushnetError) -> int:
@@ -49,9 +89,8 @@ def http_status_of(error: HushnetError) -> int:
             return 502
 
 
-def _family(status: int, body: bytes, retry_after: str | None) -> HushnetError:
-    fields = _fields(body)
-    code = str(fields.get("code") or f"http_{status}")[:64]
+def _family(status: int, fields: Mapping[str, Any], retry_after: str | None) -> HushnetError:
+    code = str(fields.get("code") or f"http_{status}")[:_CODE_MAX]
     message = redact(str(fields.get("message") or fields.get("detail") or f"the coordinator answered {status}"))
     message = message[:_TEXT_MAX]
     hint = redact(str(fields["hint"]))[:_TEXT_MAX] if fields.get("hint") else None
@@ -69,7 +108,7 @@ def _family(status: int, body: bytes, retry_after: str | None) -> HushnetError:
 def error_in_band(body: bytes) -> HushnetError:
     """Make the exception for an error that arrived inside an answer, after its status was sent."""
     fields = _fields(body)
-    code = str(fields.get("code") or "provider_failed")[:64]
+    code = str(fields.get("code") or "provider_failed")[:_CODE_MAX]
     return BrokenAnswerError(redact(str(fields.get("message") or "the provider failed"))[:_TEXT_MAX], code=code)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.sdk.settings import LOCAL_NETWORK, MAIN_NETWORK, is_loopback
 from hushnet.sealing.statements import KeyPolicy
+from hushnet.sealing.statements.checks import VerifyEvidence
 from hushnet.sealing.suites import PREFERENCE, Suite
 
 TIERS = ("none", "self_signed", "measured", "hardware")
@@ -20,6 +21,8 @@ class VerificationPolicy:
     `floor` defaults to `measured` for a remote coordinator and `self_signed` for one on this machine
     (design/sealing.md section 18). `pins` are provider ids in hex: only those are sealed to.
     `recipients` is how many providers may be able to open the request: 1 forbids failover to another machine.
+    `verify_evidence` says which tier evidence proves (`attestation.verifier`); without it nothing proves more than
+    `self_signed`.
     """
 
     floor: str | None = None
@@ -27,6 +30,7 @@ class VerificationPolicy:
     pins: frozenset[str] | None = None
     suites: tuple[Suite, ...] = PREFERENCE
     recipients: int = RECIPIENTS_DEFAULT
+    verify_evidence: VerifyEvidence | None = None
 
     def __post_init__(self) -> None:
         if self.floor is not None and self.floor not in TIERS:
@@ -48,4 +52,10 @@ class VerificationPolicy:
         if self.floor is None or self.network is None:
             raise ValueError("a policy is filled with for_address before it is used")
         pins = None if self.pins is None else frozenset(bytes.fromhex(pin) for pin in self.pins)
-        return KeyPolicy(network=self.network, pins=pins, suites=self.suites, floor=self.floor)
+        return KeyPolicy(
+            network=self.network,
+            pins=pins,
+            suites=self.suites,
+            floor=self.floor,
+            verify_evidence=self.verify_evidence,
+        )

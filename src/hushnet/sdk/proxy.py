@@ -18,7 +18,7 @@ from hushnet.dialects import openai_chat
 from hushnet.foundation.errors import AccessError, HushnetError, RequestError
 from hushnet.sdk.answers import Answer, BodyCollector, SealedAnswer
 from hushnet.sdk.async_client import AsyncClient
-from hushnet.sdk.errors import http_status_of
+from hushnet.sdk.errors import http_status_of, openai_type_of, with_status
 from hushnet.sdk.session import model_path
 from hushnet.sdk.settings import is_loopback
 from hushnet.sdk.transport import aread
@@ -66,11 +66,12 @@ class ProxyApp:
         elif method == "GET" and path == "/healthz":
             await reply.document(200, {"status": "ok", "coordinator": self._client.settings.base_url, "mode": "sealed"})
         else:
-            raise RequestError(
+            unserved = RequestError(
                 f"the sealing proxy has no {method} {path}",
                 code="not_found",
                 hint=f"it serves POST {CHAT_PATH} and GET /v1/models; nothing else is sealed, so nothing else is passed on",
             )
+            raise with_status(unserved, 404)
 
     async def _chat(self, body: bytes, receive: Receive, reply: Answering) -> None:
         is_stream = openai_chat.decode_request(body).stream
@@ -145,10 +146,15 @@ class Answering:
 
     async def fail(self, error: HushnetError) -> None:
         """Answer with an error in OpenAI's shape; inside a stream it is the last event, and no end mark follows."""
-        shape = {"message": str(error), "type": type(error).__name__, "param": None, "code": error.error_code}
-        document = {"error": {**shape, "hint": error.hint()}}
+        status = http_status_of(error)
+        shape = {
+            "message": str(error),
+            "type": openai_type_of(status),
+            "param": getattr(error, "param", None),
+            "code": error.error_code,
+        }
+        document = {"error": {**shape, **({"hint": hint} if (hint := error.hint()) else {})}}
         if not self._is_started:
-            status = 404 if error.error_code in {"not_found", "model_not_found"} else http_status_of(error)
             await self.document(status, document, retry_after_s=getattr(error, "retry_after_s", None))
             return
         event = b"data: " + json.dumps(document).encode() + b"\n\n"
@@ -182,9 +188,7 @@ async def read_body(receive: Receive) -> bytes:
             raise HungUpError
         body += message.get("body", b"")
         if len(body) > BODY_BYTES_MAX:
-            error = RequestError("the request is larger than 15 MiB", code="body_too_large")
-            vars(error)["http_status"] = 413
-            raise error
+            raise with_status(RequestError("the request is larger than 15 MiB", code="body_too_large"), 413)
         if not message.get("more_body", False):
             return bytes(body)
 

@@ -10,6 +10,11 @@ import msgspec
 from hushnet.foundation.errors import RequestError
 
 
+def with_usage(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask a standard stream for its token counts, where the caller said nothing about it."""
+    return {**parameters, "stream_options": {"include_usage": True}}
+
+
 def chat_body(*, model: str, messages: Sequence[Mapping[str, Any]], stream: bool = False, **parameters: Any) -> bytes:
     """Encode a chat completion request; parameters that are None are left out. Raises `RequestError`."""
     document: dict[str, Any] = {"model": model, "messages": list(messages), "stream": stream}

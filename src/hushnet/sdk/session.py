@@ -14,18 +14,23 @@ from urllib.parse import quote
 import msgspec
 
 from hushnet.foundation.clock import Clock, SystemClock
-from hushnet.foundation.errors import RemoteProtocolError
+from hushnet.foundation.errors import HushnetError, RemoteProtocolError, RequestError
 from hushnet.foundation.redaction import Secret
 from hushnet.sdk.directory import DOCUMENT_BYTES_MAX, Directory, Listing
-from hushnet.sdk.errors import error_of
-from hushnet.sdk.policy import VerificationPolicy
+from hushnet.sdk.errors import error_of, is_foreign, not_a_coordinator, with_status
+from hushnet.sdk.policy import TIERS, VerificationPolicy
 from hushnet.sdk.results import Facts
 from hushnet.sdk.sealed import ENDPOINT, SealedExchange, fields_of
+from hushnet.sealing.statements import Recipient
 
 ANSWER_BYTES_MAX: Final = 64 << 20
 ERROR_BYTES_MAX: Final = 64 << 10
 CONSUMER_NAME: Final = "you"
 COORDINATOR_NAME: Final = "the coordinator's memory"
+KEY_ADVICE: Final = (
+    "`hush up` stores the key of a network of your own, the operator of another gives one out; "
+    "--api-key or HUSH_API_KEY names it"
+)
 _STALE_CODES: Final = frozenset({"keys_stale", "recipients_unavailable", "unknown_key"})
 _MODEL_ID: Final = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}", re.ASCII)
 
@@ -58,14 +63,17 @@ class Reply:
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 
-    def require_success(self) -> Reply:
-        """Return itself; raises the error that a non-2xx reply stands for."""
-        if not self.is_success:
-            raise error_of(self.status, self.body, retry_after=self.headers.get("retry-after"))
-        return self
-
 
 Plan = Generator[Call, Reply, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A sealed request whose answer flows; `proven` is the tier of each provider as it was verified here."""
+
+    exchange: SealedExchange
+    reply: Reply
+    proven: Mapping[bytes, str]
 
 
 @dataclass(slots=True)
@@ -75,6 +83,7 @@ class Session:
     api_key: Secret | None
     policy: VerificationPolicy
     clock: Clock = field(default_factory=SystemClock)
+    key_source: str = ""
     reseals_max: int = 2
     directory: Directory = field(init=False)
 
@@ -89,20 +98,27 @@ class Session:
         if listing := self.directory.fresh(model, monotonic_s=self.clock.monotonic_s()):
             return listing
         path = f"/v1/sealing/providers?model={quote(model, safe='')}&limit=64"
-        reply = (yield Call("GET", path)).require_success()
+        reply = self._accepted((yield Call("GET", path)))
         return self.directory.accept(
             model, reply.body, now_s=self.clock.now_ms() // 1000, monotonic_s=self.clock.monotonic_s()
         )
 
-    def open_sealed(self, body: bytes) -> Generator[Call, Reply, tuple[SealedExchange, Reply]]:
+    def choose(self, model: str) -> Generator[Call, Reply, tuple[Listing, tuple[Recipient, ...]]]:
+        """Choose whom to seal to; raises `RequestError` `model_not_found` where the network has no such model."""
+        listing = yield from self.recipients(model)
+        if listing.is_empty:
+            reply = yield Call("GET", model_path(model))
+            if reply.status == 404 and (error := self._error(reply)).error_code == "model_not_found":
+                raise error
+        return listing, self.directory.choose(model, listing, now_s=self.clock.now_ms() // 1000)
+
+    def open_sealed(self, body: bytes) -> Generator[Call, Reply, Opened]:
         """Seal `body` and post it until an answer flows; a rotation of keys is resealed, under a new id."""
         floor = self.policy.floor or "none"
         model = fields_of(body, floor).model
         for left in range(self.reseals_max, -1, -1):
-            listing = yield from self.recipients(model)
-            now_s = self.clock.now_ms() // 1000
-            chosen = self.directory.choose(model, listing, now_s=now_s)
-            exchange = SealedExchange(body, chosen, trust=floor, now_s=now_s)
+            listing, chosen = yield from self.choose(model)
+            exchange = SealedExchange(body, chosen, trust=floor, now_s=self.clock.now_ms() // 1000)
             headers = {**exchange.headers, **self.credentials()}
             reply = yield Call("POST", ENDPOINT, headers, exchange.envelope, is_stream=True)
             if reply.is_success:
@@ -113,9 +129,9 @@ class Session:
                         code="not_sealed",
                         hint="nothing of the answer was used; the address may not be a Hushnet coordinator",
                     )
-                return exchange, reply
+                return Opened(exchange, reply, listing.proven)
             exchange.drop()
-            error = error_of(reply.status, reply.body, retry_after=reply.headers.get("retry-after"))
+            error = self._error(reply)
             if left == 0 or error.error_code not in _STALE_CODES:
                 raise error
             self.directory.forget(model)
@@ -125,18 +141,18 @@ class Session:
         """Post `body` as it is: the coordinator reads it while it seals it."""
         headers = {"Content-Type": "application/json", **self.credentials()}
         reply = yield Call("POST", ENDPOINT, headers, body, is_stream=True)
-        return reply.require_success()
+        return self._accepted(reply)
 
     def get(self, path: str, *, is_public: bool = False) -> Generator[Call, Reply, Any]:
         """Fetch a JSON document."""
-        reply = (yield Call("GET", path, {} if is_public else self.credentials())).require_success()
+        reply = self._accepted((yield Call("GET", path, {} if is_public else self.credentials())))
         return _json(reply.body)
 
     def send(self, method: str, path: str, document: Any = None) -> Generator[Call, Reply, Any]:
         """Send a JSON document with a method that changes something; returns the decoded answer or None."""
         body = b"" if document is None else msgspec.json.encode(document)
         headers = {**({"Content-Type": "application/json"} if body else {}), **self.credentials()}
-        reply = (yield Call(method, path, headers, body)).require_success()
+        reply = self._accepted((yield Call(method, path, headers, body)))
         return _json(reply.body) if reply.body else None
 
     def cost(self, request_id: str) -> Generator[Call, Reply, int | None]:
@@ -147,15 +163,29 @@ class Session:
         cost = _json(reply.body).get("cost_micro_usd") if reply.is_success else None
         return cost if type(cost) is int else None
 
+    def _accepted(self, reply: Reply) -> Reply:
+        """Return `reply`; raises the error that a non-2xx one stands for."""
+        if not reply.is_success:
+            raise self._error(reply)
+        return reply
 
-def sealed_facts(exchange: SealedExchange, reply: Reply, *, trust: str) -> Facts:
-    """Tell what is known before the first record: everyone it was wrapped for was able to read it."""
-    readers = tuple(f"provider {recipient.provider_id.hex()[:16]}" for recipient in exchange.recipients)
+    def _error(self, reply: Reply) -> HushnetError:
+        if is_foreign(reply.status, reply.body):
+            return not_a_coordinator()
+        hint = None
+        if reply.status == 401 and self.key_source:
+            hint = f"the key came from {self.key_source}; {KEY_ADVICE}"
+        return error_of(reply.status, reply.body, retry_after=reply.headers.get("retry-after"), hint=hint)
+
+
+def sealed_facts(opened: Opened) -> Facts:
+    """Tell what is known before the first record: everyone it was wrapped for was able to read it, the least trusted too."""
+    ids = [recipient.provider_id for recipient in opened.exchange.recipients]
     return Facts(
         sealed=True,
-        trust=trust,
-        readable_by=(CONSUMER_NAME, *readers),
-        request_id=reply.headers.get("hushnet-request-id", ""),
+        trust=min((opened.proven[provider_id] for provider_id in ids), key=TIERS.index),
+        readable_by=(CONSUMER_NAME, *(f"provider {provider_id.hex()[:16]}" for provider_id in ids)),
+        request_id=opened.reply.headers.get("hushnet-request-id", ""),
     )
 
 
@@ -174,7 +204,10 @@ def standard_facts(reply: Reply) -> Facts:
 def model_path(model: str) -> str:
     """Return the path of one model's description."""
     if not _MODEL_ID.fullmatch(model):
-        raise RemoteProtocolError("that is not a model id", code="model_not_found")
+        raise with_status(
+            RequestError("that is not a model id", code="model_not_found", hint="`hush models` lists what is on offer"),
+            404,
+        )
     return f"/v1/models/{quote(model)}"
 
 
@@ -182,4 +215,4 @@ def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.MsgspecError, RecursionError):
-        raise RemoteProtocolError("the coordinator's answer is not JSON", code="bad_answer") from None
+        raise not_a_coordinator() from None

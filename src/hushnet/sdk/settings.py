@@ -22,15 +22,26 @@ DEFAULT_BASE_URL = "http://127.0.0.1:8470"
 
 @dataclass(frozen=True, slots=True)
 class ConsumerSettings:
-    """A coordinator's address without `/v1`, the key for it, and the network whose statements count."""
+    """A coordinator's address without `/v1`, the key for it, and the network whose statements count.
+
+    `key_source` says where the key came from; `stored_for` is the address of a stored key that is not for this one.
+    """
 
     base_url: str
     api_key: Secret | None
     network: str
     home: Path
+    key_source: str = ""
+    stored_for: str = ""
 
     def require_key(self) -> Secret:
         """Return the key; raises `ConfigurationError` when there is none."""
+        if self.api_key is None and self.stored_for:
+            raise ConfigurationError(
+                f"the stored key belongs to {self.stored_for}",
+                code="missing_api_key",
+                hint=f"pass --api-key for {self.base_url}, or set HUSH_API_KEY",
+            )
         if self.api_key is None:
             raise ConfigurationError(
                 "no API key is set",
@@ -55,16 +66,23 @@ def resolve(
     folder = resolve_home(home, environ)
     stored = _read(folder / CONSUMER_FILE)
     url = normalise_base_url(base_url or environ.get("HUSH_BASE_URL") or stored.get("base_url") or DEFAULT_BASE_URL)
-    key = api_key or environ.get("HUSH_API_KEY")
-    is_stored_address = url == normalise_base_url(stored.get("base_url", url))
-    if not key and is_stored_address:
-        key = stored.get("api_key")
+    stored_url = normalise_base_url(stored.get("base_url", url))
+    is_stored_address = url == stored_url
+    stored_key = stored.get("api_key") if is_stored_address else None
+    sources = (
+        ("--api-key", api_key),
+        ("HUSH_API_KEY", environ.get("HUSH_API_KEY")),
+        (str(folder / CONSUMER_FILE), stored_key),
+    )
+    key_source, key = next(((source, key) for source, key in sources if key), ("", None))
     name = network or environ.get("HUSH_NETWORK") or (stored.get("network") if is_stored_address else None)
     return ConsumerSettings(
         base_url=url,
         api_key=Secret(key) if key else None,
         network=name or (LOCAL_NETWORK if is_loopback(url) else MAIN_NETWORK),
         home=folder,
+        key_source=key_source,
+        stored_for=stored_url if stored.get("api_key") and not is_stored_address else "",
     )
 
 

@@ -78,3 +78,17 @@ def test_the_default_floor_is_measured_except_on_this_machine() -> None:
 def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         VerificationPolicy(**options)  # type: ignore[arg-type]
+
+
+def test_a_key_that_is_stored_for_another_address_is_said_to_be(tmp_path: Path) -> None:
+    store(resolve(base_url="http://127.0.0.1:1", api_key="hk_user_1_file", home=tmp_path, environ={}))
+    with pytest.raises(ConfigurationError, match=r"belongs to http://127\.0\.0\.1:1") as raised:
+        resolve(base_url="https://hush.example", home=tmp_path, environ={}).require_key()
+    assert "--api-key" in raised.value.hint()
+
+
+def test_where_the_key_came_from_is_remembered(tmp_path: Path) -> None:
+    store(resolve(base_url="http://127.0.0.1:1", api_key="hk_user_1_file", home=tmp_path, environ={}))
+    assert resolve(home=tmp_path, environ={}).key_source == str(tmp_path / "consumer.toml")
+    assert resolve(home=tmp_path, environ={"HUSH_API_KEY": "hk_user_2_env"}).key_source == "HUSH_API_KEY"
+    assert resolve(api_key="hk_user_3_flag", home=tmp_path, environ={}).key_source == "--api-key"

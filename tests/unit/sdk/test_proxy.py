@@ -140,3 +140,29 @@ async def test_the_tools_hang_up_closes_the_sealed_request(peer: Peer, tmp_path:
         scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [(b"host", b"127.0.0.1")]}
         await ProxyApp(client)(scope, receive, send)
     assert is_closed.is_set()
+
+
+@pytest.mark.parametrize(
+    ("answered", "expected"),
+    [
+        ((400, {"code": "missing_member", "param": "messages"}), (400, "invalid_request_error", "messages")),
+        ((401, {"code": "invalid_api_key"}), (401, "authentication_error", None)),
+        ((429, {"code": "rate_limited"}), (429, "rate_limit_error", None)),
+        ((502, {"code": "engine_failed"}), (502, "server_error", None)),
+    ],
+)
+async def test_an_error_has_openais_type(tool: httpx.AsyncClient, peer: Peer, answered: Any, expected: Any) -> None:
+    status, body = answered
+    peer.on_post = [lambda _: httpx.Response(status, json={"error": {"message": "no", **body}})]
+    response = await tool.post("/v1/chat/completions", json=BODY)
+    error = response.json()["error"]
+    assert (response.status_code, error["type"], error["param"]) == expected
+    assert "hint" not in error
+
+
+async def test_a_model_that_nobody_knows_is_not_found(tool: httpx.AsyncClient, peer: Peer) -> None:
+    peer.providers = []
+    response = await tool.post("/v1/chat/completions", json={**BODY, "model": "nope"})
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "model_not_found"
+    assert response.json()["error"]["type"] == "not_found_error"

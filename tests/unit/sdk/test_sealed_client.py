@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from hushnet.foundation.errors import CapacityError, HushnetError, RemoteProtocolError, TrustError
+from hushnet.foundation.errors import (
+    AccessError,
+    CapacityError,
+    HushnetError,
+    RemoteProtocolError,
+    RequestError,
+    TrustError,
+)
 from hushnet.foundation.redaction import Secret
 from hushnet.sdk.async_client import AsyncClient
 from hushnet.sdk.client import Client
-from hushnet.sdk.errors import BrokenAnswerError
+from hushnet.sdk.errors import BrokenAnswerError, http_status_of
 from hushnet.sdk.policy import VerificationPolicy
 from hushnet.sdk.settings import ConsumerSettings
 from hushnet.sealing.envelope import parse_envelope
@@ -296,3 +304,85 @@ def test_no_coordinator_at_the_address_is_said_plainly(tmp_path: Any) -> None:
         ask(client)
     assert raised.value.error_code == "unreachable"
     assert "hush up" in raised.value.hint()
+
+
+@pytest.mark.parametrize("floor", ["none", "self_signed"])
+def test_the_trust_told_is_what_was_verified_and_not_the_floor(tmp_path: Any, floor: str) -> None:
+    peer = Peer()
+    client = client_for(peer, tmp_path, policy=VerificationPolicy(floor=floor))
+    stream = client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True)
+    list(stream)
+    assert stream.trust == "self_signed"
+    assert parse_envelope(peer.envelopes[0]).header.trust == floor
+
+
+def test_evidence_that_was_verified_here_decides_the_trust_told(tmp_path: Any) -> None:
+    peer = Peer(providers=[Measured()])
+    policy = VerificationPolicy(floor="measured", verify_evidence=lambda statement, items: "hardware")
+    stream = client_for(peer, tmp_path, policy=policy).chat.completions.create(
+        model="tiny", messages=MESSAGES, stream=True
+    )
+    list(stream)
+    assert stream.trust == "hardware"
+
+
+class Measured(Provider):
+    """A provider that shows evidence."""
+
+    def listing(self) -> dict[str, Any]:
+        return {**super().listing(), "evidence": [{"kind": "scripted", "binds": "statement"}]}
+
+
+def test_a_standard_stream_is_asked_for_its_counts_without_showing_the_chunk(tmp_path: Any) -> None:
+    counts = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}}
+    body = sse({"choices": [{"delta": {"content": "hi"}}]}, counts) + b"data: [DONE]\n\n"
+    peer = Peer(on_post=[standard(body), standard(body)])
+    client = client_for(peer, tmp_path, sealed=False)
+    stream = client.chat.completions.create(model="tiny", messages=MESSAGES, stream=True)
+    assert len(list(stream)) == 1
+    assert stream.usage is not None
+    assert stream.usage.completion_tokens == 2
+    own = client.chat.completions.create(
+        model="tiny", messages=MESSAGES, stream=True, stream_options={"include_usage": True}
+    )
+    assert len(list(own)) == 2
+    assert [json.loads(post.content)["stream_options"] for post in peer.posts()] == [{"include_usage": True}] * 2
+
+
+def talking_to(handler: Any, tmp_path: Any, **settings: Any) -> Client:
+    base = settings_for(tmp_path)
+    client = Client(
+        settings=replace(base, **settings), http_client=httpx.Client(transport=httpx.MockTransport(handler))
+    )
+    client.session.clock = manual_clock()
+    return client
+
+
+def test_a_model_that_nobody_knows_is_not_found(tmp_path: Any) -> None:
+    with pytest.raises(RequestError) as raised:
+        ask(client_for(Peer(providers=[], models=()), tmp_path))
+    assert raised.value.error_code == "model_not_found"
+    assert http_status_of(raised.value) == 404
+
+
+@pytest.mark.parametrize("response", [(404, b"Not Found"), (426, b""), (200, b"<html>"), (302, b"")])
+def test_what_is_no_coordinator_is_called_so(tmp_path: Any, response: tuple[int, bytes]) -> None:
+    client = talking_to(lambda _: httpx.Response(response[0], content=response[1]), tmp_path)
+    for call in (lambda: ask(client), client.models.list):
+        with pytest.raises(RemoteProtocolError, match="not a Hushnet coordinator") as raised:
+            call()
+        assert "8470" in raised.value.hint()
+
+
+def test_a_refused_key_is_named_by_where_it_came_from(tmp_path: Any) -> None:
+    refused = httpx.Response(401, json={"error": {"code": "invalid_api_key", "message": "no", "hint": "send it"}})
+    client = talking_to(lambda _: refused, tmp_path, key_source="HUSH_API_KEY")
+    with pytest.raises(AccessError) as raised:
+        client.balance()
+    assert "the key came from HUSH_API_KEY" in raised.value.hint()
+
+
+def test_the_number_of_readers_is_known_before_anything_is_sealed(tmp_path: Any) -> None:
+    peer = Peer(providers=[Provider(), Provider()])
+    assert client_for(peer, tmp_path).readers("tiny") == 2
+    assert peer.posts() == []
