@@ -6,6 +6,7 @@ Adding a command is one row in `COMMANDS` and one module.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -63,7 +64,10 @@ def build(arguments: Sequence[str]) -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line, a hint, and exit status 1."""
+    """Run the command line; an expected error is one line, a hint, and exit status 1 (2 when this machine needs a change).
+
+    A reader that has gone (`hush models | head -1`) ends a command quietly with status 1: Typer and Rich see to it.
+    """
     processes.die_with_parent_when_asked()
     try:
         build(sys.argv[1:])()
@@ -75,9 +79,12 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
+    except OSError as error:
+        if (refusal := refused_file(error)) is None:
+            raise
         console.silence_stdout()
-        sys.exit(141)
+        console.print_error(refusal)
+        sys.exit(2)
 
 
 def _print_version(is_asked: bool) -> None:
@@ -121,6 +128,20 @@ def missing_extra(error: ModuleNotFoundError) -> ConfigurationError:
         code="missing_extra",
         hint="install the part that it belongs to, or all: pip install 'hushnet[all]'",
     )
+
+
+def refused_file(error: OSError) -> ConfigurationError | None:
+    """Say which file the machine refused, or that it is full; None when the error is about neither."""
+    reason = error.strerror or type(error).__name__
+    if error.filename is not None:
+        return ConfigurationError(
+            f"{error.filename} can't be used ({reason})",
+            code="file_refused",
+            hint="check who may read and write there, or choose another home with --home or HUSH_HOME",
+        )
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return ConfigurationError(f"nothing more can be written ({reason})", code="no_space", hint="make room for it")
+    return None
 
 
 def _unloaded() -> None:
