@@ -24,8 +24,8 @@ def command(base_url: BaseUrl = None, api_key: ApiKey = None, home: Home = None,
     if as_json:
         console.print_json(balance)
         return
-    table = console.table("balance", "USD", "", numeric=frozenset({"USD"}))
+    table = console.table("balance", "USD", "", numeric=frozenset({"USD"}), whole=frozenset({"balance"}))
     for name, meaning in _ROWS:
         if (amount := balance.get(f"{name}_micro_usd")) is not None:
             table.add_row(name, format_usd(amount), f"[dim]{meaning}[/]")
-    console.out().print(table)
+    console.print_table(table)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hushnet.foundation.errors import HushnetError
 from hushnet.foundation.redaction import redact
@@ -15,21 +15,24 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+# A file and a pipe have no edge: a table there is one line a row.
+WIDTH_OF_A_FILE: Final = 4096
+
 
 @cache
 def out() -> Console:
     """The console for what the command was asked for."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
 
 
 @cache
 def err() -> Console:
-    """The console for progress, notices and errors: never part of piped output."""
+    """The console for progress, notices and errors: never part of piped output; at a terminal it wraps at words."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def print_json(value: Any) -> None:
@@ -38,15 +41,31 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def table(*columns: str, numeric: frozenset[str] = frozenset()) -> Table:
-    """Make a plain table; columns in `numeric` are right-aligned."""
+def table(*columns: str, numeric: frozenset[str] = frozenset(), whole: frozenset[str] = frozenset()) -> Table:
+    """Make a plain table; columns in `numeric` are right-aligned, and they and those in `whole` are never broken."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        is_numeric = column in numeric
+        made.add_column(
+            column,
+            justify="right" if is_numeric else "left",
+            overflow="fold",
+            no_wrap=is_numeric or column in whole,
+        )
     return made
+
+
+def print_table(made: Table) -> None:
+    """Print a table as the answer; where its unbroken columns don't fit, the terminal breaks the line and nothing is lost."""
+    from rich.measure import Measurement
+
+    console = out()
+    least = Measurement.get(console, console.options.update(max_width=WIDTH_OF_A_FILE), made).minimum
+    made.width = least if least > console.width else None
+    console.print(made)
 
 
 def print_error(error: HushnetError) -> None:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from hushnet.cli import console
 from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, client_of
+from hushnet.foundation.errors import RequestError
 
 app = typer.Typer()
+
+
+class Scope(StrEnum):
+    """What a key is for."""
+
+    USER = "user"
+    PROVIDER = "provider"
 
 
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for; shown in the list.")] = "",
     scope: Annotated[
-        str, typer.Option("--scope", help="user: use models; provider: connect a machine that earns.")
-    ] = "user",
+        Scope, typer.Option("--scope", help="user: use models; provider: connect a machine that earns.")
+    ] = Scope.USER,
     base_url: BaseUrl = None,
     api_key: ApiKey = None,
     home: Home = None,
@@ -27,7 +36,7 @@ def create(
     """Create a key. It is shown once and stored hashed: keep it."""
     with client_of(base_url, api_key, home) as client:
         client.settings.require_key()
-        created = client.request("POST", "/v1/keys", {"name": name, "scope": scope})
+        created = client.request("POST", "/v1/keys", {"name": name, "scope": scope.value})
     if as_json:
         console.print_json(created)
         return
@@ -44,11 +53,11 @@ def list_keys(base_url: BaseUrl = None, api_key: ApiKey = None, home: Home = Non
     if as_json:
         console.print_json(keys)
         return
-    table = console.table("id", "name", "scope", "created", "state")
+    table = console.table("id", "name", "scope", "created", "state", whole=frozenset({"id", "created"}))
     for key in keys:
         state = f"revoked {_day(key['revoked_ms'])}" if key.get("revoked_ms") else "active"
         table.add_row(str(key["id"]), key.get("name") or "-", key["scope"], _day(key["created_ms"]), state)
-    console.out().print(table)
+    console.print_table(table)
 
 
 @app.command("revoke")
@@ -61,7 +70,10 @@ def revoke(
     """Revoke a key at once."""
     with client_of(base_url, api_key, home) as client:
         client.settings.require_key()
-        client.request("DELETE", f"/v1/keys/{key_id}" if key_id.isalnum() else "/v1/keys/-")
+        try:
+            client.request("DELETE", f"/v1/keys/{key_id}" if key_id.isalnum() else "/v1/keys/-")
+        except RequestError as error:
+            raise RequestError(str(error), code=error.error_code, hint="`hush keys list` shows the ids") from None
     console.err().print(f"key {key_id} is revoked")
 
 

@@ -28,10 +28,11 @@ def command(base_url: BaseUrl = None, api_key: ApiKey = None, home: Home = None,
         "providers",
         "trust",
         numeric=frozenset({"context", "input", "cached", "output", "providers"}),
+        whole=frozenset({"model"}),
     )
     for model in sorted(models, key=lambda entry: str(entry["id"])):
         table.add_row(*_row(model))
-    console.out().print(table)
+    console.print_table(table)
     console.out().print(
         "[dim]prices in USD per million tokens; providers: connected now; trust: the best tier among them[/]"
     )
