@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from hushnet.cli import console
+from hushnet.cli.extras import require_extra
 from hushnet.foundation.home import resolve_home
 from hushnet.provider import notices
 from hushnet.provider.attempt import AttemptReport
@@ -85,6 +86,7 @@ def start(
 
     Every option can be set as HUSH_PROVIDER_<NAME> or in HOME/provider.toml: `hush provider settings` lists them.
     """
+    require_extra("provider", "picows", "psutil")
     settings = load_settings(
         flags={
             "coordinator": coordinator,
@@ -122,15 +124,18 @@ def identity(home: Home = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def settings(home: Home = None, as_json: AsJson = False) -> None:
-    """List every setting: its variable, its value now, and what it means. The token is not shown."""
+    """List every setting: its variable, its value now, and what it means. The token is not shown.
+
+    In HOME/provider.toml a setting has the variable's name in small letters, without hush_provider_.
+    """
     now = load_settings(flags={}, environ=os.environ, home=home)
     rows = [(row, _shown(now, row.name)) for row in TABLE]
     if as_json:
         console.print_json({row.name: {"variable": row.variable, "value": value} for row, value in rows})
         return
-    table = console.table("setting", "variable", "value", "meaning")
+    table = console.table("variable", "value", "meaning", whole=frozenset({"variable"}))
     for row, value in rows:
-        table.add_row(row.name, row.variable, escape(value), row.meaning)
+        table.add_row(row.variable, escape(value), row.meaning)
     console.out().print(table)
 
 

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from hushnet.cli import console
+from hushnet.cli.extras import require_extra
 from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, Trust, settings_of
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.stopping import stop_signals
 from hushnet.sdk.settings import ConsumerSettings, is_loopback
-
-
-class QuietServer(uvicorn.Server):
-    """Leaves signals to us: uvicorn's own handling ends the process by the same signal again."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def stop(self) -> None:
-        self.should_exit = True
 
 
 def command(
@@ -39,6 +26,7 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     """Serve a local OpenAI endpoint that verifies and seals, for any tool that can change its base URL."""
+    require_extra("proxy", "uvicorn")
     settings = settings_of(base_url, api_key, home)
     settings.require_key()
     if not is_loopback(f"http://{host}"):
@@ -51,6 +39,9 @@ def command(
 
 
 async def _serve(host: str, port: int, trust: str | None, settings: ConsumerSettings, as_json: bool) -> None:
+    import uvicorn
+
+    from hushnet.cli.proxy_server import QuietServer
     from hushnet.sdk.async_client import AsyncClient
     from hushnet.sdk.policy import VerificationPolicy
     from hushnet.sdk.proxy import ProxyApp
