@@ -109,7 +109,7 @@ class SqliteDatabase(Database):
     async def _start(self) -> None:
         if self._is_reader:
             if not self._path.is_file():
-                raise ConfigurationError("there is no database at this path", hint="start the coordinator first")
+                raise ConfigurationError(f"there is no database at {self._path}", hint="start the coordinator first")
             await self.read(require_current)
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
