@@ -15,7 +15,7 @@ setup: ## make or refresh .venv (seconds when nothing changed)
 up: setup ## a private inference network on this machine: coordinator, provider, demo account
 	@$(BIN)/hush up
 
-demo: setup ## the same network, one standard and one sealed chat, the books, then stop
+demo: setup ## such a network in a throw-away home: one standard and one sealed chat, the books, then stop
 	@$(BIN)/hush up --once
 
 test: setup ## every test

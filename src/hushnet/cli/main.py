@@ -16,7 +16,8 @@ from typing import Annotated
 
 import typer
 
-from hushnet.cli import console, processes
+from hushnet.cli import console
+from hushnet.cli.local import processes
 from hushnet.foundation.errors import ConfigurationError, HushnetError
 
 CONSUMER, PROVIDER, OPERATOR = "Use models", "Serve models", "Run a network"

@@ -20,8 +20,8 @@ from typing import Annotated, Final
 import typer
 
 from hushnet.cli import console
-from hushnet.cli.home_lock import only_one, require_free_ports
-from hushnet.cli.local_network import LocalNetwork, Plan, Ready
+from hushnet.cli.local.home_lock import only_one, require_free_ports
+from hushnet.cli.local.network import LocalNetwork, Plan, Ready
 from hushnet.cli.options import AsJson, Home
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.home import make_private_folder, resolve_home
@@ -59,8 +59,8 @@ def command(
 
     It prints the base URL, an API key and how to use them, and runs until Ctrl-C. With --json it prints one line
     {"base_url","api_key","model","provider_id","trust"} when ready and keeps running. With --once it proves itself:
-    one streamed chat through the official openai package, one sealed chat, the costs, and that the books balance;
-    without --home it does so in a home of its own, which is removed.
+    one streamed chat through the official openai package, one sealed chat, the costs, and that the books balance.
+    Without --home it does so in a throw-away home, beside whatever runs.
     """
     require_parts()
     if port is None:
@@ -117,7 +117,7 @@ async def _run(plan: Plan, as_json: bool) -> int:
 
 
 async def _run_once(plan: Plan, as_json: bool) -> int:
-    from hushnet.cli.demo import Demo
+    from hushnet.cli.local.demo import Demo
 
     async with LocalNetwork(plan) as network:
         ready = await network.start()

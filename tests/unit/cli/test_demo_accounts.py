@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hushnet.cli.demo_accounts import STATE_FILE, State, renew_refused_keys
+from hushnet.cli.local.accounts import STATE_FILE, State, renew_refused_keys
 from hushnet.foundation.errors import AccessError, ConfigurationError
 
 ACCOUNTS = {"demo": 1, "demo-provider": 2}

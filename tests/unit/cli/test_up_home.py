@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from hushnet.cli import processes
-from hushnet.cli.home_lock import only_one, require_free_ports
-from hushnet.cli.local_network import HEALTHY_S_MIN, RESTARTS_MAX, Restarts
-from hushnet.cli.processes import Child
+from hushnet.cli.local import processes
+from hushnet.cli.local.home_lock import only_one, require_free_ports
+from hushnet.cli.local.network import HEALTHY_S_MIN, RESTARTS_MAX, Restarts
+from hushnet.cli.local.processes import Child
 from hushnet.cli.up import _home_for, hush_command
 from hushnet.foundation.errors import ConfigurationError
 

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from hushnet.cli import console
-from hushnet.cli.demo_accounts import State, renew_refused_keys
-from hushnet.cli.processes import Child
+from hushnet.cli.local.accounts import State, renew_refused_keys
+from hushnet.cli.local.processes import Child
 from hushnet.foundation.errors import AccessError, ConfigurationError, StorageError
 from hushnet.foundation.redaction import Secret
 from hushnet.sdk import settings as consumer

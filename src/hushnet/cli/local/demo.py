@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hushnet.cli import console
-from hushnet.cli.local_network import Ready
+from hushnet.cli.local.network import Ready
 from hushnet.foundation.errors import ConfigurationError, HushnetError
 from hushnet.foundation.money import format_usd
 from hushnet.sdk.client import Client
