@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +16,9 @@ from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, Trust, settings_o
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.stopping import stop_signals
 from hushnet.sdk.settings import ConsumerSettings, is_loopback
+
+if TYPE_CHECKING:
+    import uvicorn
 
 
 def command(
@@ -41,7 +46,6 @@ def command(
 async def _serve(host: str, port: int, trust: str | None, settings: ConsumerSettings, as_json: bool) -> None:
     import uvicorn
 
-    from hushnet.cli.proxy_server import QuietServer
     from hushnet.sdk.async_client import AsyncClient
     from hushnet.sdk.policy import VerificationPolicy
     from hushnet.sdk.proxy import ProxyApp
@@ -60,14 +64,30 @@ async def _serve(host: str, port: int, trust: str | None, settings: ConsumerSett
         if as_json:
             console.print_json({"base_url": url, "coordinator": settings.base_url, "trust": client.policy.floor})
         else:
-            console.err().print(
-                f"sealing for [bold]{url}[/]  [dim](any key; {settings.base_url}; trust {client.policy.floor} or better)[/]"
-            )
+            floor = client.policy.floor
+            least = "statements verified" if floor == "none" else f"trust {floor} or better"
+            console.err().print(f"sealing for [bold]{url}[/]  [dim](any key; {settings.base_url}; {least})[/]")
             console.err().print("[dim]prompts leave this machine sealed to verified providers; Ctrl-C stops[/]")
         with stop_signals() as signals:
-            server = QuietServer(config)
-            signals.then(server.stop)
+            server = _quiet_server(config)
+
+            def stop() -> None:
+                server.should_exit = True
+
+            signals.then(stop)
             await server.serve(sockets=[listener])
+
+
+def _quiet_server(config: uvicorn.Config) -> uvicorn.Server:
+    """Make a server that leaves signals to us: uvicorn's own handling ends the process by the same signal again."""
+    import uvicorn
+
+    class QuietServer(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    return QuietServer(config)
 
 
 def _listen(host: str, port: int) -> socket.socket:
