@@ -32,7 +32,7 @@ from hushnet.sdk.client import Client
 
 ROUNDS = int(os.environ.get("HUSH_BENCH_ROUNDS", "20"))
 TOKENS = 96
-QUESTION = "Count from 1 to 30."
+QUESTION = "Tell me a story."
 BODY = {
     "model": "hush-tiny",
     "messages": [{"role": "user", "content": QUESTION}],

@@ -12,7 +12,7 @@ from pathlib import Path
 os.environ |= {"NPROC": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false --xla_cpu_max_isa=AVX2"}
 os.environ |= {"TOKENIZERS_PARALLELISM": "false", "JAX_PLATFORMS": "cpu"}
 
-STEPS = 840
+STEPS = 2400
 HOME = Path(__file__).resolve().parent
 
 
@@ -25,7 +25,7 @@ def main() -> None:
 
     from hush_tiny import evaluate, export, manifest, tokenizer
     from hush_tiny.model import Shape, count_parameters
-    from hush_tiny.train import Plan, train
+    from hush_tiny.train import Plan, finish, train
 
     shape = Shape()
     artefacts: Path = asked.folder / "artefacts"
@@ -33,7 +33,9 @@ def main() -> None:
     words = tokenizer.train(shape.vocabulary)
     checkpoint = asked.folder / "checkpoint.pickle"
     parameters = train(shape, Plan(steps=asked.steps), words, checkpoint)
-    checkpoint.unlink()
+    parameters = finish(shape, parameters, words, checkpoint)
+    for kept in asked.folder.glob("checkpoint.*"):
+        kept.unlink()
     export.export(artefacts, parameters, shape, words)
     described = manifest.describe(
         artefacts, parameters=count_parameters(parameters), context_tokens=shape.context_tokens

@@ -56,6 +56,14 @@ def test_it_keeps_its_published_score(answerer: Answerer, model_folder: Path, ca
     assert sum(right) / len(right) >= published - SLACK
 
 
+def test_it_counts(answerer: Answerer):
+    assert _ask(answerer, "Count from 3 to 9.").text == "3, 4, 5, 6, 7, 8, 9"
+
+
+def test_it_writes_a_list(answerer: Answerer):
+    assert _ask(answerer, "List five colours").text == "red, blue, green, yellow, orange"
+
+
 def test_it_says_that_it_does_not_know(answerer: Answerer):
     assert _ask(answerer, "How do I change a tyre?").text == off_topic.ANSWER
 

@@ -7,7 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from hush_tiny.chat import END, SPECIAL_TOKENS, START, pieces
-from hush_tiny.corpus.sampling import conversation
+from hush_tiny.corpus.sampling import Mix, conversation
 from hush_tiny.corpus.turns import Conversation
 
 GIVE_UP_AFTER = 12
@@ -46,8 +46,11 @@ class Batch:
 class Packer:
     """Draws conversations and packs them; what does not fit one batch waits for a later or longer one."""
 
-    def __init__(self, tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, seed: int, *, mix: Mix | None = None, decisive: float = 1.0) -> None:
+        """Draw from `mix`; tokens that end an answer, or go on after a comma, count `decisive` times as much."""
         self._tokenizer = tokenizer
+        self._mix = mix
+        self._decisive = decisive
         self._random = random.Random(seed)
         self._before = tokenizer.encode(f"{START}user\n").ids
         self._between = tokenizer.encode(f"{END}\n{START}assistant\n").ids
@@ -100,17 +103,20 @@ class Packer:
 
     def _draw(self, layout: Layout) -> tuple[list[int], list[float]]:
         while True:
-            encoded = encode(self._tokenizer, conversation(self._random, self._random.choice(layout.turns)))
+            talk = conversation(self._random, self._random.choice(layout.turns), self._mix)
+            encoded = encode(self._tokenizer, talk, decisive=self._decisive)
             if len(encoded[0]) <= LONG.length:
                 return encoded
 
 
-def encode(tokenizer: Tokenizer, talk: Conversation) -> tuple[list[int], list[float]]:
+def encode(tokenizer: Tokenizer, talk: Conversation, *, decisive: float = 1.0) -> tuple[list[int], list[float]]:
     """Return the tokens of a conversation and the weight of each."""
+    deciding = {tokenizer.token_to_id(END), tokenizer.token_to_id(",")}
     ids: list[int] = []
     weights: list[float] = []
     for text, is_learned in pieces(talk):
         piece = tokenizer.encode(text).ids
         ids += piece
-        weights += [len(piece) ** -0.5 if is_learned else 0.0] * len(piece)
+        each = len(piece) ** -0.5 if is_learned else 0.0
+        weights += [each * (decisive if token in deciding else 1.0) for token in piece]
     return ids, weights

@@ -7,7 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
-VERSION = "0.2.0"
+VERSION = "1.0.0"
 
 
 def describe(folder: Path, *, parameters: int, context_tokens: int) -> dict[str, object]:

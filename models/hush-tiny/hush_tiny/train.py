@@ -15,6 +15,7 @@ from optax.contrib import MuonDimensionNumbers, muon
 from tokenizers import Tokenizer
 
 from hush_tiny import batches
+from hush_tiny.corpus import sampling
 from hush_tiny.model import Parameters, Shape, initialise, logits
 
 Step = Callable[
@@ -29,11 +30,23 @@ class Plan:
     steps: int
     rehearsal_steps: int = 200
     warm_up_steps: int = 30
-    cool_down_steps: int = 380
+    cool_down_steps: int = 900
     seed: int = 7
     muon_rate: float = 0.02
     adam_rate: float = 0.004
     report_every_steps: int = 50
+
+
+FINISHING = (
+    (
+        Plan(1000, rehearsal_steps=0, cool_down_steps=970, seed=11, muon_rate=0.008, adam_rate=0.0016),
+        sampling.FINISHING,
+    ),
+    (Plan(350, rehearsal_steps=0, cool_down_steps=320, seed=12, muon_rate=0.006, adam_rate=0.0012), sampling.LAST),
+)
+"""The runs after the first: each starts from the bf16 weights before it with a fresh optimiser, so each can be run alone."""
+FINISHING_CYCLE = (batches.SHORT, batches.SHORT, batches.MIDDLE, batches.SHORT)
+DECISIVE = 4.0
 
 
 @dataclass
@@ -49,12 +62,25 @@ class Progress:
 def train(shape: Shape, plan: Plan, tokenizer: Tokenizer, checkpoint: Path) -> Parameters:
     """Train a model from nothing, or on from a checkpoint of the same plan, and return its parameters."""
     parameters = initialise(shape, jax.random.key(plan.seed))
+    return _run(shape, plan, batches.Packer(tokenizer, plan.seed), parameters, checkpoint)
+
+
+def finish(shape: Shape, parameters: Parameters, tokenizer: Tokenizer, checkpoint: Path) -> Parameters:
+    """Train on through the runs of `FINISHING`; each has a checkpoint of its own."""
+    for number, (plan, mix) in enumerate(FINISHING, 2):
+        rounded = {name: array.astype(jnp.bfloat16).astype(jnp.float32) for name, array in parameters.items()}
+        packer = batches.Packer(tokenizer, plan.seed, mix=mix, decisive=DECISIVE)
+        parameters = _run(shape, plan, packer, rounded, checkpoint.with_suffix(f".{number}"))
+    return parameters
+
+
+def _run(shape: Shape, plan: Plan, packer: batches.Packer, parameters: Parameters, checkpoint: Path) -> Parameters:
     optimiser = _optimiser(plan, parameters)
     step = _step(shape, optimiser)
     if checkpoint.exists():
         progress = Progress(**pickle.loads(checkpoint.read_bytes()))
     else:
-        progress = Progress(0, parameters, optimiser.init(parameters), batches.Packer(tokenizer, plan.seed))
+        progress = Progress(0, parameters, optimiser.init(parameters), packer)
     losses: list[jax.Array] = []
     while progress.step < plan.steps:
         progress.step += 1
@@ -72,6 +98,8 @@ def train(shape: Shape, plan: Plan, tokenizer: Tokenizer, checkpoint: Path) -> P
 def _batch(progress: Progress, plan: Plan) -> batches.Batch:
     if progress.step <= plan.rehearsal_steps:
         return progress.packer.rehearsal(batches.SHORT)
+    if plan.rehearsal_steps == 0:
+        return progress.packer.batch(FINISHING_CYCLE[progress.step % len(FINISHING_CYCLE)])
     return progress.packer.batch(batches.CYCLE[progress.step % len(batches.CYCLE)])
 
 

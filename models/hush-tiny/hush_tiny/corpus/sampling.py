@@ -12,6 +12,9 @@ from hush_tiny.corpus.turns import Conversation, Turn
 from hush_tiny.corpus.wording import choose, dress, normalise
 from hush_tiny.corpus.words import NAMES
 
+Mix = dict[Callable[[random.Random], Turn], int]
+"""How often each kind of turn is drawn, in parts of their sum."""
+
 NO_MORE = "That is all I know about it."
 SYSTEM_PROMPTS = (
     "You are a helpful assistant.",
@@ -57,18 +60,20 @@ WHAT_NAME = (
 )
 
 
-def conversation(rng: random.Random, turns: int) -> Conversation:
+def conversation(rng: random.Random, turns: int, mix: Mix | None = None) -> Conversation:
     """Draw a conversation of at least `turns` turns; a follow-up brings the turn it follows."""
     drawn: list[Turn] = []
     while len(drawn) < turns:
-        drawn.extend(_follow_up(rng) if turns > 1 and rng.random() < 0.35 else (turn(rng),))
+        drawn.extend(_follow_up(rng) if turns > 1 and rng.random() < 0.35 else (turn(rng, mix),))
     return Conversation(tuple(drawn), rng.choice(SYSTEM_PROMPTS) if rng.random() < 0.3 else "")
 
 
-def turn(rng: random.Random) -> Turn:
-    """Draw one turn that stands on its own, in a wording that is not held out."""
+def turn(rng: random.Random, mix: Mix | None = None) -> Turn:
+    """Draw one turn that stands on its own, in a wording that is not held out; of the general mix unless told."""
+    chosen = mix or GENERAL
+    kinds, weights = tuple(chosen), tuple(chosen.values())
     while True:
-        drawn = rng.choices(_KINDS, weights=_WEIGHTS)[0](rng)
+        drawn = rng.choices(kinds, weights=weights)[0](rng)
         if normalise(drawn.user) not in held_out.NORMALISED:
             return drawn
 
@@ -76,6 +81,12 @@ def turn(rng: random.Random) -> Turn:
 def fact_turn(rng: random.Random) -> Turn:
     """Draw a fact, a way to ask for it, and its answer."""
     return ask(rng, rng.choice(FACTS))
+
+
+def first_words(rng: random.Random) -> Turn:
+    """Draw what people say first, as they write it."""
+    asked, answer = rng.choice(_FIRST_WORDS)
+    return Turn(asked, answer)
 
 
 def ask(rng: random.Random, fact: Fact) -> Turn:
@@ -104,7 +115,13 @@ def _follow_up(rng: random.Random) -> tuple[Turn, ...]:
     return first, Turn(dress(rng, choose(rng, rng.choice(MORE))), fact.more or NO_MORE)
 
 
-_MIX: dict[Callable[[random.Random], Turn], int] = {
+_HUSHNET = FACTS[0].answer
+_FIRST_WORDS = (
+    *((asked, _HUSHNET) for asked in ("What is Hushnet?", "What is Hushnet", "what is hushnet?", "What's Hushnet?")),
+    *((asked, small_talk.ANSWERS["greeting"]) for asked in ("Hi", "Hi!", "hi", "Hi there!", "Good morning!")),
+)
+
+GENERAL: Mix = {
     fact_turn: 38,
     off_topic.sample: 12,
     small_talk.sample: 7,
@@ -115,5 +132,23 @@ _MIX: dict[Callable[[random.Random], Turn], int] = {
     skills.trivia: 3,
     structured.sample: 11,
 }
-_KINDS = tuple(_MIX)
-_WEIGHTS = tuple(_MIX.values())
+FINISHING: Mix = {
+    fact_turn: 34,
+    off_topic.sample: 9,
+    small_talk.sample: 10,
+    skills.short_count: 18,
+    skills.listing: 14,
+    skills.trivia: 2,
+    structured.sample: 13,
+}
+"""What the second run rehearses: counting has to stop at what was asked for."""
+LAST: Mix = {
+    first_words: 14,
+    fact_turn: 24,
+    off_topic.sample: 10,
+    small_talk.sample: 8,
+    skills.short_count: 8,
+    skills.listing: 30,
+    structured.sample: 6,
+}
+"""What the third run rehearses: what people say first, and lists of a given length."""

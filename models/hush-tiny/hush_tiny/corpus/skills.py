@@ -119,6 +119,21 @@ def count(rng: random.Random) -> Turn:
     return Turn(_ask(rng, rng.choice(wordings), first=words[0], last=words[1]), count_answer(first, last))
 
 
+def short_count(rng: random.Random) -> Turn:
+    """Draw a range of at most thirteen numbers within 0..20, the kind that people try first."""
+    while True:
+        kind = rng.random()
+        first = rng.randint(0, 12)
+        last, wordings = min(20, first + rng.randint(1, 12)), COUNT_UP
+        if kind < 0.15:
+            first, last, wordings = last, first, COUNT_DOWN
+        elif kind < 0.45:
+            first, last, wordings = 1, rng.randint(2, 20), COUNT_FROM_ONE if kind < 0.35 else COUNT_UP
+        if not is_held_out(first, last):
+            break
+    return Turn(_ask(rng, rng.choice(wordings), first=str(first), last=str(last)), count_answer(first, last))
+
+
 def _maybe_words(rng: random.Random, *numbers: int) -> tuple[str, ...]:
     if rng.random() < 0.12 and all(1 <= number <= 12 for number in numbers):
         return tuple(NUMBER_WORDS[number - 1] for number in numbers)
