@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from hushnet.foundation.errors import ConfigurationError
-from hushnet.provider import locate as locating
+from hushnet.provider.link import locate as locating
 from hushnet.provider.link.locate import Place, locate
 from hushnet.provider.notices import Notice
 
