@@ -11,6 +11,9 @@ from hushnet.foundation.errors import RequestError
 from hushnet.provider.engines.base import ContextTooLong, Engine
 from support.engines import CONTEXT_TOKENS, MODEL, answer, ask, endless, json_schema
 
+UNSURE = "Repeat after me: violet copper canyon velvet harbour meadow"
+"""Words that the model was never taught: it guesses, so sampling shows."""
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PROSE = "What is Hushnet?"
@@ -93,13 +96,13 @@ async def test_a_stop_string_ends_the_answer_and_is_not_part_of_it(engine: Engin
 
 @pytest.mark.parametrize("seed", [0, 7, -1, 2**63 - 1, 0xFFFFFFFF])
 async def test_a_seed_makes_a_warm_answer_repeatable(engine: Engine, seed: int) -> None:
-    request = ask("Tell me a story.", temperature=1.8, seed=seed)
+    request = ask(UNSURE, temperature=1.8, seed=seed)
 
     assert (await answer(engine, request)).text == (await answer(engine, request)).text
 
 
 async def test_different_seeds_give_different_answers(engine: Engine) -> None:
-    texts = {(await answer(engine, ask("Tell me a story.", temperature=1.8, seed=seed))).text for seed in range(4)}
+    texts = {(await answer(engine, ask(UNSURE, temperature=1.8, seed=seed))).text for seed in range(4)}
 
     assert len(texts) > 1
 
