@@ -240,3 +240,26 @@ def text_of(stream: bytes) -> str:
         if isinstance(event, dict)
         for choice in event["choices"]
     )
+
+
+def error_code(writer: RecordingWriter) -> WireCode:
+    """Return the wire code of the clear meter in the terminal error record."""
+    record = writer.records[-1]
+    assert record.kind is Kind.ERROR
+    return WireCode(int.from_bytes(record.clear[16:18], "big"))
+
+
+async def settled(bench: Bench) -> None:
+    """Wait until nothing runs, and check that every slot is free."""
+    await asyncio.wait_for(bench.serving.idle(), 5)
+    assert bench.host.loaded is not None
+    assert bench.host.loaded.slots.active == bench.host.loaded.slots.waiting == 0
+
+
+async def held_back_after(writer: RecordingWriter, kind: Kind) -> None:
+    """Grant one record at a time until the attempt waits for credit right after a record of that kind."""
+    await asyncio.wait_for(writer.held_back.wait(), 5)
+    while writer.kinds[-1] is not kind:
+        writer.held_back.clear()
+        writer.grant(1 - writer.credit)
+        await asyncio.wait_for(writer.held_back.wait(), 5)

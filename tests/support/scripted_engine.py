@@ -22,6 +22,14 @@ from hushnet.provider.engines.base import (
 Script = Callable[[ChatRequest], AsyncGenerator[Event, None]]
 
 
+async def talk_for_ever(request: ChatRequest) -> AsyncGenerator[Event, None]:
+    """Say tokens as fast as they are taken."""
+    del request
+    while True:
+        yield Delta("x", 1)
+        await asyncio.sleep(0)
+
+
 async def say_hello(request: ChatRequest) -> AsyncGenerator[Event, None]:
     """Answer `he` `llo` at once."""
     del request

@@ -14,7 +14,7 @@ from support.terminal import Terminal
 
 TESTS = Path(__file__).parents[2]
 CONVERSATION = """
-import itertools, pathlib, httpx
+import itertools, pathlib, threading, httpx
 from hushnet.cli.chat import Conversation
 from hushnet.foundation.redaction import Secret
 from hushnet.sdk.client import Client
@@ -24,7 +24,7 @@ peer, numbers = Peer(), itertools.count(1)
 def listen(request):
     if request.method == "POST" and next(numbers) == HANGS:
         print("waits", flush=True)
-        import time; time.sleep(60)
+        threading.Event().wait(60)  # a peer that never answers: only the interrupt ends it
     response = peer(request)
     if request.method == "POST":
         print("asked:", repr(__import__("json").loads(peer.opened[-1].data)["messages"][-1]["content"]), flush=True)

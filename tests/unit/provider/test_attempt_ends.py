@@ -30,8 +30,17 @@ from hushnet.provider.engines.base import (
 from hushnet.provider.metering import MeterPace
 from hushnet.sealing.errors import WireCode
 from hushnet.sealing.records import Kind
-from support.provider_bench import Bench, RecordingWriter, answer_bytes, body, opened, text_of
-from support.scripted_engine import ScriptedEngine, say_hello
+from support.provider_bench import (
+    Bench,
+    answer_bytes,
+    body,
+    error_code,
+    held_back_after,
+    opened,
+    settled,
+    text_of,
+)
+from support.scripted_engine import ScriptedEngine, say_hello, talk_for_ever
 
 CANARY = "zebra-canary-7319"
 ONE_SLOT = Capabilities(frozenset(), 1024, 1)
@@ -50,28 +59,6 @@ async def stall_after_two(request: ChatRequest) -> AsyncGenerator[Event, None]:
     yield Delta("one ", 1)
     yield Delta("two", 1)
     await asyncio.Event().wait()
-
-
-async def talk_for_ever(request: ChatRequest) -> AsyncGenerator[Event, None]:
-    """Say tokens as fast as they are taken."""
-    del request
-    while True:
-        yield Delta("x", 1)
-        await asyncio.sleep(0)
-
-
-def error_code(writer: RecordingWriter) -> WireCode:
-    """Return the wire code of the clear meter in the terminal error record."""
-    record = writer.records[-1]
-    assert record.kind is Kind.ERROR
-    return WireCode(int.from_bytes(record.clear[16:18], "big"))
-
-
-async def settled(bench: Bench) -> None:
-    """Wait until nothing runs, and check that every slot is free."""
-    await asyncio.wait_for(bench.serving.idle(), 5)
-    assert bench.host.loaded is not None
-    assert bench.host.loaded.slots.active == bench.host.loaded.slots.waiting == 0
 
 
 async def test_a_cancel_before_the_first_token_stops_the_engine_within_100_ms() -> None:
@@ -193,15 +180,6 @@ async def test_a_cancel_in_the_same_moment_as_the_arrival_is_a_refusal() -> None
     assert (writer.refusals, engine.bounds) == ([WireCode.CANCELLED], [])
     await settled(bench)
     await bench.aclose()
-
-
-async def held_back_after(writer: RecordingWriter, kind: Kind) -> None:
-    """Grant one record at a time until the attempt waits for credit right after a record of that kind."""
-    await asyncio.wait_for(writer.held_back.wait(), 5)
-    while writer.kinds[-1] is not kind:
-        writer.held_back.clear()
-        writer.grant(1 - writer.credit)
-        await asyncio.wait_for(writer.held_back.wait(), 5)
 
 
 @pytest.mark.parametrize("last", [Kind.HEAD, Kind.BOILERPLATE, Kind.CONTENT, Kind.USAGE])

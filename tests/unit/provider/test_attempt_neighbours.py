@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator
 from hushnet.provider import generation
 from hushnet.provider.attempt import ServingLimits
 from hushnet.provider.engines.base import (
-    Capabilities,
     ChatRequest,
     Delta,
     Event,
@@ -17,42 +16,19 @@ from hushnet.provider.engines.base import (
 )
 from hushnet.sealing.errors import WireCode
 from hushnet.sealing.records import Kind
-from support.provider_bench import Bench, RecordingWriter, answer_bytes, body, opened, text_of
-from support.scripted_engine import ScriptedEngine
+from support.provider_bench import (
+    Bench,
+    answer_bytes,
+    body,
+    error_code,
+    held_back_after,
+    opened,
+    settled,
+    text_of,
+)
+from support.scripted_engine import ScriptedEngine, talk_for_ever
 
 CANARY = "zebra-canary-7319"
-ONE_SLOT = Capabilities(frozenset(), 1024, 1)
-
-
-async def talk_for_ever(request: ChatRequest) -> AsyncGenerator[Event, None]:
-    """Say tokens as fast as they are taken."""
-    del request
-    while True:
-        yield Delta("x", 1)
-        await asyncio.sleep(0)
-
-
-def error_code(writer: RecordingWriter) -> WireCode:
-    """Return the wire code of the clear meter in the terminal error record."""
-    record = writer.records[-1]
-    assert record.kind is Kind.ERROR
-    return WireCode(int.from_bytes(record.clear[16:18], "big"))
-
-
-async def settled(bench: Bench) -> None:
-    """Wait until nothing runs, and check that every slot is free."""
-    await asyncio.wait_for(bench.serving.idle(), 5)
-    assert bench.host.loaded is not None
-    assert bench.host.loaded.slots.active == bench.host.loaded.slots.waiting == 0
-
-
-async def held_back_after(writer: RecordingWriter, kind: Kind) -> None:
-    """Grant one record at a time until the attempt waits for credit right after a record of that kind."""
-    await asyncio.wait_for(writer.held_back.wait(), 5)
-    while writer.kinds[-1] is not kind:
-        writer.held_back.clear()
-        writer.grant(1 - writer.credit)
-        await asyncio.wait_for(writer.held_back.wait(), 5)
 
 
 async def test_records_wait_for_credit_and_the_engine_is_held_back() -> None:
