@@ -126,7 +126,7 @@ class StandardAttempt:
 
     def read(self, record: Record) -> None:
         """Open the next record; raises `SealingError`, after which the attempt is dead."""
-        frame = self._opener.open(record.raw)
+        frame = self._opener.open(record)
         if frame is None:
             return
         if frame.kind is Kind.CONTENT:

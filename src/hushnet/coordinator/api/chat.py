@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 from hushnet.coordinator.accounts.model import Scope as KeyScope
 from hushnet.coordinator.accounts.service import Accounts
 from hushnet.coordinator.api.bodies import header_of, media_type_of, read_body
+from hushnet.coordinator.api.direct import line_of
 from hushnet.coordinator.api.sealed import form_of, read_envelope
 from hushnet.coordinator.api.streaming import Form, StandardForm, answer, refuse
 from hushnet.coordinator.confidential import ENDPOINT, StandardRequest
@@ -42,7 +43,7 @@ class ChatEndpoint:
         if isinstance(life, Failure):
             await refuse(send, life, form, headers=[(b"hushnet-mode", body.mode.value.encode())])
             return
-        await answer(life, receive, send, form)
+        await answer(life, receive, send, form, line_of(scope))
 
     async def _read(self, scope: Scope, receive: Receive) -> tuple[RequestBody, Form]:
         media_type, settings = media_type_of(scope), self._settings

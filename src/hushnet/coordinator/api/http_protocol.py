@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from hushnet.coordinator.api import problems
+from hushnet.coordinator.api.direct import EXTENSION, DirectLine
 
 PIPELINED_MAX: Final = 8
 
@@ -80,6 +81,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._cycles: list[RequestResponseCycle] = []
+        self._line: DirectLine | None = None
         self._is_in_head = False
         self._is_body_complete = True
         self._is_discarding = False
@@ -118,16 +120,21 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        if self._line is not None:
+            self._line.pause()
         if self._stall_timer is None:
             self._stall_timer = self.loop.call_later(self._limits.write_stall_s_max, self._cut, "stalled_reader")
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self._stop_stall_timer()
+        if self._line is not None:
+            self._line.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         self._stop_stall_timer()
+        self._end_line()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         for cycle in self._cycles:
@@ -169,6 +176,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         cycle.transport = self._gently_closed  # type: ignore[assignment]
         if self.parser.should_upgrade():
             cycle.keep_alive = False
+        line = DirectLine(cycle, self.transport, on_open=self._begin_line)
+        self.scope["extensions"] = {EXTENSION: line}  # type: ignore[dict-item]  # any object, not only a dict
         self._cycles.append(cycle)
         if len(self.pipeline) > PIPELINED_MAX:
             self._cut("pipelined")
@@ -183,6 +192,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             )
 
     def on_response_complete(self) -> None:
+        self._end_line()
         self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
         if self._is_discarding:
             self.server_state.total_requests += 1
@@ -196,6 +206,16 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: the request is answered as if it had not asked for an upgrade."""
+
+    # The direct line of the answer that is being written; at most one, because answers follow one another.
+
+    def _begin_line(self, line: DirectLine) -> None:
+        self._line = line
+
+    def _end_line(self) -> None:
+        if self._line is not None:
+            self._line.end()
+            self._line = None
 
     # What follows from it.
 

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import msgspec
 from starlette.types import Receive, Send
 
+from hushnet.coordinator.api.direct import DirectLine
 from hushnet.coordinator.api.dispatch import send_problem
 from hushnet.coordinator.api.problems import Problem, openai_body, problem_of
 from hushnet.coordinator.serving.failures import Failure
@@ -64,11 +65,11 @@ class SealedBinaryForm:
         return relay_error_record(problem.code)
 
 
-async def answer(life: Life, receive: Receive, send: Send, form: Form) -> None:
+async def answer(life: Life, receive: Receive, send: Send, form: Form, line: DirectLine | None = None) -> None:
     """Write the answer of `life`; when this returns, or is cancelled, the life knows whether its consumer is there."""
     watcher = asyncio.create_task(_watch(receive, life), name="hang-up-watch")
     try:
-        await _write(life, send, form)
+        await _write(life, send, form, line)
     finally:
         watcher.cancel()
         # Without effect on an answer that was written to its end.
@@ -107,7 +108,7 @@ async def _watch(receive: Receive, life: Life) -> None:
             return
 
 
-async def _write(life: Life, send: Send, form: Form) -> None:
+async def _write(life: Life, send: Send, form: Form, line: DirectLine | None) -> None:
     outlet = life.outlet
     head = await outlet.opened()
     if head is None:
@@ -119,6 +120,9 @@ async def _write(life: Life, send: Send, form: Form) -> None:
         await _write_whole(life, outlet, head, send)
         return
     await send({"type": "http.response.start", "status": head.status, "headers": _headers(life, head)})
+    if line is not None and line.open(outlet.resume):
+        outlet.attach(line)
+        await outlet.closed()
     while (data := await outlet.take()) is not None:
         await send({"type": "http.response.body", "body": data, "more_body": True})
         outlet.sent()

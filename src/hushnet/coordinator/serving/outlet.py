@@ -1,8 +1,13 @@
 """The consumer's side of a request: a bounded buffer between an attempt and the HTTP response.
 
-Producers never block: they push bytes with the mark and the credit that go with them. The consumer's task takes
-everything that is waiting in one piece, writes it, and says so; only then do the bytes count as relayed and is their
-credit given back. `is_saturated` tells a window that stays full.
+Producers never block: they push bytes with the mark and the credit that go with them. Bytes count as relayed, and
+their credit is given back, when they have been written. Who writes them:
+
+- an attached `Line`: `push` itself, in the same step of the event loop, as long as the line takes bytes; what it does not
+  take waits here until the line says `resume`;
+- without one the consumer's task: it takes everything that is waiting in one piece, writes it, and says so.
+
+`is_saturated` tells a window that stays full.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.rules.reading import Mark
@@ -27,6 +33,14 @@ class ReplyHead:
     is_whole: bool = False
 
 
+class Line(Protocol):
+    """A way to the consumer's socket that never blocks; `write` only while `is_writable`, with bytes that are not empty."""
+
+    is_writable: bool
+
+    def write(self, data: bytes) -> None: ...
+
+
 class Outlet:
     """Carries one answer from its attempt to its consumer."""
 
@@ -38,6 +52,7 @@ class Outlet:
         self._pending_credit = 0
         self._taken_mark: Mark | None = None
         self._taken_credit = 0
+        self._line: Line | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._emptying: asyncio.Future[None] | None = None
         self._is_gone = False
@@ -60,6 +75,14 @@ class Outlet:
             self._on_drained(credit)
             return
         self._pending_mark = mark
+        line = self._line
+        if line is not None and line.is_writable and not self._chunks:
+            if data:
+                line.write(data)
+            self.relayed = mark
+            self.drains += 1
+            self._on_drained(credit)
+            return
         self._pending_credit += credit
         if data:
             self._chunks.append(data)
@@ -103,14 +126,36 @@ class Outlet:
             await self._wait()
         return self.head if self.head is not None else self.failure
 
+    def attach(self, line: Line) -> None:
+        """Write through `line` from here on; whoever attached it waits for `closed` instead of taking."""
+        self._line = line
+        self.resume()
+
+    def resume(self) -> None:
+        """The attached line takes bytes again: write what waits."""
+        line = self._line
+        if line is None or not line.is_writable or self._is_gone:
+            return
+        data = self._collect()
+        if data:
+            line.write(data)
+        self.sent()
+        if self.is_finished:
+            self._wake()
+
+    async def closed(self) -> None:
+        """Wait until nothing follows and the attached line has taken everything: then look at `failure`."""
+        while not self.is_finished or self._chunks:
+            await self._wait()
+
     async def take(self) -> bytes | None:
         """Wait for bytes and take all of them; None when nothing follows: then look at `failure`."""
         while not self._chunks and not self.is_finished:
             await self._wait()
-        if not self._chunks:
-            self._taken_mark, self._taken_credit = self._pending_mark, self._taken_credit + self._pending_credit
-            self._pending_credit = 0
-            return None
+        return self._collect() or None
+
+    def _collect(self) -> bytes:
+        """Take what waits; it counts as relayed at the next `sent`."""
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks = []
         self._taken_mark = self._pending_mark

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from hushnet.coordinator.serving.model import ReceiptTerms
 from hushnet.sealing.errors import SealingError
@@ -11,9 +11,8 @@ from hushnet.sealing.meters import Meter, verify_receipt
 from hushnet.sealing.records import Kind, Record, meter_of, parse_head
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How far an attempt had come at one point of its stream."""
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """How far an attempt had come at one point of its stream; one is made for every batch of records."""
 
     content_records: int = 0
     content_bytes: int = 0

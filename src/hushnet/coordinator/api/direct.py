@@ -1,0 +1,82 @@
+"""The direct line: chunks of a streamed answer go straight to the consumer's transport, past ASGI's `send`.
+
+An ASGI extension (`scope["extensions"][EXTENSION]`) that `http_protocol.py` offers with every request. uvicorn writes the
+head and the last chunk, the line only what is between them, in the chunked form that uvicorn chose. Where its assumptions
+do not hold it declines, and the application uses `send`: both ways give the same bytes. Middleware that wraps `send`
+does not see what goes this way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+EXTENSION: Final = "hushnet.stream"
+
+
+class DirectLine:
+    """One answer's way to its socket. Writing never blocks; `is_writable` is false while the send buffer is full."""
+
+    __slots__ = ("_cycle", "_on_open", "_on_writable", "_write", "is_writable", "transport")
+
+    def __init__(
+        self, cycle: RequestResponseCycle, transport: asyncio.Transport, *, on_open: Callable[[DirectLine], None]
+    ) -> None:
+        self._cycle = cycle
+        self._on_open = on_open
+        self._on_writable: Callable[[], None] | None = None
+        """Set while the line is open."""
+        self._write = transport.write
+        self.transport = transport
+        self.is_writable = False
+
+    def open(self, on_writable: Callable[[], None]) -> bool:
+        """Begin to write, once the head has been sent; False when this answer must go through `send`.
+
+        `on_writable` is called each time the buffer has room again.
+        """
+        cycle = self._cycle
+        is_ours = (
+            cycle.response_started
+            and not cycle.response_complete
+            and cycle.chunked_encoding is True
+            and cycle.scope["method"] != "HEAD"
+            and not cycle.disconnected
+            and not self.transport.is_closing()
+        )
+        if is_ours:
+            self._on_writable = on_writable
+            self.is_writable = not cycle.flow.write_paused
+            self._on_open(self)
+        return is_ours
+
+    def write(self, data: bytes) -> None:
+        """Write `data`, not empty, as one chunk; only while `is_writable`. The event loop sends once a pass."""
+        self._write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    # What the protocol says.
+
+    def pause(self) -> None:
+        """The send buffer is full."""
+        self.is_writable = False
+
+    def resume(self) -> None:
+        """The send buffer has room again."""
+        if self._on_writable is not None:
+            self.is_writable = True
+            self._on_writable()
+
+    def end(self) -> None:
+        """Nothing may be written any more: the answer is complete, or the connection is gone."""
+        self.is_writable = False
+        self._on_writable = None
+
+
+def line_of(scope: Scope) -> DirectLine | None:
+    """Return the line that this request was offered; None where another server runs the application."""
+    line = scope.get("extensions", {}).get(EXTENSION)
+    return line if isinstance(line, DirectLine) else None
