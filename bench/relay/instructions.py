@@ -30,12 +30,18 @@ _FINISH: Final = (
 
 
 class Instructions(msgspec.Struct, frozen=True):
-    """What to answer with. `rate` is chunks a second, 0 for as fast as possible; `bytes` the size of one event."""
+    """What to answer with. `rate` is chunks a second, 0 for as fast as possible; `bytes` the size of one event.
+
+    `tag` names the request in the report of a provider behind a link; with `head`, what precedes all content leaves
+    before the delay.
+    """
 
     chunks: int
     rate: float = 0.0
     bytes: int = 288
     delay_ms: float = 0.0
+    tag: str = ""
+    head: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.chunks <= CHUNKS_MAX or not BYTES_MIN <= self.bytes <= BYTES_MAX:

@@ -11,7 +11,7 @@ import gc
 import sys
 import threading
 import time
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import uvloop
@@ -38,16 +38,22 @@ _DOCUMENTS: Final = {
 }
 
 
+class Emitter(Protocol):
+    """One paced answer; also the sealed ones of `synthetic`."""
+
+    def emit(self) -> None: ...
+
+
 class Pace:
     """Emits what is due, millisecond by millisecond, for every stream of the process."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._due: dict[int, list[Stream]] = {}
+        self._due: dict[int, list[Emitter]] = {}
         self._last = time.monotonic_ns() // TICK_NS
         self._is_ticking = False
 
-    def add(self, stream: Stream, due_ns: int) -> None:
+    def add(self, stream: Emitter, due_ns: int) -> None:
         """Have `stream` emit its next chunk at `due_ns`."""
         self._due.setdefault(max(due_ns // TICK_NS, self._last + 1), []).append(stream)
         if not self._is_ticking:
