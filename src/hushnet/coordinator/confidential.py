@@ -28,6 +28,7 @@ ENDPOINT: Final = "/v1/chat/completions"
 SEAL_ON_LOOP_BYTES_MAX: Final = 256 * 1024
 """Above this a body is sealed in a thread: a mebibyte costs the loop about a millisecond."""
 _META: Final = {"frame_pad": FRAME_PAD_DEFAULT}
+_CONTENT: Final = Kind.CONTENT
 _CONTENT_TYPES: Final = frozenset({"application/json", "text/event-stream"})
 
 
@@ -129,16 +130,17 @@ class StandardAttempt:
         frame = self._opener.open(record)
         if frame is None:
             return
-        if frame.kind is Kind.CONTENT:
+        kind = frame.kind
+        if kind is _CONTENT:
             self._take_content(frame.data)
-        elif frame.kind is Kind.BOILERPLATE:
+        elif kind is Kind.BOILERPLATE:
             (self._withheld if self.content_bytes else self._out).append(frame.data)
-        elif frame.kind is Kind.HEAD:
+        elif kind is Kind.HEAD:
             self._read_head(frame.data)
-        elif frame.kind is Kind.END:
+        elif kind is Kind.END:
             self._release()
             self._sealed.drop()
-        elif frame.kind is Kind.ERROR:
+        elif kind is Kind.ERROR:
             self.error_body = frame.data
             self._sealed.drop()
 
@@ -149,16 +151,16 @@ class StandardAttempt:
 
     def _take_content(self, data: bytes) -> None:
         self.content_bytes += len(data)
-        self._release()
+        if self._withheld:
+            self._release()
         if data.endswith(DONE):
             self._withheld.append(DONE)
             data = data[: -len(DONE)]
         self._out.append(data)
 
     def _release(self) -> None:
-        if self._withheld:
-            self._out += self._withheld
-            self._withheld = []
+        self._out += self._withheld
+        self._withheld = []
 
     def _read_head(self, data: bytes) -> None:
         try:

@@ -25,6 +25,8 @@ from hushnet.wire.transitions import COORDINATOR_LINK, LinkState
 Events: TypeAlias = list[ev.CoordinatorEvent]
 
 _FAULT_WINDOW_S: Final = 60.0
+_TAKES_RECORDS: Final = tuple(state for state in LinkState if (state, "<- record") in COORDINATOR_LINK)
+"""A tuple, searched by identity: a look-up in the table would hash the state once for every message."""
 _NO_COMMON_VERSION: Final = "this coordinator speaks other versions of the link; update the older of the two"
 _BUSY: Final = "the coordinator is busy; the provider tries again by itself"
 
@@ -84,7 +86,7 @@ class CoordinatorSession:
         """Take one binary message: records, grouped by attempt in what is returned."""
         if self.is_closed:
             return []
-        if (self.state, "<- record") not in COORDINATOR_LINK:
+        if self.state not in _TAKES_RECORDS:
             return self._end(LinkFault.NOT_REGISTERED)
         try:
             pieces = split_data(raw, FROM_PROVIDER)

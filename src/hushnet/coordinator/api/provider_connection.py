@@ -27,6 +27,7 @@ from hushnet.wire.lanes import Outflow
 from hushnet.wire.limits import MESSAGE_BYTES_MAX, LinkLimits
 
 _LOG = logging.getLogger(__name__)
+_BINARY: Final = WSMsgType.BINARY
 _UNDECIDED: Final = Rejected("try_later", "the coordinator could not decide; the provider tries again by itself")
 
 
@@ -138,7 +139,7 @@ class ProviderConnection(WSListener):
         now_s = self._clock.monotonic_s()
         if not frame.fin or kind == WSMsgType.CONTINUATION:
             self._handle(self._session.receive_foul(LinkFault.BAD_MESSAGE))
-        elif kind == WSMsgType.BINARY:
+        elif kind == _BINARY:
             self._handle(self._session.receive_binary(frame.get_payload_as_bytes(), now_s))
         elif kind == WSMsgType.TEXT:
             self._handle(self._session.receive_text(frame.get_payload_as_bytes(), now_s))

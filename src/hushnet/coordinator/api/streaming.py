@@ -120,16 +120,21 @@ async def _write(life: Life, send: Send, form: Form, line: DirectLine | None) ->
         await _write_whole(life, outlet, head, send)
         return
     await send({"type": "http.response.start", "status": head.status, "headers": _headers(life, head)})
+    await relay(outlet, send, line)
+    failure = outlet.failure
+    tail = b"" if failure is None else form.in_band(problem_of_failure(failure))
+    await send({"type": "http.response.body", "body": tail, "more_body": False})
+    outlet.sent()
+
+
+async def relay(outlet: Outlet, send: Send, line: DirectLine | None) -> None:
+    """Write everything that comes out of `outlet`, after the head: through `line` where it opens, else through `send`."""
     if line is not None and line.open(outlet.resume):
         outlet.attach(line)
         await outlet.closed()
     while (data := await outlet.take()) is not None:
         await send({"type": "http.response.body", "body": data, "more_body": True})
         outlet.sent()
-    failure = outlet.failure
-    tail = b"" if failure is None else form.in_band(problem_of_failure(failure))
-    await send({"type": "http.response.body", "body": tail, "more_body": False})
-    outlet.sent()
 
 
 async def _write_whole(life: Life, outlet: Outlet, head: ReplyHead, send: Send) -> None:

@@ -133,9 +133,10 @@ class Attempt:
     def records_arrived(self, records: Sequence[Record]) -> None:
         """Take records; what comes after the outcome is read for its final meter only."""
         self.heard_s = self._now_s()
+        take = self.reading.take
         try:
             for record in records:
-                self.reading.take(record)
+                take(record)
                 if not self.outcome.done():
                     self._take(record)
         except SealingError as error:
@@ -171,8 +172,11 @@ class Attempt:
     def _take(self, record: Record) -> None:
         self.reader.read(record)
         self._credit += len(record.raw)
-        if self.is_committed:
-            return
+        if not self.is_committed:
+            self._weigh(record)
+
+    def _weigh(self, record: Record) -> None:
+        """Commit to the attempt when this record is reason enough."""
         self._held_records += 1
         if record.kind is Kind.ERROR:
             if meter_of(record).code in SEALERS_OWN:

@@ -41,6 +41,8 @@ KEEPALIVE_RECORD: Final = bytes(RECORD_HEADER)
 _HEADER: Final = struct.Struct(">BBHII")
 _HEAD: Final = struct.Struct(">BBH32s16s32s")
 _SIGNED_SIZE: Final = METER_SIZE + SIGNATURE_SIZE
+_FROM_RELAY: Final = (Kind.KEEPALIVE, Kind.RELAY_ERROR)
+"""A tuple, searched by identity first."""
 _KINDS: Final = frozenset(int(kind) for kind in Kind)
 _SHAPES: Final = {
     kind << 8 | flags: (kind, clear_size)
@@ -84,7 +86,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_from_relay(self) -> bool:
         """Whether only a relay may write such a record: one that arrives from a provider is a fault of that provider."""
-        return self.kind is Kind.KEEPALIVE or self.kind is Kind.RELAY_ERROR
+        return self.kind in _FROM_RELAY
 
     def __repr__(self) -> str:
         return f"Record({self.kind.name.lower()}, seq={self.seq}, {len(self.raw)} bytes)"

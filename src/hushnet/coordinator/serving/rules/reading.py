@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from hushnet.coordinator.serving.model import ReceiptTerms
@@ -9,6 +11,11 @@ from hushnet.sealing.errors import SealingError
 from hushnet.sealing.header import RoutingHeader
 from hushnet.sealing.meters import Meter, verify_receipt
 from hushnet.sealing.records import Kind, Record, meter_of, parse_head
+
+# Compared once a record; as a global that is half the cost of an attribute of an enum.
+_HEAD: Final = Kind.HEAD
+_CONTENT: Final = Kind.CONTENT
+_BOILERPLATE: Final = Kind.BOILERPLATE
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):
@@ -37,21 +44,21 @@ class Reading:
 
     def take(self, record: Record) -> None:
         """Take the next record; raises `SealingError` for one that no honest provider sends here."""
+        kind, seq = record.kind, record.seq
         if self.final is not None:
             raise SealingError("frame_after_final")
         if record.is_from_relay:
             raise SealingError("frame_unknown_kind")
-        if record.seq != self._next_seq:
-            raise SealingError("frame_gap" if record.seq > self._next_seq else "frame_replayed")
-        kind = record.kind
-        if (kind is Kind.HEAD) is not (record.seq == 0):
+        if seq != self._next_seq:
+            raise SealingError("frame_gap" if seq > self._next_seq else "frame_replayed")
+        if (kind is _HEAD) is not (seq == 0):
             raise SealingError("frame_out_of_state")
-        self._next_seq += 1
-        if kind is Kind.CONTENT:
+        self._next_seq = seq + 1
+        if kind is _CONTENT:
             self.content_records += 1
-        elif kind is Kind.HEAD:
+        elif kind is _HEAD:
             self._take_head(record)
-        elif kind is not Kind.BOILERPLATE:
+        elif kind is not _BOILERPLATE:
             self._take_meter(record)
 
     def mark(self, content_bytes: int) -> Mark:
