@@ -1,5 +1,5 @@
 """The direct line gives the bytes that `send` gives, on real sockets, whatever the peer does: the conformance test of
-what `api/direct.py` assumes of uvicorn."""
+what `api/http/direct.py` assumes of uvicorn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from hushnet.coordinator.api.direct import EXTENSION, DirectLine, line_of
+from hushnet.coordinator.api.http.direct import EXTENSION, DirectLine, line_of
 from hushnet.coordinator.api.streaming import relay
 from hushnet.coordinator.serving.outlet import Outlet
 from hushnet.coordinator.serving.rules.reading import Mark

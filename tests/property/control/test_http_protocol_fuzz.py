@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from hushnet.coordinator.api.http_protocol import ConnectionLimits, GuardedHttpProtocol
+from hushnet.coordinator.api.http.protocol import ConnectionLimits, GuardedHttpProtocol
 
 LIMITS = ConnectionLimits(connections_max=10, header_bytes_max=2048, header_s_max=5, write_stall_s_max=5)
 LINES = st.sampled_from(

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from hushnet.coordinator.accounts.model import Scope as KeyScope
 from hushnet.coordinator.accounts.service import Accounts
 from hushnet.coordinator.api.bodies import header_of, media_type_of, read_body
-from hushnet.coordinator.api.direct import line_of
+from hushnet.coordinator.api.http.direct import line_of
 from hushnet.coordinator.api.sealed import form_of, read_envelope
 from hushnet.coordinator.api.streaming import Form, StandardForm, answer, refuse
 from hushnet.coordinator.confidential import ENDPOINT, StandardRequest

@@ -14,8 +14,8 @@ from typing import Final, Protocol
 import msgspec
 from starlette.types import Receive, Send
 
-from hushnet.coordinator.api.direct import DirectLine
 from hushnet.coordinator.api.dispatch import send_problem
+from hushnet.coordinator.api.http.direct import DirectLine
 from hushnet.coordinator.api.problems import Problem, openai_body, problem_of
 from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.life import Life

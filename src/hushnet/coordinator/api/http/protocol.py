@@ -24,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from hushnet.coordinator.api import problems
-from hushnet.coordinator.api.direct import EXTENSION, DirectLine
+from hushnet.coordinator.api.http.direct import EXTENSION, DirectLine
 
 PIPELINED_MAX: Final = 8
 

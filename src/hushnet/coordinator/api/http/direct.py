@@ -1,6 +1,6 @@
 """The direct line: chunks of a streamed answer go straight to the consumer's transport, past ASGI's `send`.
 
-An ASGI extension (`scope["extensions"][EXTENSION]`) that `http_protocol.py` offers with every request. uvicorn writes the
+An ASGI extension (`scope["extensions"][EXTENSION]`) that `protocol.py` offers with every request. uvicorn writes the
 head and the last chunk, the line only what is between them, in the chunked form that uvicorn chose. Where its assumptions
 do not hold it declines, and the application uses `send`: both ways give the same bytes. Middleware that wraps `send`
 does not see what goes this way.

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from hushnet.coordinator.api.http_protocol import ConnectionLimits, GuardedHttpProtocol
+from hushnet.coordinator.api.http.protocol import ConnectionLimits, GuardedHttpProtocol
 from hushnet.coordinator.settings import HttpSettings
 from hushnet.coordinator.telemetry import Metrics
 from hushnet.foundation.errors import ConfigurationError
