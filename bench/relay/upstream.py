@@ -11,7 +11,7 @@ import gc
 import sys
 import threading
 import time
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import msgspec
 import uvloop
@@ -136,8 +136,7 @@ class Connection(asyncio.Protocol):
         self._stream: Stream | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
