@@ -125,6 +125,11 @@ class StandardAttempt:
     def digest(self) -> bytes:
         return self._sealed.digest
 
+    @property
+    def proven(self) -> Record | None:
+        """The terminal record whose receipt this reader has verified; None before, and where no receipt is promised."""
+        return self._opener.receipt
+
     def read(self, record: Record) -> None:
         """Open the next record; raises `SealingError`, after which the attempt is dead."""
         frame = self._opener.open(record)

@@ -78,6 +78,11 @@ class AnswerReader(Protocol):
         """The provider's error body where this reader can open it."""
         ...
 
+    @property
+    def proven(self) -> Record | None:
+        """The very terminal record whose receipt this reader has verified under the attempt's terms, if it has."""
+        ...
+
     def read(self, record: Record) -> None:
         """Take the next record; raises `SealingError` when it does not open. Nothing may be read after that."""
         ...

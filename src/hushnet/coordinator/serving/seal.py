@@ -125,6 +125,7 @@ class ForwardingReader:
     is_forwarding_errors = True
     status = 200
     error_body: bytes | None = None
+    proven: Record | None = None
 
     __slots__ = ("_form", "_records", "content_bytes")
 

@@ -22,6 +22,7 @@ from hushnet.foundation.errors import StorageError
 from hushnet.foundation.ids import RequestId
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.meters import Meter
+from hushnet.sealing.records import meter_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -130,9 +131,16 @@ def _fault_of(attempt: Attempt) -> str:
 
 
 def proven(attempt: Attempt) -> tuple[Meter | None, str]:
-    """Return the attempt's final meter when one came and its receipt verifies, and the check that failed otherwise."""
-    if attempt.reading.final is None:
+    """Return the attempt's final meter when one came and its receipt verifies, and the check that failed otherwise.
+
+    A reader that opens answers has verified the receipt already, by the same key, digest and nonce. Its word counts for
+    that record object alone, never for another with the same bytes.
+    """
+    final = attempt.reading.final
+    if final is None:
         return None, ""
+    if attempt.reader.proven is final:
+        return meter_of(final), ""
     try:
         return attempt.reading.proven_meter(), ""
     except SealingError as error:
