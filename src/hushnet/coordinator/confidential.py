@@ -137,7 +137,14 @@ class StandardAttempt:
             return
         kind = frame.kind
         if kind is _CONTENT:
-            self._take_content(frame.data)
+            data = frame.data
+            self.content_bytes += len(data)
+            if self._withheld:
+                self._release()
+            if data.endswith(DONE):
+                self._withheld.append(DONE)
+                data = data[: -len(DONE)]
+            self._out.append(data)
         elif kind is Kind.BOILERPLATE:
             (self._withheld if self.content_bytes else self._out).append(frame.data)
         elif kind is Kind.HEAD:
@@ -153,15 +160,6 @@ class StandardAttempt:
         """Return the body bytes read since the last call."""
         out, self._out = self._out, []
         return out[0] if len(out) == 1 else b"".join(out)
-
-    def _take_content(self, data: bytes) -> None:
-        self.content_bytes += len(data)
-        if self._withheld:
-            self._release()
-        if data.endswith(DONE):
-            self._withheld.append(DONE)
-            data = data[: -len(DONE)]
-        self._out.append(data)
 
     def _release(self) -> None:
         self._out += self._withheld

@@ -84,10 +84,8 @@ class CoordinatorSession:
 
     def receive_binary(self, raw: bytes, now_s: float) -> Events:
         """Take one binary message: records, grouped by attempt in what is returned."""
-        if self.is_closed:
-            return []
         if self.state not in _TAKES_RECORDS:
-            return self._end(LinkFault.NOT_REGISTERED)
+            return [] if self.is_closed else self._end(LinkFault.NOT_REGISTERED)
         try:
             pieces = split_data(raw, FROM_PROVIDER)
         except RemoteProtocolError as error:

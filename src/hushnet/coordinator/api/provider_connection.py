@@ -179,7 +179,8 @@ class ProviderConnection(WSListener):
                     self._end(event)
                 case _:
                     self._report(event)
-        self._flush_control()
+        if self._session.lanes.control_bytes:
+            self._flush_control()
 
     def _deliver(self, event: ev.RecordsArrived) -> None:
         sink = self._sinks.get(event.attempt)

@@ -22,6 +22,8 @@ _HEAD: Final = Kind.HEAD
 _CONTENT: Final = Kind.CONTENT
 _BOILERPLATE: Final = Kind.BOILERPLATE
 _RELAY_ERROR: Final = Kind.RELAY_ERROR
+_OUT_OF_PLACE_HERE: Final = (_HEAD, _RELAY_ERROR)
+"""What does not come in the middle of an answer; a tuple, searched by identity."""
 
 
 class OpenedFrame(msgspec.Struct, frozen=True, gc=False):
@@ -131,9 +133,10 @@ class FrameOpener:
         self._sealed.drop()
 
     def _open(self, record: Record) -> OpenedFrame:
-        attempt = self._attempt_of(record)
+        attempt, kind = self._attempt, record.kind
+        if attempt is None or record.seq != self._next_seq or kind in _OUT_OF_PLACE_HERE:
+            attempt = self._attempt_of(record)
         data = self._decrypt(attempt, record)
-        kind = record.kind
         self._next_seq += 1
         if kind is _CONTENT or kind is _BOILERPLATE:
             return OpenedFrame(kind, data, None, b"")

@@ -47,12 +47,8 @@ class Reading:
         kind, seq = record.kind, record.seq
         if self.final is not None:
             raise SealingError("frame_after_final")
-        if record.is_from_relay:
-            raise SealingError("frame_unknown_kind")
-        if seq != self._next_seq:
-            raise SealingError("frame_gap" if seq > self._next_seq else "frame_replayed")
-        if (kind is _HEAD) is not (seq == 0):
-            raise SealingError("frame_out_of_state")
+        if seq != self._next_seq or (kind is _HEAD) is not (seq == 0):
+            raise self._misplaced(record)
         self._next_seq = seq + 1
         if kind is _CONTENT:
             self.content_records += 1
@@ -84,6 +80,13 @@ class Reading:
             key_id=self._receipt.key_id,
             nonce=self._nonce,
         )
+
+    def _misplaced(self, record: Record) -> SealingError:
+        if record.is_from_relay:
+            return SealingError("frame_unknown_kind")
+        if record.seq != self._next_seq:
+            return SealingError("frame_gap" if record.seq > self._next_seq else "frame_replayed")
+        return SealingError("frame_out_of_state")
 
     def _take_head(self, record: Record) -> None:
         head = parse_head(record)
