@@ -20,9 +20,9 @@ from hushnet.foundation.redaction import RedactingFilter, redact
 EXTRA_FIELDS: Final = frozenset(
     {
         "account_id", "attempt", "attempts", "batch", "bytes", "callback", "code", "count", "duration_ms", "error", "fault", "finding",
-        "input_tokens", "key_id", "kind", "lane", "method", "mode", "model", "network", "outcome", "output_tokens", "place", "port", "provider_id", "reason", "request_id",
+        "input_tokens", "key_id", "kind", "lane", "method", "mode", "model", "network", "outcome", "output_tokens", "peer", "place", "port", "provider_id", "reason", "request_id",
         "route", "scope", "seq", "serial", "signal", "stage", "state", "status", "task", "tier", "trust", "version",
-        "waiting",
+        "waiting", "worker",
     }
 )  # fmt: skip
 
@@ -34,12 +34,21 @@ _QUIET: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic", "sqlal
 
 
 def configure_logging(
-    level: str = "info", form: Literal["console", "json"] | str = "console", *, stream: TextIO | None = None
+    level: str = "info",
+    form: Literal["console", "json"] | str = "console",
+    *,
+    stream: TextIO | None = None,
+    worker: int = 0,
 ) -> None:
-    """Send every record of this process to one handler on `stream` (standard error), and replace all others."""
+    """Send every record of this process to one handler on `stream` (standard error), and replace all others.
+
+    `worker` marks every line of ours with the number of the process, where several write to one stream.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else ConsoleFormatter())
     handler.addFilter(SafeFilter())
+    if worker:
+        handler.addFilter(_NumberFilter(worker))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -47,6 +56,18 @@ def configure_logging(
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+class _NumberFilter(logging.Filter):
+    """Put the number of this process on every record."""
+
+    def __init__(self, worker: int) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.worker = self._worker
+        return True
 
 
 class SafeFilter(RedactingFilter):

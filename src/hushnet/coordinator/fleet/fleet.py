@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.fleet.health import Health
+from hushnet.coordinator.fleet.load import OthersWork
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.routing.cost import OUTPUT_EXPECTED_TOKENS_MAX
 from hushnet.coordinator.routing.model import Candidate, FleetView, RouteRequest
@@ -26,6 +27,7 @@ HEALTH_REMEMBERED_MAX: Final = 16_384
 """Providers whose failures outlive their links: one that dies at every attempt must not come back unblemished."""
 
 Listener: TypeAlias = Callable[[Iterable[ModelId]], None]
+Watcher: TypeAlias = Callable[[LiveProvider], None]
 
 
 @dataclass(eq=False, slots=True)
@@ -48,7 +50,7 @@ class Slot:
 
 
 class Fleet:
-    """Every live provider of this process."""
+    """Every live provider that this process can reach, over a link of its own or of another worker."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -57,6 +59,7 @@ class Fleet:
         self._keys: dict[bytes, set[ProviderId]] = {}
         self._seen: dict[ModelId, None] = {}
         self._listeners: list[Listener] = []
+        self._watchers: list[Watcher] = []
         self._health: OrderedDict[ProviderId, dict[ModelId, Health]] = OrderedDict()
 
     # Reading.
@@ -89,6 +92,10 @@ class Fleet:
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` with models whose candidates have changed."""
         self._listeners.append(listener)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call `watcher` with every provider that has changed in any way, or left; cheap, and it changes nothing."""
+        self._watchers.append(watcher)
 
     # Capacity.
 
@@ -138,6 +145,7 @@ class Fleet:
             return False
         self._unindex(provider)
         del self._providers[provider.provider_id]
+        self._watched(provider)
         self._tell(provider.offers)
         return True
 
@@ -166,6 +174,11 @@ class Fleet:
         provider.is_draining = True
         self.refresh(provider)
 
+    def told(self, provider: LiveProvider, work: OthersWork) -> None:
+        """Take the news of a provider elsewhere from the worker that holds its link."""
+        provider.load.told(work)
+        self.refresh(provider)
+
     def retire_stale(self) -> None:
         """Stop routing to providers whose statement has run out; called by the pulse."""
         now = self._clock.now_ms() // 1000
@@ -183,6 +196,7 @@ class Fleet:
     def _index(self, provider: LiveProvider) -> None:
         if self._providers.get(provider.provider_id) is not provider:
             return
+        self._watched(provider)
         if not provider.is_routable:
             self._unindex(provider)
             return
@@ -215,6 +229,10 @@ class Fleet:
         self._health.move_to_end(provider.provider_id)
         if len(self._health) > HEALTH_REMEMBERED_MAX:
             self._health.popitem(last=False)
+
+    def _watched(self, provider: LiveProvider) -> None:
+        for watcher in self._watchers:
+            watcher(provider)
 
     def _tell(self, models: Iterable[ModelId]) -> None:
         for listener in self._listeners:

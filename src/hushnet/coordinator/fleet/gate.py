@@ -46,6 +46,11 @@ class Gate:
         self._clock = clock
         self._serials = SerialMemory()
 
+    @property
+    def serials(self) -> SerialMemory:
+        """The statements seen by this process: one memory, also for what other workers tell of theirs."""
+        return self._serials
+
     async def admit(
         self, registration: Register, *, nonce: bytes, link: ProviderLink, peer: str
     ) -> Admitted | Rejected:
@@ -70,7 +75,7 @@ class Gate:
             verified=verified,
             tier=verdict.tier,
             load=Load(registration.capacity),
-            connected_ms=self._clock.now_ms(),
+            connected_ms=self._later_than_before(ProviderId(verified.provider_id.hex())),
         )
         provider.offer(registration.models)
         self._publish(provider)
@@ -132,6 +137,11 @@ class Gate:
         )
         if old is not None and old.link is not provider.link:
             old.link.close("replaced")
+
+    def _later_than_before(self, provider_id: ProviderId) -> int:
+        """Return now; a clock that stepped back makes no new link older than the one that it replaces."""
+        old = self._fleet.get(provider_id)
+        return max(self._clock.now_ms(), old.connected_ms + 1 if old is not None else 0)
 
     async def _owner_of(self, token: Secret) -> Owner | Rejected:
         try:

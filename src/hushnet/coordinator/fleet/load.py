@@ -7,10 +7,45 @@ moment of the report is the work of others (another coordinator), and is assumed
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hushnet.foundation.ids import ModelId
 from hushnet.wire.frames import Capacity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OthersWork:
+    """What everybody else has open at a provider, as its own worker counts it, beside the provider's last report."""
+
+    capacity: Capacity
+    total: int
+    by_model: Mapping[ModelId, int]
+    tokens: int
+    output: int
+    full: tuple[ModelId, ...] = ()
+
+
+@dataclass(slots=True)
+class Share:
+    """The part of a provider's open attempts that one other worker has dispatched there."""
+
+    by_model: Counter[ModelId] = field(default_factory=Counter)
+    total: int = 0
+    tokens: int = 0
+    output: int = 0
+
+    def opened(self, model: ModelId, *, tokens: int, output: int) -> None:
+        self.by_model[model] += 1
+        self.total += 1
+        self.tokens += tokens
+        self.output += output
+
+    def closed(self, model: ModelId, *, tokens: int, output: int) -> None:
+        self.by_model[model] -= 1
+        self.total -= 1
+        self.tokens -= tokens
+        self.output -= output
 
 
 @dataclass(slots=True)
@@ -25,6 +60,7 @@ class Load:
     others: int = 0
     others_by_model: dict[ModelId, int] = field(default_factory=dict)
     others_tokens: int = 0
+    others_output: int = 0
     full: set[ModelId] = field(default_factory=set)
     """Models for which the provider has refused work since its last report."""
 
@@ -41,6 +77,15 @@ class Load:
             for part in capacity.per_model
         }
         self.full.clear()
+
+    def told(self, work: OthersWork) -> None:
+        """Take what the worker that holds the link says of a provider elsewhere; what we have open is not in it."""
+        self.capacity = work.capacity
+        self.others = work.total
+        self.others_by_model = dict(work.by_model)
+        self.others_tokens = work.tokens
+        self.others_output = work.output
+        self.full = set(work.full)
 
     def opened(self, model: ModelId, *, tokens: int, output: int) -> None:
         """Count an attempt in."""
@@ -71,7 +116,23 @@ class Load:
             return None
         return max(self.capacity.tokens_max - self.open_tokens - self.others_tokens, 0)
 
+    def beside(self, share: Share) -> OthersWork:
+        """Return everybody's work but `share`: what the worker that the share belongs to has to be told."""
+        models = {*self.open_by_model, *self.others_by_model}
+        by_model = {
+            model: self.others_by_model.get(model, 0) + self.open_by_model[model] - share.by_model[model]
+            for model in models
+        }
+        return OthersWork(
+            capacity=self.capacity,
+            total=self.others + self.open_total - share.total,
+            by_model={model: count for model, count in by_model.items() if count},
+            tokens=self.others_tokens + self.open_tokens - share.tokens,
+            output=self.others_output + self.open_output - share.output,
+            full=tuple(self.full),
+        )
+
     @property
     def tokens_ahead(self) -> int:
         """Tokens that are still to be generated there before and beside a new attempt, at most."""
-        return self.open_output + self.capacity.tokens_queued
+        return self.open_output + self.others_output + self.capacity.tokens_queued

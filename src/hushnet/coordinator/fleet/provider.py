@@ -49,6 +49,8 @@ class LiveProvider:
     """Its link has ended; known to its attempts a step before the fleet hears of it."""
     is_stale: bool = False
     """Its statement has run out and no new one came."""
+    is_elsewhere: bool = False
+    """Its socket hangs on another worker; `link` reaches it there."""
 
     @property
     def is_routable(self) -> bool:
@@ -93,6 +95,7 @@ class LiveProvider:
             decode_tokens_s=rate or capacity.decode_tokens_s,
             prefill_tokens_s=capacity.prefill_tokens_s,
             penalty_ms=health.penalty_ms(now_s) if health is not None else 0,
+            is_elsewhere=self.is_elsewhere,
         )
 
     def __repr__(self) -> str:

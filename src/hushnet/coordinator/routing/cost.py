@@ -17,6 +17,10 @@ OUTPUT_EXPECTED_TOKENS_MAX: Final = 512
 RATE_MIN: Final = 0.1
 RATE_MAX: Final = 20_000.0
 """Reports are the provider's word: one that claims next to nothing, or everything, is taken for the slowest or fastest."""
+CROSSING_SHARE: Final = 0.15
+CROSSING_MS: Final = 75
+"""What a provider of another worker costs more: a little beyond the router's tie window (a tenth, or 50 ms), so that of
+near-equal providers one of this worker is taken, and a clearly better one elsewhere still wins."""
 SECONDS_MAX: Final = 1_000_000.0
 AVOIDED_MS: Final = 10_000_000_000
 """More than any other cost can be: an avoided provider comes after everybody else."""
@@ -35,7 +39,10 @@ def cost_ms(candidate: Candidate, request: RouteRequest) -> int:
         + max(request.prompt_tokens_max + output - candidate.context_tokens, 0) / rate
     )
     avoided = AVOIDED_MS if candidate.provider_id in request.avoided else 0
-    return int(min(seconds, SECONDS_MAX) * 1000) + candidate.penalty_ms + avoided
+    cost = int(min(seconds, SECONDS_MAX) * 1000) + candidate.penalty_ms
+    if candidate.is_elsewhere:
+        cost += max(CROSSING_MS, int(cost * CROSSING_SHARE))
+    return cost + avoided
 
 
 def wait_s(candidate: Candidate) -> float:

@@ -48,6 +48,8 @@ class Candidate:
     decode_tokens_s: float = 0.0
     prefill_tokens_s: float = 0.0
     penalty_ms: int = 0
+    is_elsewhere: bool = False
+    """Its link hangs on another worker of this machine: every chunk of an answer would cross (`cost.CROSSING_SHARE`)."""
 
 
 @dataclass(frozen=True, slots=True)

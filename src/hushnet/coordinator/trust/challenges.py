@@ -47,7 +47,7 @@ _UNJUDGED = Verdict(Tier.NONE)
 @dataclass(slots=True)
 class _State:
     subject: Subject
-    answered_at: int
+    answered_at: int | None
     next_s: float
     missed: int = 0
     nonce: bytes | None = None
@@ -71,6 +71,8 @@ class ChallengeBook:
         self._policy = attestation.link_policy(registry)
         self._entropy = entropy
         self._states: dict[ProviderId, _State] = {}
+        self._adopted: dict[ProviderId, _State] = {}
+        """Providers whose challenges another worker sends; judged here, by what that worker says of the answers."""
 
     def admit(self, statement: VerifiedStatement, *, nonce: bytes, signature: bytes) -> Verdict | None:
         """Check the registration's own challenge and begin with the provider; replaces what an older link had.
@@ -81,7 +83,15 @@ class ChallengeBook:
         if not subject.has_signed(nonce, signature):
             return None
         state = _State(subject, self._now(), self._clock.monotonic_s() + self._settings.interval_s)
+        self._adopted.pop(subject.provider_id, None)
         self._states[subject.provider_id] = state
+        return self._judge(state)
+
+    def adopt(self, statement: VerifiedStatement, record: attestation.ChallengeRecord) -> Verdict:
+        """Judge a provider of another worker by the challenges that it has answered there; none are sent from here."""
+        state = _State(Subject(statement), record.answered_at, next_s=0.0, missed=record.missed)
+        self._states.pop(state.subject.provider_id, None)
+        self._adopted[state.subject.provider_id] = state
         return self._judge(state)
 
     def restate(self, statement: VerifiedStatement) -> Verdict:
@@ -94,6 +104,7 @@ class ChallengeBook:
     def forget(self, provider_id: ProviderId) -> None:
         """Drop a provider whose link is gone."""
         self._states.pop(provider_id, None)
+        self._adopted.pop(provider_id, None)
 
     def due(self) -> tuple[list[DueChallenge], list[ProviderId]]:
         """Count the challenges that ran out and issue what is due: (to send, providers whose verdict may have changed)."""
@@ -130,12 +141,15 @@ class ChallengeBook:
 
     def verdict(self, provider_id: ProviderId) -> Verdict:
         """Return the last verdict on an enrolled provider."""
-        return self._states[provider_id].verdict
+        return self._known(provider_id).verdict
 
     def record(self, provider_id: ProviderId) -> attestation.ChallengeRecord:
         """Return when an enrolled provider last answered (Unix seconds) and what it has missed since."""
-        state = self._states[provider_id]
+        state = self._known(provider_id)
         return attestation.ChallengeRecord(answered_at=state.answered_at, missed=state.missed)
+
+    def _known(self, provider_id: ProviderId) -> _State:
+        return self._states.get(provider_id) or self._adopted[provider_id]
 
     def _judge(self, state: _State) -> Verdict:
         record = attestation.ChallengeRecord(answered_at=state.answered_at, missed=state.missed)
