@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0, help="the window of a paced load")
     parser.add_argument("--streams", type=int, default=400)
+    parser.add_argument("--loads", default="paced,requests,first")
     parser.add_argument("--only", default="", help=f"some of {','.join(SYSTEMS)}")
     options = parser.parse_args()
     names = [name for name in options.only.split(",") if name] or list(SYSTEMS)
@@ -30,7 +31,7 @@ def main() -> int:
         rounds=options.rounds,
         window_s=options.seconds,
         streams=options.streams,
-        loads=("paced", "requests", "first"),
+        loads=options.loads.split(","),
         has_memory=not options.only,
         has_limit=not options.only,
     )

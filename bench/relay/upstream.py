@@ -61,13 +61,12 @@ class Pace:
             self._loop.call_later(0.001, self._tick)
 
     def _tick(self) -> None:
-        now = time.monotonic_ns() // TICK_NS
-        due = self._due
-        for tick in range(self._last + 1, now + 1) if now - self._last < len(due) else sorted(due):
+        now, last, due = time.monotonic_ns() // TICK_NS, self._last, self._due
+        self._last = now  # what is asked for from here on belongs to a later tick, however late it is already
+        for tick in range(last + 1, now + 1) if now - last < len(due) else sorted(due):
             if tick <= now:
                 for stream in due.pop(tick, ()):
                     stream.emit()
-        self._last = now
         self._is_ticking = bool(due)
         if due:
             self._loop.call_later(0.001, self._tick)
@@ -147,7 +146,11 @@ class Connection(asyncio.Protocol):
         """Answer what has arrived whole."""
         self._stream = None
         while self._buffer and self._stream is None:
-            request = split_request(self._buffer)
+            try:
+                request = split_request(self._buffer)
+            except (ValueError, IndexError):
+                self.transport.close()  # no HTTP/1.1: a router asks whether other protocols are spoken here
+                return
             if request is None:
                 return
             path, body, self._buffer = request

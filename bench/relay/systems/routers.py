@@ -21,7 +21,7 @@ class _Router(System):
     def start(self, upstream_url: str) -> None:
         port, metrics = free_port(), free_port()
         common = ["--host", "127.0.0.1", "--port", str(port), "--worker-urls", upstream_url, "--policy", "round_robin"]
-        common += ["--prometheus-port", str(metrics), "--log-level", "error"]
+        common += ["--prometheus-port", str(metrics), "--log-level", "error", "--max-concurrent-requests", "4096"]
         self._launch([self._programs / "python", *self.arguments, *common], port)
 
 
