@@ -17,6 +17,7 @@ from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.model import Consumer, RequestBody
 from hushnet.coordinator.serving.seal import StandardBody
 from hushnet.coordinator.serving.service import RequestService
+from hushnet.coordinator.serving.timing import BODY, PARSE, STOPWATCH, X_TIMING, Stopwatch
 from hushnet.coordinator.settings import HttpSettings
 from hushnet.foundation.errors import RequestError
 from hushnet.sealing.streaming import MEDIA_REQUEST
@@ -34,27 +35,32 @@ class ChatEndpoint:
         self._settings = settings or HttpSettings()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        watch = scope[STOPWATCH] = self._service.stopwatch()
         authorization = header_of(scope, b"authorization")
         caller = await self._accounts.authenticate(
             None if authorization is None else authorization.decode("latin-1"), KeyScope.USER
         )
-        body, form = await self._read(scope, receive)
-        life = self._service.submit(Consumer(caller.account_id, caller.key_id), body)
+        body, form = await self._read(scope, receive, watch)
+        life = self._service.submit(Consumer(caller.account_id, caller.key_id), body, watch)
         if isinstance(life, Failure):
-            await refuse(send, life, form, headers=[(b"hushnet-mode", body.mode.value.encode())])
+            headers = [(b"hushnet-mode", body.mode.value.encode()), (X_TIMING, watch.render())]
+            await refuse(send, life, form, headers=headers)
             return
         await answer(life, receive, send, form, line_of(scope))
 
-    async def _read(self, scope: Scope, receive: Receive) -> tuple[RequestBody, Form]:
+    async def _read(self, scope: Scope, receive: Receive, watch: Stopwatch) -> tuple[RequestBody, Form]:
+        watch.enter(BODY)
         media_type, settings = media_type_of(scope), self._settings
         if media_type == MEDIA_REQUEST:
             stream_form, form = form_of(scope)
             raw = await read_body(
                 scope, receive, bytes_max=settings.sealed_body_bytes_max, idle_s=settings.body_idle_s_max
             )
+            watch.enter(PARSE)
             return read_envelope(raw, endpoint=ENDPOINT, form=stream_form), form
         if media_type not in _JSON:
             raise RequestError("send application/json, or a sealed request", code="unsupported_media_type")
         raw = await read_body(scope, receive, bytes_max=settings.body_bytes_max, idle_s=settings.body_idle_s_max)
+        watch.enter(PARSE)
         request = StandardRequest(raw, output_tokens_default=self._service.limits.output_tokens_default)
         return StandardBody(request), _STANDARD

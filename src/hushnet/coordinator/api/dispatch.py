@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hushnet.coordinator.api import problems
 from hushnet.coordinator.api.bodies import CallerGoneError, media_type_of
+from hushnet.coordinator.serving.timing import STOPWATCH, X_TIMING
 from hushnet.coordinator.telemetry import Metrics, error_fields
 from hushnet.foundation.clock import Clock
 
@@ -119,6 +120,8 @@ class Dispatcher:
         self._metrics.refusals.add(problem.code)
         if answer.status == 0:
             is_sealed = media_type_of(scope) == SEALED_REQUEST
+            watch = scope.get(STOPWATCH)
+            headers = headers if watch is None else [*headers, (X_TIMING, watch.render())]
             await send_problem(answer.send, problem, is_sealed=is_sealed, headers=headers)
 
     def _pattern(self, scope: Scope) -> str:

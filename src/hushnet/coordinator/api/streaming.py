@@ -21,6 +21,7 @@ from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.outlet import Outlet, ReplyHead
 from hushnet.coordinator.serving.rules.stops import Stop
+from hushnet.coordinator.serving.timing import X_TIMING
 from hushnet.sealing.records import relay_error_record
 from hushnet.sealing.streaming import encode_sse
 
@@ -97,6 +98,7 @@ def common_headers(life: Life) -> list[tuple[bytes, bytes]]:
     return [
         (b"hushnet-mode", life.body.mode.value.encode()),
         (b"hushnet-request-id", b"%d" % life.id),
+        (X_TIMING, life.timing()),
     ]
 
 

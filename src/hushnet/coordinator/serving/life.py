@@ -11,6 +11,7 @@ import logging
 from typing import Final
 
 from hushnet.coordinator.fleet.provider import LiveProvider
+from hushnet.coordinator.serving import timing
 from hushnet.coordinator.serving.attempt import SEALERS_OWN, Attempt, AttemptEnd, Ending
 from hushnet.coordinator.serving.desk import Desk
 from hushnet.coordinator.serving.failover import failure_of
@@ -34,7 +35,9 @@ _OVER: Final = frozenset({State.SETTLING, State.SETTLED})
 class Life:
     """One request. `outlet` is what its consumer reads; `run` is its task."""
 
-    def __init__(self, desk: Desk, request_id: RequestId, consumer: Consumer, body: RequestBody) -> None:
+    def __init__(
+        self, desk: Desk, request_id: RequestId, consumer: Consumer, body: RequestBody, watch: timing.Stopwatch
+    ) -> None:
         self.id = request_id
         self.body = body
         self.state = State.ARRIVED
@@ -48,11 +51,20 @@ class Life:
         self._finaliser = Finaliser(
             desk, request_id, consumer, body, self.outlet, desk.tariffs.tariff_of(body.facts.model)
         )
+        self._watch = watch
         self._tries = Tries()
         self._waiting: Waiting | None = None
         self._waited_s = 0.0
 
     # From outside.
+
+    def timing(self) -> bytes:
+        """Return where the time went, as an answer's head says it; asked once, when the head is written."""
+        attempt = self.attempt
+        if attempt is not None and attempt.is_committed and self._watch.stage == timing.PROVIDER:
+            # A whole answer begins with its last record.
+            self._watch.enter(timing.RELAY, at_s=attempt.heard_s)
+        return self._watch.render()
 
     def stop(self, reason: Stop) -> None:
         """Stop the request now, whatever it is doing; the first reason stands."""
@@ -137,6 +149,7 @@ class Life:
             self._advance(Event.HOLD_REFUSED)
             self.outlet.fail(outcome)
             return False
+        self._watch.enter(timing.ROUTE)
         self._finaliser.reservation = None if isinstance(outcome, Free) else outcome
         self._advance(Event.HELD)
         return True
@@ -163,6 +176,7 @@ class Life:
         clock = self._desk.clock
         began_s = clock.monotonic_s()
         self._waiting = waiting
+        self._watch.enter(timing.QUEUE)
         answer = await waiting.answer
         self._waiting = None
         waited_s = clock.monotonic_s() - began_s
@@ -175,9 +189,11 @@ class Life:
         """Make one attempt and wait for its end."""
         desk, slot = self._desk, placed.slot
         self._advance(Event.ASSIGNED)
+        self._watch.enter(timing.SEAL)
         self._tries.made += 1
         try:
             sealed = await self.body.attempt(slot.provider, placed.entry, now=desk.clock.now_ms() // 1000)
+            self._watch.enter(timing.DISPATCH)
             if self.stopped is not None:
                 slot.release()
                 return AttemptEnd(Ending.STOPPED, is_committed=False)
@@ -204,6 +220,7 @@ class Life:
         except BaseException:
             slot.release()
             raise
+        self._watch.enter(timing.PROVIDER)
         del sealed  # its envelope, up to 16 MiB, is the link's now
         end = await attempt.outcome
         if not attempt.is_over:
@@ -212,6 +229,8 @@ class Life:
 
     def _committed(self) -> None:
         self._advance(Event.COMMITTED)
+        if self.attempt is not None and self.body.facts.is_stream:
+            self._watch.enter(timing.RELAY, at_s=self.attempt.heard_s)
         self.body.drop()
         seconds = self._desk.clock.monotonic_s() - self._started_s
         self._desk.telemetry.first_content(mode=self.body.mode.value, seconds=seconds)
@@ -246,6 +265,7 @@ class Life:
             self._blame(end, provider)
         if tries.may_go_on(verdict, self.body, limits):
             self._advance(Event.ATTEMPT_FAILED)
+            self._watch.enter(timing.ROUTE)
             return True
         self._fail(verdict.failure)
         self._advance(Event.ATTEMPTS_EXHAUSTED)

@@ -21,6 +21,7 @@ from hushnet.coordinator.serving.rules.stops import Stop
 from hushnet.coordinator.serving.seal import SealedBody
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.coordinator.serving.store import RequestLedger, Silence, Tariffs, Telemetry
+from hushnet.coordinator.serving.timing import RESERVE, Stopwatch
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError
 from hushnet.foundation.tasks import TaskSet
@@ -80,7 +81,11 @@ class RequestService:
         """How many requests wait for a provider."""
         return self._placement.waiting
 
-    def submit(self, consumer: Consumer, body: RequestBody) -> Life | Failure:
+    def stopwatch(self) -> Stopwatch:
+        """Start the clock of a request that has just arrived."""
+        return Stopwatch(self._clock.monotonic_s)
+
+    def submit(self, consumer: Consumer, body: RequestBody, watch: Stopwatch | None = None) -> Life | Failure:
         """Begin to serve a request; its answer comes out of the life's outlet. A refusal here held nothing."""
         refusal = self._refusal(consumer, body)
         if refusal is not None:
@@ -89,7 +94,9 @@ class RequestService:
             request_id = self._ledger.next_request_id()
         except CapacityError as error:
             return Failure(FailureCode.BUSY, retry_after_s=error.retry_after_s)
-        life = Life(self._desk, request_id, consumer, body)
+        watch = watch or self.stopwatch()
+        watch.enter(RESERVE)
+        life = Life(self._desk, request_id, consumer, body, watch)
         self._lives.add(life)
         self._idle.clear()
         self._tasks.spawn(self._run(life), name=f"request-{request_id}")
