@@ -116,6 +116,13 @@ class HushnetNetwork:
         """Return the coordinator's metrics page."""
         return httpx.get(f"{self.base_url}/metrics", timeout=30).raise_for_status().text
 
+    def check_books(self) -> list[Any]:
+        """Run `hush ledger check` on the coordinator's database; return its findings."""
+        command = [*_HUSH, "ledger", "check", "--json", *self._storage()]
+        checked = subprocess.run(command, env=self._environment(), capture_output=True, text=True, check=False)
+        findings: list[Any] = json.loads(checked.stdout)["findings"]
+        return findings
+
     def log_of_coordinator(self) -> str:
         """Return what the coordinator wrote on stderr."""
         return (self.home / "coordinator.log").read_text(errors="replace")
@@ -123,9 +130,7 @@ class HushnetNetwork:
     # Parts.
 
     def _start_coordinator(self) -> None:
-        common = ["--home", str(self.home)]
-        if self.database:
-            common += ["--database", self.database]
+        common = self._storage()
         made = subprocess.run(
             [*_HUSH, "coordinator", "init", "--json", *common],
             env=self._environment(),
@@ -145,6 +150,9 @@ class HushnetNetwork:
         ready = self._ready_line(process, log)
         self.base_url, self.link_url, self.network = ready["base_url"], ready["link_url"], ready["network"]
         self.coordinator_pid = process.pid
+
+    def _storage(self) -> list[str]:
+        return ["--home", str(self.home), *(["--database", self.database] if self.database else [])]
 
     def _make_accounts(self) -> None:
         consumer = self.admin("POST", "/v1/admin/accounts", {"name": "consumer"})["account_id"]
