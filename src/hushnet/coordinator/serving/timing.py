@@ -27,7 +27,7 @@ STAGES: Final = ("parse", "auth", "reserve", "route", "queue", "seal", "dispatch
 X_TIMING: Final = b"x-timing"
 STOPWATCH: Final = "hushnet.stopwatch"
 """Where a request's ASGI scope keeps its stopwatch, for whoever writes the head of an error."""
-_FORM: Final = ", ".join(f"{name}=%d" for name in STAGES).encode("ascii")
+_FORM: Final = ", ".join(f"{name}=%.0f" for name in STAGES).encode("ascii")
 _US: Final = 1_000_000
 
 
@@ -45,9 +45,11 @@ class Stopwatch:
 
     def enter(self, stage: int, *, at_s: float | None = None) -> None:
         """End the running stage and begin `stage`; `at_s` is when that was, if it was before now."""
-        now_s = self._now_s() if at_s is None or at_s < self._since_s else at_s
-        self._spent_s[self._stage] += now_s - self._since_s
-        self._stage, self._since_s = stage, now_s
+        since_s = self._since_s
+        now_s = self._now_s() if at_s is None or at_s < since_s else at_s
+        self._spent_s[self._stage] += now_s - since_s
+        self._stage = stage
+        self._since_s = now_s
 
     @property
     def stage(self) -> int:
@@ -57,4 +59,4 @@ class Stopwatch:
     def render(self) -> bytes:
         """Return the header's value: whole microseconds of every stage, the running one up to now."""
         self.enter(self._stage)
-        return _FORM % tuple([round(spent_s * _US) for spent_s in self._spent_s[:BODY]])
+        return _FORM % tuple([spent_s * _US for spent_s in self._spent_s[:BODY]])
