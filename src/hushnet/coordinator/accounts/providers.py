@@ -6,7 +6,7 @@ A suspension is answered from memory: it is asked for at every registration, als
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -62,6 +62,8 @@ class ProviderBook:
         self._clock = clock
         self._suspended: dict[ProviderId, str] = {}
         self._noted: dict[ProviderId, tuple[AccountId, int, int]] = {}
+        self.spread: Callable[[ProviderId, str | None], Awaitable[None]] | None = None
+        """Tells the other workers of a suspension, or with None that it is over; set where there are any."""
 
     async def load(self) -> None:
         """Read the suspensions; call again to see those of other processes."""
@@ -94,14 +96,25 @@ class ProviderBook:
         """Let the provider register no more; False when it never did."""
         if not await self._store.set_suspended(provider_id, at_ms=self._clock.now_ms(), reason=reason):
             return False
-        self._suspended[provider_id] = reason
+        self.changed(provider_id, reason)
         _LOG.warning("provider suspended", extra={"provider_id": provider_id})
+        if self.spread is not None:
+            await self.spread(provider_id, reason)
         return True
+
+    def changed(self, provider_id: ProviderId, reason: str | None) -> None:
+        """Take a suspension for `reason`, or with None its end, that is in the database already."""
+        if reason is None:
+            self._suspended.pop(provider_id, None)
+        else:
+            self._suspended[provider_id] = reason
 
     async def restore(self, provider_id: ProviderId) -> bool:
         """Let the provider register again; False when there is none such."""
         found = await self._store.set_suspended(provider_id, at_ms=None, reason="")
-        self._suspended.pop(provider_id, None)
+        self.changed(provider_id, None)
+        if self.spread is not None:
+            await self.spread(provider_id, None)
         return found
 
     async def providers(self, *, after: str = "", limit: int = 100) -> Sequence[ProviderRecord]:

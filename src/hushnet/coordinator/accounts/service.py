@@ -1,7 +1,8 @@
 """The service of accounts: make them, make and revoke keys, and say who calls.
 
 A key that was seen lately is answered from memory, without a database. A revocation here empties that memory before it
-returns, also for look-ups that are under way; other processes follow within `key_cache_s`.
+returns, also for look-ups that are under way, and that of the other workers (`spread`); processes that are not joined to
+this one follow within `key_cache_s`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -29,6 +30,8 @@ STALE_READS_MAX: Final = 4
 OPERATOR_ACCOUNT: Final = "operator"
 
 
+Spread: TypeAlias = Callable[[AccountId, ApiKeyId | None, bool], Awaitable[None]]
+"""Tells the other processes that a key, or with None all of an account, must be looked up again; and whether it is barred."""
 Barred: TypeAlias = Callable[[AccountId, ApiKeyId | None], None]
 """Hears of a key of an account that was revoked; of None when the whole account was closed."""
 
@@ -52,6 +55,8 @@ class Accounts:
         self._memory_s = settings.key_cache_s
         self._epoch = 0
         self._listeners: list[Barred] = []
+        self.spread: Spread | None = None
+        """Set where other processes serve the same accounts: what is barred here is barred there before this returns."""
         self._lookups = asyncio.Semaphore(LOOKUPS_MAX)
         self._rate = rules.RateLimit(
             rate=settings.requests_per_s, burst=settings.burst, keys_max=settings.keys_cached_max
@@ -96,10 +101,18 @@ class Accounts:
     async def close_account(self, account_id: AccountId, *, is_closed: bool = True) -> bool:
         """Close or reopen an account; its keys stop or start working at once. False when there is none."""
         found = await self._store.close_account(account_id, self._clock.now_ms() if is_closed else None)
-        self._forget(*(id_ for id_, known in self._memory.items() if known.caller.account_id == account_id))
-        if found and is_closed:
-            self._tell_barred(account_id, None)
+        self.changed(account_id, None, is_barred=found and is_closed)
+        if self.spread is not None:
+            await self.spread(account_id, None, found and is_closed)
         return found
+
+    def changed(self, account_id: AccountId, key_id: ApiKeyId | None, *, is_barred: bool) -> None:
+        """Forget a key, or with None all keys of an account; `is_barred`: what they have opened ends."""
+        held = (id_ for id_, known in self._memory.items() if known.caller.account_id == account_id)
+        self._forget(*(tuple(held) if key_id is None else (key_id,)))
+        if is_barred:
+            for listener in self._listeners:
+                listener(account_id, key_id)
 
     async def create_key(self, account_id: AccountId, scope: Scope, name: str) -> NewKey:
         """Make a key; its text is in the answer and nowhere else.
@@ -129,10 +142,11 @@ class Accounts:
     async def revoke_key(self, key_id: ApiKeyId, *, account_id: AccountId) -> bool:
         """Revoke a key of that account, at once; True also when it was revoked before, False when it has none such."""
         found = await self._store.revoke_key(key_id, account_id=account_id, at_ms=self._clock.now_ms())
-        self._forget(key_id)
+        self.changed(account_id, key_id, is_barred=found)
         if found:
             _LOG.info("key revoked", extra={"account_id": account_id, "key_id": key_id})
-            self._tell_barred(account_id, key_id)
+        if self.spread is not None:
+            await self.spread(account_id, key_id, found)
         return found
 
     async def is_initialised(self) -> bool:
@@ -163,10 +177,6 @@ class Accounts:
                     self._memory.popitem(last=False)
                 return known
         raise CapacityError("keys change too fast", code="busy")
-
-    def _tell_barred(self, account_id: AccountId, key_id: ApiKeyId | None) -> None:
-        for listener in self._listeners:
-            listener(account_id, key_id)
 
     def _forget(self, *key_ids: ApiKeyId) -> None:
         self._epoch += 1

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from hushnet.coordinator.api.bodies import json_response
 from hushnet.coordinator.api.dispatch import route
-from hushnet.coordinator.telemetry import Metrics, error_fields
+from hushnet.coordinator.telemetry import error_fields
 from hushnet.foundation.clock import Clock
 
 _LOG = logging.getLogger(__name__)
@@ -22,26 +22,33 @@ _LOG = logging.getLogger(__name__)
 CHECK_S_MAX: Final = 2.0
 CHECKED_FOR_S: Final = 1.0
 """A verdict is repeated this long: anybody may ask, and each check costs a transaction."""
+WORKER_HEADER: Final = "hushnet-worker"
+"""Which worker answered, on the routes about the process."""
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,255})(:[0-9]{1,5})?", re.ASCII)
 
 Check = Callable[[], Awaitable[bool]]
 
 
 class HealthApi:
-    """`checks` are what readiness means; `link_url` gets the host that the client used, "" when it names none."""
+    """`metrics` returns the page, of all workers where there are several; `worker` is this one's number, 0 without others.
+
+    `checks` are what readiness means; `link_url` gets the host that the client used, "" when it names none.
+    """
 
     def __init__(
         self,
         *,
         checks: Mapping[str, Check],
-        metrics: Metrics,
+        metrics: Callable[[], Awaitable[bytes]],
         clock: Clock,
         network: str,
         version: str,
         link_url: Callable[[str], str],
+        worker: int = 0,
     ) -> None:
         self._checks = checks
         self._metrics = metrics
+        self._worker = {WORKER_HEADER: str(worker)} if worker else {}
         self._clock = clock
         self._network = network
         self._version = version
@@ -71,10 +78,13 @@ class HealthApi:
                 self._verdict_s = self._clock.monotonic_s()
         is_ready = all(self._verdict.values())
         shown = {"status": "ready" if is_ready else "not_ready", "checks": self._verdict}
-        return json_response(shown, status=200 if is_ready else 503, headers={"cache-control": "no-store"})
+        return json_response(
+            shown, status=200 if is_ready else 503, headers={"cache-control": "no-store", **self._worker}
+        )
 
     async def metrics(self, request: Request) -> Response:
-        return Response(self._metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        page = await self._metrics()
+        return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8", headers=self._worker)
 
     async def network(self, request: Request) -> Response:
         """Tell a provider where to dial, and everybody which network this is."""

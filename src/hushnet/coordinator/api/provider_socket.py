@@ -55,6 +55,8 @@ class ListenerSettings:
     """Registered links of this process."""
 
     ssl: SSLContext | None = None
+    is_port_shared: bool = False
+    """Other processes listen at the same port; the kernel spreads what dials it (SO_REUSEPORT)."""
 
 
 class ProviderListener:
@@ -90,7 +92,12 @@ class ProviderListener:
         """Listen; returns the port, which is a free one when `port` is 0. Raises `OSError` when it is taken."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _LinkProtocol(self), host, port, ssl=self._settings.ssl, backlog=1024
+            lambda: _LinkProtocol(self),
+            host,
+            port,
+            ssl=self._settings.ssl,
+            backlog=1024,
+            reuse_port=self._settings.is_port_shared or None,
         )
         return int(self._server.sockets[0].getsockname()[1])
 

@@ -3,5 +3,6 @@
 from hushnet.coordinator.app.build import build
 from hushnet.coordinator.app.coordinator import Coordinator
 from hushnet.coordinator.app.initialise import initialise
+from hushnet.coordinator.app.workers import Place
 
-__all__ = ["Coordinator", "build", "initialise"]
+__all__ = ["Coordinator", "Place", "build", "initialise"]

@@ -26,6 +26,7 @@ from hushnet.coordinator.app import addresses
 from hushnet.coordinator.app.coordinator import Coordinator
 from hushnet.coordinator.app.initialise import prepare_files
 from hushnet.coordinator.app.joints import KeyTokens, WatchedGate, end_links
+from hushnet.coordinator.app.workers import Place, bury, join_bus
 from hushnet.coordinator.catalog import Catalog
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.serving.assembly import Serving, build_serving
@@ -44,27 +45,32 @@ SETTLING_S: Final = 5.0
 """Requests that the drain time has cut off settle first; only then their connections are cut."""
 
 
-async def build(settings: CoordinatorSettings, clock: Clock) -> Coordinator:
-    """Open the database and the ledger and join all parts; nothing listens yet.
+async def build(settings: CoordinatorSettings, clock: Clock, *, place: Place | None = None) -> Coordinator:
+    """Open the database and the ledger and join all parts; nothing listens yet. `place` makes it one of several workers.
 
     Raises `ConfigurationError` and `StorageError`; then nothing is left open.
     """
     prepare_files(settings)
     database = await Database.open(settings.database.reveal())
     try:
-        ledger = await Ledger.open(open_ledger_store(database), clock)
+        store = open_ledger_store(database)
+        if place is not None:
+            await bury(store, place.fallen)
+        ledger = await Ledger.open(store, clock)
     except BaseException:
         await database.aclose()
         raise
     try:
-        return _joined(settings, clock, database, ledger)
+        return _joined(settings, clock, database, ledger, place)
     except BaseException:
         await ledger.aclose()
         await database.aclose()
         raise
 
 
-def _joined(settings: CoordinatorSettings, clock: Clock, database: Database, ledger: Ledger) -> Coordinator:
+def _joined(
+    settings: CoordinatorSettings, clock: Clock, database: Database, ledger: Ledger, place: Place | None
+) -> Coordinator:
     metrics, tasks = Metrics(), TaskSet()
     accounts = Accounts(SqlAccountStore(database), clock, settings=settings.access)
     catalog = Catalog(SqlTariffStore(database), clock, default=settings.price.price())
@@ -80,7 +86,9 @@ def _joined(settings: CoordinatorSettings, clock: Clock, database: Database, led
     )
     accounts.subscribe(partial(end_links, serving.fleet))
     gate = WatchedGate(serving.gate, providers, serving.fleet, tasks)
-    links = ProviderListener(gate, ListenerSettings(network=settings.network), clock)
+    bus = join_bus(place, serving, accounts=accounts, providers=providers, catalog=catalog, metrics=metrics)
+    listener = ListenerSettings(network=settings.network, is_port_shared=place is not None)
+    links = ProviderListener(gate, listener, clock)
     routes: list[Route] = [
         *ModelsApi(serving.fleet, catalog, clock).routes(),
         *discovery.routes(serving),
@@ -94,7 +102,6 @@ def _joined(settings: CoordinatorSettings, clock: Clock, database: Database, led
         clock=clock,
         is_access_logged=settings.log.access,
     )
-    drained = replace(settings.http, drain_s_max=settings.http.drain_s_max + SETTLING_S)
     coordinator = Coordinator(
         settings=settings,
         database=database,
@@ -103,22 +110,33 @@ def _joined(settings: CoordinatorSettings, clock: Clock, database: Database, led
         catalog=catalog,
         providers=providers,
         serving=serving,
-        http=HttpListener(dispatcher, settings=drained, metrics=metrics),
+        http=HttpListener(
+            dispatcher,
+            settings=replace(settings.http, drain_s_max=settings.http.drain_s_max + SETTLING_S),
+            metrics=metrics,
+            is_port_shared=listener.is_port_shared,
+        ),
         links=links,
+        bus=bus,
         metrics=metrics,
         tasks=tasks,
     )
-    health = HealthApi(
+    dispatcher.add_routes(_health(coordinator, clock).routes())
+    _show(metrics, coordinator, serving)
+    return coordinator
+
+
+def _health(coordinator: Coordinator, clock: Clock) -> HealthApi:
+    settings, metrics, bus = coordinator.settings, coordinator.metrics, coordinator.bus
+    return HealthApi(
         checks=_checks(coordinator),
-        metrics=metrics,
+        metrics=lambda: bus.metrics(metrics.render()),
         clock=clock,
         network=settings.network,
         version=own_version(),
         link_url=lambda host: addresses.link_url(settings, coordinator.link_port, asked_host=host),
+        worker=bus.worker,
     )
-    dispatcher.add_routes(health.routes())
-    _show(metrics, coordinator, serving)
-    return coordinator
 
 
 def serving_limits(settings: ServingSettings) -> ServingLimits:

@@ -12,6 +12,7 @@ from hushnet.coordinator.accounts import Accounts, ProviderBook
 from hushnet.coordinator.api.http import HttpListener, bind_error
 from hushnet.coordinator.api.provider_socket import ProviderListener
 from hushnet.coordinator.app import addresses
+from hushnet.coordinator.bus import Bus
 from hushnet.coordinator.catalog import Catalog
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.serving.assembly import Serving
@@ -23,6 +24,8 @@ from hushnet.foundation.tasks import TaskSet
 
 _LOG = logging.getLogger(__name__)
 
+DRAIN_APART_S: Final = 5.0
+"""Workers end their drain this far apart at most: requests that were cut off settle first."""
 REFRESH_S: Final = 30.0
 """How late this process sees prices and suspensions that another process set."""
 
@@ -40,6 +43,7 @@ class Coordinator:
     serving: Serving
     http: HttpListener
     links: ProviderListener
+    bus: Bus
     metrics: Metrics
     tasks: TaskSet
     link_port: int = 0
@@ -47,10 +51,14 @@ class Coordinator:
     _is_closed: bool = field(default=False)
 
     async def start(self) -> None:
-        """Open both listeners, the providers' first; raises `ConfigurationError` when an address cannot be had."""
+        """Join the other workers, then open both listeners, the providers' first.
+
+        Raises `ConfigurationError` when an address cannot be had.
+        """
         await self.catalog.load()
         await self.providers.load()
         self.serving.start()
+        await self.bus.start()
         link = self.settings.link
         try:
             self.link_port = await self.links.start(link.host, link.port)
@@ -61,14 +69,26 @@ class Coordinator:
         _LOG.info("coordinator started", extra={"network": self.settings.network, "port": self.http.port})
 
     async def aclose(self) -> None:
-        """Stop in the order of the promises: no new requests, running ones end and settle, links, ledger, database."""
+        """Stop in the order of the promises: no new requests, running ones end and settle, links, ledger, database.
+
+        Links stay until the other workers, which stop at the same time, need them no more.
+        """
         if self._is_closed:
             return
         self._is_closed = self.is_stopping = True
+        clock, drain_s = self.serving.clock, self.settings.http.drain_s_max
+        ends_s = clock.monotonic_s() + drain_s
         async with contextlib.AsyncExitStack() as stack:  # last in, first out, and none is left out when one fails
-            for close in (self.database.aclose, self.ledger.aclose, self.tasks.aclose, self.links.aclose):
+            for close in (
+                self.database.aclose,
+                self.ledger.aclose,
+                self.tasks.aclose,
+                self.bus.aclose,
+                self.links.aclose,
+            ):
                 stack.push_async_callback(close)
-            await asyncio.gather(self.http.aclose(), self.serving.aclose(drain_s=self.settings.http.drain_s_max))
+            await asyncio.gather(self.http.aclose(), self.serving.aclose(drain_s=drain_s))
+            await self.bus.drain(max(ends_s - clock.monotonic_s(), 0.0) + DRAIN_APART_S)
         _LOG.info("coordinator stopped", extra={"network": self.settings.network})
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from hushnet.coordinator.catalog import rules
@@ -32,6 +32,8 @@ class Catalog:
         self._clock = clock
         self._default = default
         self._tariffs: Mapping[ModelId, Sequence[Tariff]] = {}
+        self.spread: Callable[[], Awaitable[None]] | None = None
+        """Tells the other workers to load again; set where there are any."""
 
     async def load(self) -> None:
         """Read every tariff into memory; call again to see what other processes changed."""
@@ -65,6 +67,8 @@ class Catalog:
             if await self._store.add_tariff(tariff):
                 await self.load()
                 _LOG.info("price set", extra={"model": name, "serial": tariff.id})
+                if self.spread is not None:
+                    await self.spread()
                 return tariff
         raise RequestError("this model's price was just set by somebody else", code="conflict")
 

@@ -40,6 +40,11 @@ class Lane:
         return self._lease.lane
 
     @property
+    def origin(self) -> int:
+        """What names this claim on every hold that it opens."""
+        return self._lease.origin
+
+    @property
     def is_ours(self) -> bool:
         """Whether the lease reaches this far; when not, no hold may be taken."""
         return self._clock.now_ms() < self._until_ms

@@ -83,6 +83,11 @@ class Ledger:
         """The number of the lane that this process writes."""
         return self._lane.number
 
+    @property
+    def origin(self) -> int:
+        """What names this process's claim of its lane, for whoever gives it back when this process has died."""
+        return self._lane.origin
+
     def next_request_id(self) -> RequestId:
         """Return a fresh request id; raises `CapacityError` (`busy`) when the lane's lease has lapsed."""
         return RequestId(self._lane.next_id())

@@ -14,18 +14,21 @@ from hushnet.coordinator.ledger.prices import Terms
 from hushnet.coordinator.serving.attempt import Attempt
 from hushnet.coordinator.serving.desk import Desk
 from hushnet.coordinator.serving.failures import Failure, FailureCode
+from hushnet.coordinator.serving.idle import KeyDesk
 from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.model import Consumer, RequestBody
 from hushnet.coordinator.serving.route import Placement
 from hushnet.coordinator.serving.rules.stops import Stop
 from hushnet.coordinator.serving.seal import SealedBody
 from hushnet.coordinator.serving.settings import ServingLimits
-from hushnet.coordinator.serving.store import RequestLedger, Silence, Tariffs, Telemetry
+from hushnet.coordinator.serving.store import EnvelopeClaims, RequestLedger, Silence, Tariffs, Telemetry
 from hushnet.coordinator.serving.timing import RESERVE, Stopwatch
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError
+from hushnet.foundation.ids import AccountId
 from hushnet.foundation.tasks import TaskSet
 from hushnet.sealing.limits import SKEW
+from hushnet.sealing.prepared import PreparedKeys
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,6 +50,8 @@ class RequestService:
         queue_limits: QueueLimits | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
+        self.claims: EnvelopeClaims | None = None
+        """Set where other processes take requests too, before the first request."""
         self.limits = limits or ServingLimits()
         self._fleet = fleet
         self._clock = clock
@@ -60,6 +65,7 @@ class RequestService:
             limits=self.limits,
             terms=Terms(fee_bps=self.limits.platform_fee_bps, share_bps=self.limits.provider_share_bps),
             telemetry=telemetry or Silence(),
+            keys=KeyDesk(PreparedKeys(clock.monotonic_s), clock.monotonic_s),
             linger=self._linger,
         )
         self._ledger = ledger
@@ -99,7 +105,7 @@ class RequestService:
         life = Life(self._desk, request_id, consumer, body, watch)
         self._lives.add(life)
         self._idle.clear()
-        self._tasks.spawn(self._run(life), name=f"request-{request_id}")
+        self._tasks.spawn(self._run(life, consumer.account_id), name=f"request-{request_id}")
         return life
 
     def tick(self) -> None:
@@ -131,14 +137,30 @@ class RequestService:
             life.stop(Stop.SHUTDOWN)
         await self.drain(STOPPED_S_MAX)
         await self._tasks.aclose()
+        self._desk.keys.close()
 
-    async def _run(self, life: Life) -> None:
+    async def _run(self, life: Life, account: AccountId) -> None:
         try:
+            if self.claims is not None and isinstance(life.body, SealedBody):
+                await self._claim(life, account, life.body, self.claims)
             await life.run()
         finally:
             self._lives.discard(life)
             if not self._lives:
                 self._idle.set()
+
+    async def _claim(self, life: Life, account: AccountId, body: SealedBody, claims: EnvelopeClaims) -> None:
+        """End a request before it begins whose envelope another process has taken."""
+        header = body.header
+        try:
+            is_new = await claims.claim(account, header.id, until=header.exp + SKEW)
+        except Exception as error:
+            _LOG.error("an envelope could not be claimed", extra={"request_id": life.id, "error": type(error).__name__})
+            life.outlet.fail(Failure(FailureCode.INTERNAL))
+            is_new = False
+        if not is_new:
+            life.outlet.fail(Failure(FailureCode.DUPLICATE_ENVELOPE))
+            life.stop(Stop.SHUTDOWN)  # nothing is held yet, and the consumer was told the failure before this one
 
     def _refusal(self, consumer: Consumer, body: RequestBody) -> Failure | None:
         if self._is_closing:

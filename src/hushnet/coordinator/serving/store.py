@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from hushnet.coordinator.ledger.model import Close, CloseOutcome, FreeUse, FreeUseOutcome, Hold, HoldOutcome
-from hushnet.foundation.ids import ModelId, RequestId
+from hushnet.foundation.ids import AccountId, ModelId, RequestId
 from hushnet.foundation.money import Price
 
 
@@ -51,6 +51,14 @@ class Telemetry(Protocol):
     def finding(self, *, kind: str) -> None: ...
 
     def queued(self, *, seconds: float) -> None: ...
+
+
+class EnvelopeClaims(Protocol):
+    """What several processes know together of the envelopes that were posted to any of them."""
+
+    async def claim(self, account: AccountId, envelope_id: bytes, *, until: int) -> bool:
+        """Say whether nobody has claimed this envelope before; it is remembered until the second `until`."""
+        ...
 
 
 class Silence:

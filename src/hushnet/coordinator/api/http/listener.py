@@ -29,8 +29,12 @@ _FLUSH_POLL_S: Final = 0.01
 class HttpListener:
     """One HTTP listener; `start` once, `aclose` once."""
 
-    def __init__(self, application: ASGIApp, *, settings: HttpSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, application: ASGIApp, *, settings: HttpSettings, metrics: Metrics, is_port_shared: bool = False
+    ) -> None:
+        """`is_port_shared`: other processes listen at the same port; the kernel spreads connections (SO_REUSEPORT)."""
         self._settings = settings
+        self._is_port_shared = is_port_shared
         self._server = _Server(_config(application, settings, metrics), drain_s_max=settings.drain_s_max)
         self._serving: asyncio.Task[None] | None = None
         self.port = 0
@@ -45,7 +49,8 @@ class HttpListener:
 
     async def start(self) -> None:
         """Bind and serve; raises `ConfigurationError` when the address cannot be had."""
-        bound = bind(self._settings.host, self._settings.port, setting="http.port")
+        host, port = self._settings.host, self._settings.port
+        bound = bind(host, port, setting="http.port", is_shared=self._is_port_shared)
         self.port = bound.getsockname()[1]
         self._serving = asyncio.create_task(self._server.serve(sockets=[bound]), name="http")
         while not self._server.started:
@@ -64,11 +69,11 @@ class HttpListener:
         self._serving = None
 
 
-def bind(host: str, port: int, *, setting: str) -> socket.socket:
+def bind(host: str, port: int, *, setting: str, is_shared: bool = False) -> socket.socket:
     """Bind and listen on one address; raises `ConfigurationError`, which names the setting."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
+        return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG, reuse_port=is_shared)
     except OSError as error:
         raise bind_error(error, host, port, setting=setting) from None
 
