@@ -4,10 +4,10 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup up demo test check format bench model docs lock clean
+.PHONY: help setup up demo test check format bench bench-relay model docs lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: ## make or refresh .venv (seconds when nothing changed)
 	@tools/bootstrap.sh
@@ -36,6 +36,9 @@ format: setup ## format the code and fix what the linter can fix
 
 bench: setup ## measure, write bench/results/*.json, render docs/performance.md
 	@$(BIN)/python -m bench
+
+bench-relay: setup ## what relaying costs, beside nginx and other routers: bench/relay/README.md (about an hour)
+	@$(BIN)/python -m bench.relay
 
 model: ## rebuild the built-in model from its recipe (about an hour of one core)
 	@models/hush-tiny/build.sh

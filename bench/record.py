@@ -27,21 +27,35 @@ class Figure:
     ratio: float | None = None
 
 
-def write(bench: str, figures: Mapping[str, Figure], rounds: list[dict[str, Any]]) -> Path:
-    """Write `bench/results/BENCH.json` and the raw rounds beside it; return the path of the first."""
+def write(
+    bench: str,
+    figures: Mapping[str, Figure],
+    rounds: list[dict[str, Any]],
+    more: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write `bench/results/BENCH.json` and the raw rounds beside it; return the path of the first.
+
+    `more` is what else a bench has to say, kept beside its figures.
+    """
     RESULTS.mkdir(parents=True, exist_ok=True)
     document = {
         "bench": bench,
-        "commit": _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "src") else ""),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **stamp(),
         "machine": machine(),
         "rounds": len(rounds),
         "figures": {key: asdict(figure) for key, figure in figures.items()},
+        **(more or {}),
     }
     path = RESULTS / f"{bench}.json"
     path.write_text(json.dumps(document, indent=1) + "\n")
     (RESULTS / f"{bench}.rounds.json").write_text(json.dumps(rounds, indent=1) + "\n")
     return path
+
+
+def stamp() -> dict[str, str]:
+    """Return the commit that is measured, marked where its sources were changed, and the time."""
+    commit = _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "src") else "")
+    return {"commit": commit, "date": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def machine() -> dict[str, Any]:

@@ -122,6 +122,7 @@ async def paced(order: Order) -> Measured:
     window_s = time.monotonic() - window_s
     resident = {name: rss_mib(roots) for name, roots in order.trees.items()}
     await asyncio.wait(runs, timeout=lasts_s - (time.monotonic() - started_s) + load.ramp_s + END_S_MAX)
+    delay_us, jitter_us = _delays(consumers, marks, ends)
     return Measured(
         streams=load.streams,
         units=sum(ends) - sum(marks),
@@ -131,7 +132,8 @@ async def paced(order: Order) -> Measured:
         verdicts=dict(Counter(consumer.outcome or "unfinished" for consumer in consumers)),
         failures=sorted({consumer.failure for consumer in consumers if consumer.failure})[:5],
         first_ms=percentiles([consumer.first_ms for consumer in consumers]),
-        **_delays(consumers, marks, ends),
+        delay_us=delay_us,
+        jitter_us=jitter_us,
     )
 
 
@@ -153,7 +155,9 @@ async def _stream(target: Target, consumer: Consumer, sealer: Sealer | None, wai
     connection.close()
 
 
-def _delays(consumers: list[Consumer], marks: list[int], ends: list[int]) -> dict[str, tuple[float, ...]]:
+def _delays(
+    consumers: list[Consumer], marks: list[int], ends: list[int]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Percentiles of delays (emission to receipt), and of how much one differs from the one before it."""
     delays: list[float] = []
     jitter: list[float] = []
@@ -161,7 +165,7 @@ def _delays(consumers: list[Consumer], marks: list[int], ends: list[int]) -> dic
         mine = consumer.events.delays_ns[mark:end].tolist()
         delays += [delay / 1000 for delay in mine]
         jitter += [abs(after - before) / 1000 for before, after in itertools.pairwise(mine)]
-    return {"delay_us": percentiles(delays), "jitter_us": percentiles(jitter)}
+    return percentiles(delays), percentiles(jitter)
 
 
 class _Asker:

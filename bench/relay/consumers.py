@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
     async def open(cls, target: Target) -> Connection:
         """Connect."""
         parts = urlsplit(target.base_url)
-        making = asyncio.get_running_loop().create_connection(cls, parts.hostname, parts.port or 80)
+        making = asyncio.get_running_loop().create_connection(cls, parts.hostname or "", parts.port or 80)
         _, connection = await asyncio.wait_for(making, CONNECT_S_MAX)
         return connection
 

@@ -15,14 +15,14 @@ from bench.record import ROOT
 HOME: Final = ROOT / ".bench"
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """A system can't be had here; the text says why and how to get it."""
 
 
 def virtual_environment(name: str, requirements: Sequence[str]) -> Path:
     """Return the folder of programs of a virtual environment that has `requirements`; made once, kept for the next run.
 
-    Raises `Unavailable` with the end of what the installer said.
+    Raises `UnavailableError` with the end of what the installer said.
     """
     folder = HOME / "venv" / name
     marker = folder / "installed.txt"
@@ -42,21 +42,21 @@ def version(programs: Path, package: str) -> str:
 
 
 def nginx() -> Path:
-    """Return an nginx: the one on PATH, or Debian's package unpacked without root; raises `Unavailable`."""
+    """Return an nginx: the one on PATH, or Debian's package unpacked without root; raises `UnavailableError`."""
     if found := shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
         return Path(found)
     folder = HOME / "nginx"
     binary = folder / "usr" / "sbin" / "nginx"
     if not binary.exists():
         if not shutil.which("apt-get") or not shutil.which("dpkg"):
-            raise Unavailable("no nginx on PATH; install it with the system's packages")
+            raise UnavailableError("no nginx on PATH; install it with the system's packages")
         folder.mkdir(parents=True, exist_ok=True)
         try:
             _run("apt-get", "download", "-qq", "nginx", cwd=folder)
             for package in folder.glob("nginx_*.deb"):
                 _run("dpkg", "-x", package, folder)
-        except Unavailable as error:
-            raise Unavailable(f"no nginx on PATH, and apt could not fetch it ({error})") from None
+        except UnavailableError as error:
+            raise UnavailableError(f"no nginx on PATH, and apt could not fetch it ({error})") from None
     _run(binary, "-v")  # its libraries are there
     return binary
 
@@ -66,7 +66,7 @@ def _run(*arguments: str | Path, cwd: Path | None = None) -> str:
         [str(argument) for argument in arguments], cwd=cwd, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise Unavailable(f"{Path(arguments[0]).name}: {(done.stderr or done.stdout).strip()[-400:]}")
+        raise UnavailableError(f"{Path(arguments[0]).name}: {(done.stderr or done.stdout).strip()[-400:]}")
     return done.stdout or done.stderr
 
 

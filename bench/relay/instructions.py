@@ -29,6 +29,10 @@ _FINISH: Final = (
 )
 
 
+Body = bytes
+"""`bytes` itself is the name of a member below."""
+
+
 class Instructions(msgspec.Struct, frozen=True):
     """What to answer with. `rate` is chunks a second, 0 for as fast as possible; `bytes` the size of one event.
 
@@ -49,7 +53,7 @@ class Instructions(msgspec.Struct, frozen=True):
         if self.rate < 0 or self.delay_ms < 0:
             raise ValueError("rate and delay_ms are not negative")
 
-    def chat(self, *, stream: bool, model: str = MODEL) -> bytes:
+    def chat(self, *, stream: bool, model: str = MODEL) -> Body:
         """Return the chat completion request that carries these instructions."""
         content = msgspec.json.encode(self).decode()
         body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": content}], "stream": stream}

@@ -21,9 +21,10 @@ import msgspec
 
 from bench.record import ROOT
 from bench.relay.client import Load, Measured, Order, run
-from bench.relay.environments import Unavailable
+from bench.relay.environments import UnavailableError
 from bench.relay.systems import SYSTEMS, System
 
+LOADS: Final = ("paced", "requests", "first")
 HELD_STREAMS: Final = 500
 """Slow streams that are open while memory is read, times the share of streams that the system is given."""
 OVERLOAD_RATE: Final = 400.0
@@ -32,22 +33,22 @@ OVERLOAD_RATE: Final = 400.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run. `loads` are of `paced`, `requests` and `first`."""
+    """What to run. A whole run also reads memory under load, and finds the load generator's own limit."""
 
     systems: Sequence[str] = tuple(SYSTEMS)
     rounds: int = 5
     window_s: float = 10.0
     streams: int = 400
     rate: float = 40.0
-    loads: Sequence[str] = ("paced", "requests", "first")
-    has_memory: bool = True
-    has_limit: bool = True
+    loads: Sequence[str] = LOADS
+    is_whole: bool = True
 
 
 @dataclass(slots=True)
 class Outcome:
     """What a run gave: `rounds` maps system to load to what was measured; `absent` says why a system is not there."""
 
+    rate: float
     rounds: list[dict[str, dict[str, Measured]]] = field(default_factory=list)
     memory: dict[str, Measured] = field(default_factory=dict)
     limit: Measured | None = None
@@ -61,7 +62,7 @@ class Outcome:
 
 def measure(plan: Plan) -> Outcome:
     """Start the systems, run the rounds, stop everything."""
-    outcome = Outcome()
+    outcome = Outcome(plan.rate)
     with ExitStack() as stack:
         upstream_url, upstream_pid = stack.enter_context(upstream())
         running = [system for name in plan.systems if (system := _started(SYSTEMS[name](), upstream_url, outcome))]
@@ -70,12 +71,12 @@ def measure(plan: Plan) -> Outcome:
         bench = _Bench(plan, upstream_pid, running)
         for system in running:
             bench.load(system, Load(kind="first", count=50))
-            if plan.has_memory and system.roots:
+            if plan.is_whole and system.roots:
                 outcome.memory[system.name] = bench.load(system, bench.held(system))
         for number in range(plan.rounds):
             print(f"round {number + 1} of {plan.rounds}", flush=True)
             outcome.rounds.append(bench.round())
-        if plan.has_limit and (direct := [system for system in running if system.name == "direct"]):
+        if plan.is_whole and (direct := [system for system in running if system.name == "direct"]):
             outcome.limit = bench.load(direct[0], Load(rate=OVERLOAD_RATE, window_s=4.0))
     return outcome
 
@@ -120,7 +121,7 @@ def _started(system: System, upstream_url: str, outcome: Outcome) -> System | No
     try:
         system.install()
         system.start(upstream_url)
-    except (Unavailable, RuntimeError, OSError) as error:
+    except (UnavailableError, RuntimeError, OSError) as error:
         system.stop()
         outcome.absent[system.name] = str(error)
         print(f"  left out: {error}", flush=True)
@@ -170,4 +171,4 @@ def turn() -> Iterator[None]:
         yield
 
 
-__all__ = ["Outcome", "Plan", "measure", "turn", "upstream"]
+__all__ = ["LOADS", "Outcome", "Plan", "measure", "turn", "upstream"]

@@ -13,7 +13,7 @@ from bench.relay.processes import spawn, stop, wait_for_port
 
 
 class System(ABC):
-    """One relay in front of an upstream. `install` may raise `Unavailable`; `start` fills `target` and `roots`.
+    """One relay in front of an upstream. `install` may raise `UnavailableError`; `start` fills `target` and `roots`.
 
     `roots` are the processes whose trees are charged; `streams` how many paced streams it carries without queueing.
     """

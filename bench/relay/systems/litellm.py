@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bench.relay import environments
 from bench.relay.consumers import Target
 from bench.relay.instructions import MODEL
@@ -33,6 +35,14 @@ class LiteLlm(System):
     def start(self, upstream_url: str) -> None:
         port, configuration = free_port(), self.folder() / "config.yaml"
         configuration.write_text(_CONFIGURATION.format(model=MODEL, upstream=upstream_url, key=KEY))
-        arguments = [self._programs / "litellm", "--config", configuration, "--host", "127.0.0.1", "--port", str(port)]
+        arguments: list[str | Path] = [
+            self._programs / "litellm",
+            "--config",
+            configuration,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ]
         self._launch(arguments, port, LITELLM_LOG="ERROR", LITELLM_LOCAL_MODEL_COST_MAP="True")
         self.target = Target(self.target.base_url, KEY)

@@ -1,0 +1,58 @@
+"""The parts of the bench, and the one result they are merged into: a part that was not run keeps what it last gave.
+
+Each part's commit, date and number of rounds stand beside its figures, since parts may come from different runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bench.record import RESULTS, Figure, stamp, write
+from bench.relay import plot, report
+from bench.relay.rounds import Plan, measure
+
+PARTS: Final = ("systems", "ttft", "requests", "links", "cancel", "soak")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one part gave; `more` goes into the result beside the figures."""
+
+    figures: Mapping[str, Figure]
+    rounds: list[dict[str, Any]]
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(name: str, plan: Plan) -> Part:
+    """Run a part; the plan is for the comparison of systems."""
+    if name != "systems":
+        return Part(*importlib.import_module(f"bench.relay.{name}").measure())
+    outcome = measure(plan)
+    found = report.systems(outcome)
+    print(report.table(found, outcome.absent))
+    load = {"streams": plan.streams, "rate": plan.rate, "bytes": 288, "window_s": plan.window_s, "links": 16}
+    more = {"load": load, "systems": found, "absent": outcome.absent}
+    return Part(report.figures(outcome), outcome.raw(), more)
+
+
+def save(name: str, part: Part) -> None:
+    """Merge a part into bench/results/relay.json, its raw rounds beside it, and draw the picture anew."""
+    old, raw = _read("relay.json"), _read("relay.rounds.json")
+    parts: dict[str, Any] = old.get("parts", {})
+    stale = set(parts.get(name, {}).get("figures", ()))
+    kept = {key: Figure(**each) for key, each in old.get("figures", {}).items() if key not in stale}
+    parts[name] = {**stamp(), "rounds": len(part.rounds), "figures": list(part.figures)}
+    more = {key: old[key] for key in ("load", "systems", "absent") if key in old} | dict(part.more)
+    rounds = [each for each in raw or [] if each["part"] != name] + [{"part": name, **each} for each in part.rounds]
+    write("relay", {**kept, **part.figures}, rounds, {"parts": parts, **more})
+    if "systems" in more:
+        plot.draw(more["systems"], RESULTS / "relay.svg")
+
+
+def _read(name: str) -> Any:
+    path = RESULTS / name
+    return json.loads(path.read_text()) if path.exists() else {}
