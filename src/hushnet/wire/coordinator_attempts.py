@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import Final
 
 from hushnet.foundation.errors import CapacityError, LocalProtocolError
 from hushnet.foundation.ids import AttemptId
 from hushnet.sealing.errors import SealingError
-from hushnet.sealing.records import FINAL, Record, parse_record
-from hushnet.wire.codec import DataType, encode_checked, encode_control
+from hushnet.sealing.limits import RECORD_HEADER
+from hushnet.sealing.records import FINAL, Kind, Record, parse_record
+from hushnet.sealing.records.layout import CIPHERTEXT_MAX, CIPHERTEXT_MIN
+from hushnet.sealing.records.layout import HEADER_FORMAT as RECORD_FORMAT
+from hushnet.wire.codec import DATA_HEADER_BYTES, HEADER_FORMAT, DataType, encode_checked, encode_control
 from hushnet.wire.errors import LinkFault
 from hushnet.wire.frames import Attempt, Cancel, Credit
 from hushnet.wire.lanes import Lanes
@@ -19,6 +23,7 @@ from hushnet.wire.limits import (
     CREDIT_BYTES_MAX,
     ENVELOPE_BYTES_MAX,
     ENVELOPE_PART_BYTES,
+    MESSAGE_BYTES_MAX,
     LinkLimits,
 )
 from hushnet.wire.transitions import COORDINATOR_ATTEMPT, AttemptState
@@ -26,6 +31,10 @@ from hushnet.wire.transitions import COORDINATOR_ATTEMPT, AttemptState
 # Looked up once a record; as a global that is half the cost of an attribute of an enum.
 _WAITING: Final = AttemptState.WAITING
 _ENDED: Final = AttemptState.ENDED
+_STREAMING: Final = AttemptState.STREAMING
+_RECORD: Final = int(DataType.RECORD)
+_CONTENT: Final = Kind.CONTENT
+_BOTH_HEADERS: Final = struct.Struct(">" + HEADER_FORMAT + RECORD_FORMAT)
 
 
 @dataclass(slots=True)
@@ -96,6 +105,43 @@ class CoordinatorAttempts:
             self._lanes.push_control(encode_control(frame))
         self._grants.clear()
 
+    def take_contents(self, message: bytes, batches: dict[int, list[Record]]) -> int:
+        """Take the content records at the start of a message; return where something else begins, or the end.
+
+        Nearly every message is nothing but content of attempts that stream: here `split_data`, `parse_record` and
+        `take_record` are one step, at less than half their cost. Whatever is not that plain is left to them.
+        """
+        start, end = 0, len(message)
+        if end > MESSAGE_BYTES_MAX:
+            return 0
+        last = end - _BOTH_HEADERS.size
+        while start <= last:
+            kind, number, length, record_kind, flags, clear, seq, cipher = _BOTH_HEADERS.unpack_from(message, start)
+            live = self._open.get(number)
+            stop = start + DATA_HEADER_BYTES + length
+            if (
+                live is None
+                or live.state is not _STREAMING
+                or live.credit <= 0
+                or kind != _RECORD
+                or record_kind != _CONTENT
+                or flags
+                or clear
+                or length != RECORD_HEADER + cipher
+                or not CIPHERTEXT_MIN <= cipher <= CIPHERTEXT_MAX
+                or stop > end
+            ):
+                break
+            live.credit -= length
+            record = Record(_CONTENT, 0, seq, b"", message[start + DATA_HEADER_BYTES : stop])
+            batch = batches.get(number)
+            if batch is None:
+                batches[number] = [record]
+            else:
+                batch.append(record)
+            start = stop
+        return start
+
     def take_record(self, number: int, payload: bytes, batches: dict[int, list[Record]]) -> LinkFault | None:
         """Check one record and add it to its attempt's batch; returns what is wrong with it."""
         live = self._open.get(number)
@@ -109,7 +155,7 @@ class CoordinatorAttempts:
             record = parse_record(payload)
         except SealingError:
             return LinkFault.BAD_RECORD
-        if record.is_from_relay:
+        if record.seq == 0 and record.is_from_relay:  # a relay's own records have no number
             return LinkFault.BAD_RECORD
         live.credit -= len(payload)
         if record.flags & FINAL:

@@ -86,12 +86,21 @@ class CoordinatorSession:
         """Take one binary message: records, grouped by attempt in what is returned."""
         if self.state not in _TAKES_RECORDS:
             return [] if self.is_closed else self._end(LinkFault.NOT_REGISTERED)
+        events: Events = []
+        batches: dict[int, list[Record]] = {}
+        taken = self.attempts.take_contents(raw, batches)
+        if not taken or taken < len(raw):
+            self._receive_pieces(raw[taken:], now_s, events, batches)
+        return events + _arrived(batches) if events else _arrived(batches)
+
+    def _receive_pieces(self, raw: bytes, now_s: float, events: Events, batches: dict[int, list[Record]]) -> None:
+        """Take data records of every sort, adding to what the message has brought so far."""
         try:
             pieces = split_data(raw, FROM_PROVIDER)
         except RemoteProtocolError as error:
-            return self._end(LinkFault(error.error_code))
-        events: Events = []
-        batches: dict[int, list[Record]] = {}
+            batches.clear()
+            events += self._end(LinkFault(error.error_code))
+            return
         has_late = False
         for _, number, payload in pieces:
             fault = self.attempts.take_record(number, payload, batches)
@@ -102,11 +111,12 @@ class CoordinatorSession:
                     events.append(ev.RecordsArrived(AttemptId(number), batches.pop(number)))
                 events += self._found(fault, number, now_s)
                 if self.is_closed:
-                    return events
-        events += [ev.RecordsArrived(AttemptId(number), batch) for number, batch in batches.items()]
+                    batches.clear()
+                    return
         if has_late and not self._frames.take(now_s):
+            events += _arrived(batches)
+            batches.clear()
             events += self._end(LinkFault.TOO_MANY_FRAMES)
-        return events
 
     def receive_ping(self, now_s: float) -> Events:
         """Count a WebSocket ping or pong against the pace of control frames."""
@@ -264,3 +274,7 @@ class CoordinatorSession:
         if has_bye:
             self._send(fr.Bye(code=code))
         return [ev.LinkEnded(str(code), is_fault_of_peer)]
+
+
+def _arrived(batches: dict[int, list[Record]]) -> Events:
+    return [ev.RecordsArrived(AttemptId(number), batch) for number, batch in batches.items()]

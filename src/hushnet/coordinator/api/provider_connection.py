@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -19,6 +19,7 @@ from hushnet.foundation.clock import Clock
 from hushnet.foundation.ids import AttemptId, ModelId, ProviderId
 from hushnet.foundation.tasks import TaskSet
 from hushnet.sealing.errors import WireCode
+from hushnet.sealing.records import Record
 from hushnet.wire import events as ev
 from hushnet.wire.coordinator_session import CoordinatorSession, Events
 from hushnet.wire.errors import LinkFault, close_code_of
@@ -129,7 +130,10 @@ class ProviderConnection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         try:
-            self._take(transport, frame)
+            if frame.msg_type == _BINARY and frame.fin:
+                self._handle(self._session.receive_binary(frame.get_payload_as_bytes(), self._clock.monotonic_s()))
+            else:
+                self._take(transport, frame)
         except Exception as error:
             _log_broken("session", error)
             self.close(LinkFault.INTERNAL)
@@ -139,8 +143,6 @@ class ProviderConnection(WSListener):
         now_s = self._clock.monotonic_s()
         if not frame.fin or kind == WSMsgType.CONTINUATION:
             self._handle(self._session.receive_foul(LinkFault.BAD_MESSAGE))
-        elif kind == _BINARY:
-            self._handle(self._session.receive_binary(frame.get_payload_as_bytes(), now_s))
         elif kind == WSMsgType.TEXT:
             self._handle(self._session.receive_text(frame.get_payload_as_bytes(), now_s))
         elif kind == WSMsgType.CLOSE:
@@ -173,8 +175,8 @@ class ProviderConnection(WSListener):
     def _handle(self, events: Events) -> None:
         for event in events:
             match event:
-                case ev.RecordsArrived():
-                    self._deliver(event)
+                case ev.RecordsArrived(attempt, records):
+                    self._deliver(attempt, records)
                 case ev.LinkEnded():
                     self._end(event)
                 case _:
@@ -182,15 +184,15 @@ class ProviderConnection(WSListener):
         if self._session.lanes.control_bytes:
             self._flush_control()
 
-    def _deliver(self, event: ev.RecordsArrived) -> None:
-        sink = self._sinks.get(event.attempt)
+    def _deliver(self, attempt: AttemptId, records: Sequence[Record]) -> None:
+        sink = self._sinks.get(attempt)
         if sink is None:
             return
         try:
-            sink.records_arrived(event.records)
+            sink.records_arrived(records)
         except Exception as error:
             _log_broken("sink", error)
-            self._session.attempts.cancel(event.attempt, WireCode.INTERNAL)
+            self._session.attempts.cancel(attempt, WireCode.INTERNAL)
 
     def _report(self, event: ev.CoordinatorEvent) -> None:
         try:

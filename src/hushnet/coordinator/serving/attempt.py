@@ -89,7 +89,6 @@ class Attempt:
         self._held_records = 0
         self._credit = 0
         self._gathered_bytes = 0
-        self._owed = 0
 
     @property
     def is_generating(self) -> bool:
@@ -118,11 +117,9 @@ class Attempt:
         self._end(end or AttemptEnd(Ending.STOPPED, self.is_committed, code))
 
     def drained(self, credit: int) -> None:
-        """Record bytes have reached the consumer: give their credit back, a quarter of the window at a time."""
-        self._owed += credit
-        if self._owed >= self._limits.window_bytes // 4 and self._id is not None and not self.is_over:
-            owed, self._owed = self._owed, 0
-            self.slot.provider.link.grant(self._id, owed)
+        """Record bytes have reached the consumer: give their credit back to the provider."""
+        if self._id is not None and not self.is_over:
+            self.slot.provider.link.grant(self._id, credit)
 
     def release(self) -> None:
         """Free the slot of an attempt whose provider never said that it is free."""
@@ -133,12 +130,15 @@ class Attempt:
     def records_arrived(self, records: Sequence[Record]) -> None:
         """Take records; what comes after the outcome is read for its final meter only."""
         self.heard_s = self._now_s()
-        take = self.reading.take
         try:
             for record in records:
-                take(record)
-                if not self.outcome.done():
-                    self._take(record)
+                self.reading.take(record)
+                if self.outcome.done():
+                    continue
+                self.reader.read(record)
+                self._credit += len(record.raw)
+                if not self.is_committed:
+                    self._weigh(record)
         except SealingError as error:
             if self.outcome.done():
                 return  # what a provider adds after its end, or after we cancelled it, is the link's business
@@ -168,12 +168,6 @@ class Attempt:
         self._forward()
 
     # Inside.
-
-    def _take(self, record: Record) -> None:
-        self.reader.read(record)
-        self._credit += len(record.raw)
-        if not self.is_committed:
-            self._weigh(record)
 
     def _weigh(self, record: Record) -> None:
         """Commit to the attempt when this record is reason enough."""
@@ -214,7 +208,7 @@ class Attempt:
             mark = self.reading.mark(self.reader.content_bytes)
             self._outlet.push(self.reader.take(), mark, credit=credit)
             return
-        self.drained(credit)
+        self._outlet.give_back(credit)
         self._gathered_bytes += credit  # records of every kind: a reader keeps boilerplate as well
         if self._gathered_bytes > self._limits.whole_bytes_max:
             self.stop(WireCode.BACKPRESSURE, end=self._ended(Ending.VIOLATION, fault="answer_too_large"))

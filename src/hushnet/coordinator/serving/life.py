@@ -43,7 +43,8 @@ class Life:
         self.state = State.ARRIVED
         self.stopped: Stop | None = None
         self.attempt: Attempt | None = None
-        self.outlet = Outlet(high_water=desk.limits.window_bytes * 3 // 4, on_drained=self._drained)
+        window = desk.limits.window_bytes
+        self.outlet = Outlet(high_water=window * 3 // 4, on_drained=self._drained, credit_step=window // 4)
         self._desk = desk
         self._consumer = consumer
         self._started_s = self._drafted_s = desk.clock.monotonic_s()

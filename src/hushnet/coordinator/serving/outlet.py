@@ -44,9 +44,12 @@ class Line(Protocol):
 class Outlet:
     """Carries one answer from its attempt to its consumer."""
 
-    def __init__(self, *, high_water: int, on_drained: Callable[[int], None]) -> None:
+    def __init__(self, *, high_water: int, on_drained: Callable[[int], None], credit_step: int = 1) -> None:
+        """`on_drained` hears of credit that came free, at least `credit_step` bytes of it at a time."""
         self._high_water = high_water
         self._on_drained = on_drained
+        self._credit_step = credit_step
+        self._owed = 0
         self._chunks: list[bytes] = []
         self._pending_mark = Mark()
         self._pending_credit = 0
@@ -71,22 +74,31 @@ class Outlet:
 
     def push(self, data: bytes, mark: Mark, *, credit: int) -> None:
         """Append `data`, which stands for `credit` record bytes and brings the stream to `mark`."""
-        if self._is_gone:
-            self._on_drained(credit)
-            return
-        self._pending_mark = mark
         line = self._line
         if line is not None and line.is_writable and not self._chunks:
             if data:
                 line.write(data)
-            self.relayed = mark
+            self.relayed = self._pending_mark = mark
             self.drains += 1
-            self._on_drained(credit)
+            self._owed += credit
+            if self._owed >= self._credit_step:
+                self.give_back(0)
             return
+        if self._is_gone:
+            self.give_back(credit)
+            return
+        self._pending_mark = mark
         self._pending_credit += credit
         if data:
             self._chunks.append(data)
         self._wake()
+
+    def give_back(self, credit: int) -> None:
+        """Free the credit of bytes that take no more room here."""
+        self._owed += credit
+        if self._owed >= self._credit_step:
+            owed, self._owed = self._owed, 0
+            self._on_drained(owed)
 
     def finish(self) -> None:
         """The answer is complete: nothing follows."""
@@ -109,6 +121,7 @@ class Outlet:
     def abandon(self) -> None:
         """The consumer is gone: drop what waits, it will never be relayed."""
         self._is_gone = True
+        self._line = None
         self._chunks.clear()
         self.is_finished = True
         self._wake()
@@ -128,13 +141,14 @@ class Outlet:
 
     def attach(self, line: Line) -> None:
         """Write through `line` from here on; whoever attached it waits for `closed` instead of taking."""
-        self._line = line
-        self.resume()
+        if not self._is_gone:
+            self._line = line
+            self.resume()
 
     def resume(self) -> None:
         """The attached line takes bytes again: write what waits."""
         line = self._line
-        if line is None or not line.is_writable or self._is_gone:
+        if line is None or not line.is_writable:
             return
         data = self._collect()
         if data:
@@ -170,8 +184,7 @@ class Outlet:
         self._taken_mark = None
         self.drains += 1
         credit, self._taken_credit = self._taken_credit, 0
-        if credit:
-            self._on_drained(credit)
+        self.give_back(credit)
         self._wake_emptying()
 
     async def emptied(self) -> None:

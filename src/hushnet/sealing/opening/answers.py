@@ -22,8 +22,6 @@ _HEAD: Final = Kind.HEAD
 _CONTENT: Final = Kind.CONTENT
 _BOILERPLATE: Final = Kind.BOILERPLATE
 _RELAY_ERROR: Final = Kind.RELAY_ERROR
-_OUT_OF_PLACE_HERE: Final = (_HEAD, _RELAY_ERROR)
-"""What does not come in the middle of an answer; a tuple, searched by identity."""
 
 
 class OpenedFrame(msgspec.Struct, frozen=True, gc=False):
@@ -110,7 +108,12 @@ class FrameOpener:
             raise SealingError("opener_dead")
         try:
             record = raw if isinstance(raw, Record) else parse_record(raw)
-            return None if record.kind is _KEEPALIVE else self._open(record)
+            attempt, kind = self._attempt, record.kind
+            if kind is _CONTENT and attempt is not None and record.seq == self._next_seq:
+                data = self._decrypt(attempt, record)
+                self._next_seq += 1
+                return OpenedFrame(_CONTENT, data, None, b"")
+            return None if kind is _KEEPALIVE else self._open(record)
         except SealingError:
             self.drop()
             raise
@@ -133,9 +136,7 @@ class FrameOpener:
         self._sealed.drop()
 
     def _open(self, record: Record) -> OpenedFrame:
-        attempt, kind = self._attempt, record.kind
-        if attempt is None or record.seq != self._next_seq or kind in _OUT_OF_PLACE_HERE:
-            attempt = self._attempt_of(record)
+        attempt, kind = self._attempt_of(record), record.kind
         data = self._decrypt(attempt, record)
         self._next_seq += 1
         if kind is _CONTENT or kind is _BOILERPLATE:

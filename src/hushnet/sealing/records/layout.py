@@ -38,7 +38,9 @@ CIPHERTEXT_MIN: Final = 4 + TAG_SIZE
 CIPHERTEXT_MAX: Final = PLAIN_MAX + TAG_SIZE
 KEEPALIVE_RECORD: Final = bytes(RECORD_HEADER)
 
-_HEADER: Final = struct.Struct(">BBHII")
+HEADER_FORMAT: Final = "BBHII"
+"""Of the 12 bytes that open a record, big-endian, for `struct`."""
+_HEADER: Final = struct.Struct(">" + HEADER_FORMAT)
 _HEAD: Final = struct.Struct(">BBH32s16s32s")
 _SIGNED_SIZE: Final = METER_SIZE + SIGNATURE_SIZE
 _FROM_RELAY: Final = (Kind.KEEPALIVE, Kind.RELAY_ERROR)
@@ -111,18 +113,18 @@ def parse_record(raw: bytes) -> Record:
 
     Raises `frame_malformed`, `frame_unknown_kind`, `frame_bad_flags` or `frame_bad_length`.
     """
-    if len(raw) < RECORD_HEADER:
+    size = len(raw)
+    if size < RECORD_HEADER:
         raise SealingError("frame_malformed")
     kind, flags, clear_size, seq, cipher_size = _HEADER.unpack_from(raw)
-    if len(raw) != RECORD_HEADER + clear_size + cipher_size:
+    if size != RECORD_HEADER + clear_size + cipher_size:
         raise SealingError("frame_malformed")
-    return Record(
-        _check_shape(kind, flags, clear_size, seq, cipher_size),
-        flags,
-        seq,
-        raw[RECORD_HEADER : RECORD_HEADER + clear_size],
-        raw,
-    )
+    shape = _SHAPES.get(kind << 8 | flags)
+    if shape is None or clear_size != shape[1] or not CIPHERTEXT_MIN <= cipher_size <= CIPHERTEXT_MAX:
+        known = _check_shape(kind, flags, clear_size, seq, cipher_size)
+    else:
+        known = shape[0]
+    return Record(known, flags, seq, raw[RECORD_HEADER : RECORD_HEADER + clear_size], raw)
 
 
 def _check_shape(kind: int, flags: int, clear_size: int, seq: int, cipher_size: int) -> Kind:

@@ -44,10 +44,8 @@ class Reading:
 
     def take(self, record: Record) -> None:
         """Take the next record; raises `SealingError` for one that no honest provider sends here."""
-        kind, seq = record.kind, record.seq
-        if self.final is not None:
-            raise SealingError("frame_after_final")
-        if seq != self._next_seq or (kind is _HEAD) is not (seq == 0):
+        kind, seq = record.kind, self._next_seq
+        if record.seq != seq or (kind is _HEAD) is not (seq == 0) or self.final is not None:
             raise self._misplaced(record)
         self._next_seq = seq + 1
         if kind is _CONTENT:
@@ -60,8 +58,9 @@ class Reading:
     def mark(self, content_bytes: int) -> Mark:
         """Return how far the attempt has come; `content_bytes` is the reader's count."""
         final = self.final
-        is_error = final is not None and final.kind is Kind.ERROR
-        return Mark(self.content_records, content_bytes, self.meter, final is not None, is_error)
+        if final is None:
+            return Mark(self.content_records, content_bytes, self.meter)
+        return Mark(self.content_records, content_bytes, self.meter, True, final.kind is Kind.ERROR)
 
     def proven_meter(self) -> Meter:
         """Return the final meter once its receipt has verified (about 0.1 ms).
@@ -82,6 +81,8 @@ class Reading:
         )
 
     def _misplaced(self, record: Record) -> SealingError:
+        if self.final is not None:
+            return SealingError("frame_after_final")
         if record.is_from_relay:
             return SealingError("frame_unknown_kind")
         if record.seq != self._next_seq:
