@@ -11,7 +11,7 @@ from hushnet.sealing.errors import WireCode
 from support.fleet import LIMITS, Exchange, Network, ServedAttempt, body_of, open_answer, until
 
 WINDOW = 8 * 1024
-SMALL = replace(LIMITS, window_bytes=WINDOW, grace_s=0.25)
+SMALL = replace(LIMITS, window_bytes=WINDOW, patience_s=0.25)
 TEXT = "x" * 200
 
 
@@ -141,7 +141,7 @@ async def test_every_write_that_finishes_starts_the_grace_anew(database_path: Pa
 
 
 async def test_a_provider_that_waits_for_credit_is_not_taken_for_silent(database_path: Path) -> None:
-    async with Network.open(database_path, limits=replace(SMALL, grace_s=1000.0)) as network:
+    async with Network.open(database_path, limits=replace(SMALL, patience_s=1000.0)) as network:
         key = await network.consumer()
         _, exchange, attempt = await begun(network, key)
         exchange.stop_reading()

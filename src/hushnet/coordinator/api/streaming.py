@@ -16,6 +16,7 @@ from starlette.types import Receive, Send
 
 from hushnet.coordinator.api.dispatch import send_problem
 from hushnet.coordinator.api.http.direct import DirectLine
+from hushnet.coordinator.api.http.reader import SocketReader
 from hushnet.coordinator.api.problems import Problem, openai_body, problem_of
 from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.life import Life
@@ -68,6 +69,8 @@ class SealedBinaryForm:
 
 async def answer(life: Life, receive: Receive, send: Send, form: Form, line: DirectLine | None = None) -> None:
     """Write the answer of `life`; when this returns, or is cancelled, the life knows whether its consumer is there."""
+    if line is not None:
+        life.outlet.reader = SocketReader(line.transport)
     watcher = asyncio.create_task(_watch(receive, life), name="hang-up-watch")
     try:
         await _write(life, send, form, line)

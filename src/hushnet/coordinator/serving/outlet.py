@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hushnet.coordinator.serving.failures import Failure
+from hushnet.coordinator.serving.rules.progress import ReaderProgress
 from hushnet.coordinator.serving.rules.reading import Mark
 from hushnet.foundation.ids import ProviderId
 
@@ -64,6 +65,8 @@ class Outlet:
         self.is_finished = False
         self.relayed = Mark()
         self.drains = 0
+        self.reader: ReaderProgress | None = None
+        """What tells how far the consumer has read, where anything does."""
 
     # The producer's side.
 

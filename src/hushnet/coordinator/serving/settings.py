@@ -27,10 +27,15 @@ class ServingLimits:
     """The output bound of a request that names none: the SDK's default too."""
     window_bytes: int = 256 * 1024
     """Record bytes that a provider may be ahead of its consumer: about a minute of text at 40 tokens a second."""
-    grace_s: float = 10.0
-    """How long a consumer's window may stay full without one write finished before the request is given up. Meanwhile the
-    provider waits for credit and memory stays bounded. Kernels empty full buffers in lumps: at 0.25 s a consumer that read
-    2 MB/s without a pause was cut off; with 10 s a line of 26 kB/s keeps up."""
+    grace_s: float = 0.25
+    """A consumer whose window is full and that has stopped reading is given up after this (ADR 0031). Meanwhile the provider
+    waits for credit and memory stays bounded."""
+    pace_bytes_s_min: int = 128 * 1024
+    """The slowest reading that is served while a provider could be faster: ten times a stream of 40 tokens a second. The grace
+    begins when a reader of this pace would have freed one step of its kernel's buffer (`stops.STEP_BYTES_MAX`)."""
+    patience_s: float = 10.0
+    """The same as the grace where it is not known that the reader is to blame: a line that loses packets, a platform that does
+    not tell. With it a line of 26 kB/s keeps up."""
     hold_back_records_max: int = 16
     hold_back_bytes_max: int = 64 * 1024
     """What is held of an attempt that has shown no content yet (design/sealing.md section 7)."""

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from hushnet.coordinator.api.http.protocol import ConnectionLimits, GuardedHttpProtocol
+from hushnet.coordinator.api.http.reader import keep_unsent_low
 from hushnet.coordinator.settings import HttpSettings
 from hushnet.coordinator.telemetry import Metrics
 from hushnet.foundation.errors import ConfigurationError
@@ -73,9 +74,11 @@ def bind(host: str, port: int, *, setting: str, is_shared: bool = False) -> sock
     """Bind and listen on one address; raises `ConfigurationError`, which names the setting."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG, reuse_port=is_shared)
+        bound = socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG, reuse_port=is_shared)
     except OSError as error:
         raise bind_error(error, host, port, setting=setting) from None
+    keep_unsent_low(bound)
+    return bound
 
 
 def bind_error(error: OSError, host: str, port: int, *, setting: str) -> ConfigurationError:

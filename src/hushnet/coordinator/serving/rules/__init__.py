@@ -2,6 +2,7 @@
 
 reading.py   what the relay may read of an attempt, and what it refuses
 tries.py     who is left to try
+progress.py  what can be known of a consumer's reading
 stops.py     why a request is stopped, and its deadlines
 bills.py     what is charged
 """
