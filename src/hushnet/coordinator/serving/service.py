@@ -14,7 +14,6 @@ from hushnet.coordinator.ledger.prices import Terms
 from hushnet.coordinator.serving.attempt import Attempt
 from hushnet.coordinator.serving.desk import Desk
 from hushnet.coordinator.serving.failures import Failure, FailureCode
-from hushnet.coordinator.serving.idle import KeyDesk
 from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.model import Consumer, RequestBody
 from hushnet.coordinator.serving.route import Placement
@@ -28,7 +27,6 @@ from hushnet.foundation.errors import CapacityError
 from hushnet.foundation.ids import AccountId
 from hushnet.foundation.tasks import TaskSet
 from hushnet.sealing.limits import SKEW
-from hushnet.sealing.prepared import PreparedKeys
 
 _LOG = logging.getLogger(__name__)
 
@@ -65,7 +63,6 @@ class RequestService:
             limits=self.limits,
             terms=Terms(fee_bps=self.limits.platform_fee_bps, share_bps=self.limits.provider_share_bps),
             telemetry=telemetry or Silence(),
-            keys=KeyDesk(PreparedKeys(clock.monotonic_s), clock.monotonic_s),
             linger=self._linger,
         )
         self._ledger = ledger
@@ -137,7 +134,6 @@ class RequestService:
             life.stop(Stop.SHUTDOWN)
         await self.drain(STOPPED_S_MAX)
         await self._tasks.aclose()
-        self._desk.keys.close()
 
     async def _run(self, life: Life, account: AccountId) -> None:
         try:
