@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from bench import report as page
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument("--loads", default=",".join(LOADS), help="some of them, with --only")
     parser.add_argument("--parts", default=",".join(PARTS), help="some of them; soak takes 25 minutes")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     names, loads, parts = (
         _some(parser, text, known)
         for text, known in ((options.only, SYSTEMS), (options.loads, LOADS), (options.parts, PARTS))
