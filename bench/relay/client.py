@@ -27,7 +27,6 @@ from bench.relay.spread import percentiles
 
 GOLDEN: Final = 0.618033988749895
 """Steps of this fraction of a period spread any number of phases evenly."""
-SETTLE_S: Final = 1.0
 END_S_MAX: Final = 30.0
 
 
@@ -42,6 +41,7 @@ class Load(msgspec.Struct, frozen=True):
     window_s: float = 10.0
     bytes: int = 288
     ramp_s: float = 1.0
+    settle_s: float = 1.0
     count: int = 200
 
 
@@ -105,7 +105,7 @@ async def measure(order: Order) -> Measured:
 async def paced(order: Order) -> Measured:
     """Open the streams over the ramp with their phases spread evenly, measure a window, read every stream to its end."""
     load = order.load
-    lasts_s = load.ramp_s + SETTLE_S + load.window_s + SETTLE_S / 2
+    lasts_s = load.ramp_s + load.settle_s + load.window_s + load.settle_s / 2
     instructions = Instructions(chunks=max(1, int(load.rate * lasts_s)), rate=load.rate, bytes=load.bytes)
     sealer = await Sealer.of(order.target)
     consumers = [Consumer(instructions) for _ in range(load.streams)]
@@ -114,7 +114,7 @@ async def paced(order: Order) -> Measured:
         asyncio.create_task(_stream(order.target, consumer, sealer, _turn(number, load)))
         for number, consumer in enumerate(consumers)
     ]
-    await asyncio.sleep(load.ramp_s + SETTLE_S)
+    await asyncio.sleep(load.ramp_s + load.settle_s)
     costs, marks = Costs(order.trees), [consumer.events.count for consumer in consumers]
     window_s = time.monotonic()
     await asyncio.sleep(load.window_s)
@@ -208,7 +208,7 @@ async def requests(order: Order) -> Measured:
     for asker in askers:
         asker.sealer = sealer
         asker.ask()
-    await asyncio.sleep(SETTLE_S)
+    await asyncio.sleep(load.settle_s)
     costs, before, started_s = Costs(order.trees), verdicts.total(), time.monotonic()
     await asyncio.sleep(load.window_s)
     taken, units, window_s = costs.since(), verdicts.total() - before, time.monotonic() - started_s

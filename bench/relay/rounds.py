@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from bench.record import ROOT
 from bench.relay.client import Load, Measured, Order, run
@@ -41,6 +42,7 @@ class Plan:
     streams: int = 400
     rate: float = 40.0
     loads: Sequence[str] = LOADS
+    settle_s: float = 1.0
     is_whole: bool = True
 
 
@@ -108,11 +110,12 @@ class _Bench:
 
     def _load_of(self, system: System, kind: str) -> Load:
         plan = self.plan
-        if kind == "requests":
-            return Load(kind=kind, streams=system.askers, window_s=max(1.0, plan.window_s / 3))
         if kind == "first":
             return Load(kind=kind)
-        return Load(streams=min(plan.streams, system.streams), rate=plan.rate, window_s=plan.window_s)
+        shared = Load(kind=kind, rate=plan.rate, ramp_s=plan.settle_s, settle_s=plan.settle_s)
+        if kind == "requests":
+            return replace(shared, streams=system.askers, window_s=plan.window_s / 3)
+        return replace(shared, streams=min(plan.streams, system.streams), window_s=plan.window_s)
 
 
 def _started(system: System, upstream_url: str, outcome: Outcome) -> System | None:
