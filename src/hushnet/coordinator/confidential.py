@@ -8,6 +8,7 @@ and is dropped with the request. Rules for whoever edits this file: nothing here
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 import msgspec
@@ -16,6 +17,7 @@ from hushnet.dialects import openai_chat
 from hushnet.dialects.openai_chat.render import DONE
 from hushnet.foundation.errors import RequestError
 from hushnet.foundation.ids import ModelId
+from hushnet.sealing.encapsulation import Encapsulation
 from hushnet.sealing.envelope import RequestFields, SealedRequest, seal_request
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.header import PROMPT_TOKENS_MAX, RoutingHeader
@@ -30,6 +32,13 @@ SEAL_ON_LOOP_BYTES_MAX: Final = 256 * 1024
 _META: Final = {"frame_pad": FRAME_PAD_DEFAULT}
 _CONTENT: Final = Kind.CONTENT
 _CONTENT_TYPES: Final = frozenset({"application/json", "text/event-stream"})
+
+
+Prepared = Callable[[Recipient], Encapsulation | None]
+
+
+def _nothing(_: Recipient) -> None:
+    return None
 
 
 class StandardRequest:
@@ -55,21 +64,28 @@ class StandardRequest:
         """Bytes of plaintext that this request keeps."""
         return 0 if self._data is None else len(self._data)
 
-    async def seal(self, recipient: Recipient, *, trust: str, now: int) -> StandardAttempt:
-        """Seal one attempt to `recipient`; raises `SealingError`. `now` is in Unix seconds."""
+    async def seal(
+        self, recipient: Recipient, *, trust: str, now: int, prepared: Prepared = _nothing
+    ) -> StandardAttempt:
+        """Seal one attempt to `recipient`; raises `SealingError`. `now` is in Unix seconds.
+
+        `prepared` gives the key exchange when one was made ahead; it is asked on the event loop.
+        """
         if self._data is None:
             raise SealingError("bad_envelope")
         if len(self._data) > SEAL_ON_LOOP_BYTES_MAX:
             sealed = await asyncio.to_thread(self._seal, self._data, recipient, trust, now)
         else:
-            sealed = self._seal(self._data, recipient, trust, now)
+            sealed = self._seal(self._data, recipient, trust, now, prepared)
         return StandardAttempt(sealed)
 
     def drop(self) -> None:
         """Forget the plaintext: no further attempt can be made."""
         self._data = None
 
-    def _seal(self, data: bytes, recipient: Recipient, trust: str, now: int) -> SealedRequest:
+    def _seal(
+        self, data: bytes, recipient: Recipient, trust: str, now: int, prepared: Prepared = _nothing
+    ) -> SealedRequest:
         """Seal as the SDK does, in every choice: a provider can't tell the modes apart (docs/sealing.md section 1)."""
         fields = RequestFields(
             endpoint=ENDPOINT,
@@ -80,7 +96,7 @@ class StandardRequest:
             features=self.features,
             trust=trust,
         )
-        return seal_request(fields, meta=_META, data=data, recipients=(recipient,), now=now)
+        return seal_request(fields, meta=_META, data=data, recipients=(recipient,), now=now, prepared=prepared)
 
     def __repr__(self) -> str:
         return f"StandardRequest({self.model})"

@@ -15,6 +15,7 @@ import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hushnet.sealing.derivations import BODY_NONCE, body_key, commitment, request_digest, wrap_context
+from hushnet.sealing.encapsulation import Encapsulation
 from hushnet.sealing.encoding import decode_hex
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.header import RoutingHeader, decode_header, encode_header
@@ -234,11 +235,13 @@ def seal_request(
     now: int,
     life: int = LIFE_DEFAULT,
     pad: Callable[[int], int] = padme_1k,
+    prepared: Callable[[Recipient], Encapsulation | None] = lambda _: None,
 ) -> SealedRequest:
     """Seal `data` (the dialect's request body) and `meta` to 1..8 recipients, in order of preference.
 
     Raises `bad_recipients` for none, too many, one twice or one whose statement has expired; `bad_header` for fields or
-    a life outside section 4; `bad_envelope` for a meta or body that no provider accepts.
+    a life outside section 4; `bad_envelope` for a meta or body that no provider accepts. `prepared` may have a key exchange
+    with a recipient ready (`prepared.PreparedKeys`); what it returns is used up.
     """
     _check_recipients(recipients, now)
     plaintext, frame_pad = _body_plaintext(meta, data, pad)
@@ -251,7 +254,7 @@ def seal_request(
     kept: list[RecipientSecrets] = []
     for recipient in recipients:
         own = _secrets_for(recipient, content_key)
-        parts.append(_seal_entry(own, recipient.public_key, digest))
+        parts.append(_seal_entry(own, recipient.public_key, digest, prepared(recipient)))
         kept.append(own)
     parts += (_BODY_LENGTH.pack(len(body)), body)
     return SealedRequest(raw=b"".join(parts), header=header, digest=digest, recipients=tuple(kept), frame_pad=frame_pad)
@@ -303,9 +306,9 @@ def _secrets_for(recipient: Recipient, content_key: bytes) -> RecipientSecrets:
     )
 
 
-def _seal_entry(own: RecipientSecrets, public_key: bytes, digest: bytes) -> bytes:
+def _seal_entry(own: RecipientSecrets, public_key: bytes, digest: bytes, prepared: Encapsulation | None) -> bytes:
     context = wrap_context(own.suite, own.provider_id, own.key_id, digest)
-    wrapped = wrap(own.suite, public_key, own.secret, context=context)
+    wrapped = wrap(own.suite, public_key, own.secret, context=context, prepared=prepared)
     return _ENTRY.pack(own.suite, 0, len(wrapped), own.provider_id, own.key_id) + wrapped
 
 

@@ -19,17 +19,15 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from nacl import bindings as sodium
 from nacl.exceptions import CryptoError
 
+from hushnet.sealing.encapsulation import KEM_MLKEM768_X25519, KEM_X25519, Encapsulation, encapsulate
 from hushnet.sealing.encoding import label, sha256
 from hushnet.sealing.errors import SealingError
 
 HpkePrivateKey = X25519PrivateKey | hpke.MLKEM768X25519PrivateKey
-HpkePublicKey = X25519PublicKey | hpke.MLKEM768X25519PublicKey
 
 _KEY_ID_LABEL: Final = label("sealing key")
 _MLKEM_SEED: Final = 64
 _MLKEM_PUBLIC: Final = 1184
-_PUBLIC_KEYS_CACHED: Final = 256
-"""Parsed public keys kept: parsing an ML-KEM key costs a third of a wrap, and a fleet's keys live for an hour."""
 
 
 class Suite(IntEnum):
@@ -68,6 +66,7 @@ HPKE_SUITES: Final = {
     Suite.HPKE_X25519: hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM),
     Suite.HPKE_MLKEM768_X25519: hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM),
 }
+_KEMS: Final = {Suite.HPKE_X25519: KEM_X25519, Suite.HPKE_MLKEM768_X25519: KEM_MLKEM768_X25519}
 
 
 @functools.cache
@@ -140,19 +139,24 @@ def check_public_key(suite: Suite, public_key: bytes) -> None:
 _PROBE: Final = X25519PrivateKey.from_private_bytes(bytes(32))
 
 
-def wrap(suite: Suite, public_key: bytes, secret: bytes, *, context: bytes) -> bytes:
+def kem_of(suite: Suite) -> int | None:
+    """Return the number of the suite's KEM; None for the box, which has no encapsulation of its own."""
+    return _KEMS.get(suite)
+
+
+def wrap(
+    suite: Suite, public_key: bytes, secret: bytes, *, context: bytes, prepared: Encapsulation | None = None
+) -> bytes:
     """Encrypt `secret` (64 bytes, C then R) to one recipient, bound to `context` (section 5).
 
-    Raises `key_low_order` for a key that yields no secret and `key_malformed` for one that does not parse.
+    `prepared` is an encapsulation to this very key, used up by this call. Raises `key_low_order` for a key that yields
+    no secret and `key_malformed` for one that does not parse.
     """
     if suite is Suite.NACL_BOX:
         return box_wrap(
             public_key, secret, context=context, ephemeral=secrets.token_bytes(32), nonce=secrets.token_bytes(24)
         )
-    try:
-        return HPKE_SUITES[suite].encrypt(secret, _hpke_public_key(suite, public_key), context)
-    except ValueError:
-        raise SealingError("key_low_order") from None
+    return (prepared or encapsulate(_KEMS[suite], public_key)).seal(secret, info=context)
 
 
 def box_wrap(public_key: bytes, secret: bytes, *, context: bytes, ephemeral: bytes, nonce: bytes) -> bytes:
@@ -167,18 +171,6 @@ def box_wrap(public_key: bytes, secret: bytes, *, context: bytes, ephemeral: byt
         raise SealingError("key_low_order") from None
     boxed = sodium.crypto_box_afternm(secret + sha256(context, ephemeral_public), nonce, shared)
     return ephemeral_public + nonce + boxed
-
-
-@functools.lru_cache(maxsize=_PUBLIC_KEYS_CACHED)
-def _hpke_public_key(suite: Suite, public_key: bytes) -> HpkePublicKey:
-    x25519 = X25519PublicKey.from_public_bytes(public_key[-32:])
-    if suite is Suite.HPKE_X25519:
-        return x25519
-    try:
-        mlkem = MLKEM768PublicKey.from_public_bytes(public_key[:_MLKEM_PUBLIC])
-    except ValueError:
-        raise SealingError("key_malformed") from None
-    return hpke.MLKEM768X25519PublicKey(mlkem, x25519)
 
 
 def chosen_suite(offered: Sequence[Suite], acceptable: Sequence[Suite]) -> Suite | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from hushnet.coordinator.ledger.model import Mode, Tier, UsageOutcome
+from hushnet.sealing.encapsulation import Encapsulation
+from hushnet.sealing.envelope import parse_envelope
+from hushnet.sealing.prepared import PreparedKeys
 from hushnet.sealing.records import Kind
-from support.fleet import MODEL, PROMPT, Network, body_of, open_answer, says
+from support.fleet import MODEL, PROMPT, Network, body_of, open_answer, says, until
 
 
 async def test_a_streamed_answer_arrives_whole_and_is_charged_by_its_tokens(network: Network) -> None:
@@ -181,3 +184,29 @@ async def test_a_sealed_request_of_megabytes_arrives_as_it_was_sealed(network: N
 
     assert b"read" in body_of(open_answer(sealed, exchange.body))
     assert len(provider.served[0].opened.data) > 3_000_000
+
+
+async def test_a_key_exchange_made_ahead_serves_the_next_standard_request_and_no_other(network: Network) -> None:
+    provider = await network.provider(part=says("hello"))
+    key = await network.consumer()
+    await network.chat(key=key).finished()
+    keys = network.serving.service._desk.keys._keys
+    await until(lambda: keys.ready)
+    ready = still_ready(keys)
+
+    answer = await network.chat(key=key).finished()
+
+    envelope = parse_envelope(provider.served[1].envelope)
+    assert answer.text == "hello"
+    wrapped = envelope.wrap_of(envelope.entries[0])
+    used = [each for each in ready if wrapped.startswith(each.enc)]
+    assert len(used) == 1
+    assert not used[0].is_usable
+    assert used[0] not in still_ready(keys)
+
+    provider.rotate()
+    assert (await network.chat(key=key).finished()).text == "hello"
+
+
+def still_ready(keys: PreparedKeys) -> list[Encapsulation]:
+    return [held for shelf in keys._shelves.values() for _, held in shelf.ready]

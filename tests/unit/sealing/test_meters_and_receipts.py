@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hushnet.sealing import derivations
 from hushnet.sealing.envelope import SealedRequest
 from hushnet.sealing.errors import SealingError
-from hushnet.sealing.meters import Meter, verify_receipt
+from hushnet.sealing.limits import RECORD_HEADER
+from hushnet.sealing.meters import METER_SIZE, Meter, verify_receipt
 from hushnet.sealing.records import FINAL, Head, Kind, meter_of, parse_head, parse_record
 from support.sealing import BenchProvider, RecordForger, frame_plaintext, open_all, seal_to
 
@@ -171,6 +172,17 @@ def test_the_relay_accepts_a_true_receipt_and_misses_an_absent_one() -> None:
     assert relay_refusal(scene, scene.forger.final(Kind.END, 1, GOOD)) is None
     assert relay_refusal(scene, scene.usage(1, GOOD.pack())) == "receipt_missing"
     assert relay_refusal(scene, scene.forger.final(Kind.END, 1, GOOD), receipt_key=b"\xff" * 32) == "receipt_invalid"
+
+
+def test_a_receipt_key_of_small_order_proves_nothing() -> None:
+    """Under the neutral point the signature (neutral point, 0) would fit every message."""
+    scene = Scene()
+    neutral = b"\x01" + bytes(31)
+    end = scene.forger.final(Kind.END, 1, GOOD)
+    signature_at = RECORD_HEADER + METER_SIZE
+    forged = end[:signature_at] + neutral + bytes(32) + end[signature_at + 64 :]
+
+    assert relay_refusal(scene, forged, receipt_key=neutral) == "receipt_invalid"
 
 
 def test_meters_survive_the_round_trip_and_refuse_what_no_meter_is() -> None:

@@ -17,8 +17,8 @@ from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.model import Consumer, RequestBody
 from hushnet.coordinator.serving.seal import StandardBody
 from hushnet.coordinator.serving.service import RequestService
-from hushnet.coordinator.serving.timing import BODY, PARSE, STOPWATCH, X_TIMING, Stopwatch
 from hushnet.coordinator.settings import HttpSettings
+from hushnet.coordinator.telemetry.timing import BODY, PARSE, STOPWATCH, X_TIMING, Stopwatch
 from hushnet.foundation.errors import RequestError
 from hushnet.sealing.streaming import MEDIA_REQUEST
 

@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hushnet.coordinator.api import problems
 from hushnet.coordinator.api.bodies import CallerGoneError, media_type_of
-from hushnet.coordinator.serving.timing import STOPWATCH, X_TIMING
 from hushnet.coordinator.telemetry import Metrics, error_fields
+from hushnet.coordinator.telemetry.timing import STOPWATCH, X_TIMING
 from hushnet.foundation.clock import Clock
 
 _LOG = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.outlet import Outlet, ReplyHead
 from hushnet.coordinator.serving.rules.stops import Stop
-from hushnet.coordinator.serving.timing import X_TIMING
+from hushnet.coordinator.telemetry.timing import X_TIMING
 from hushnet.sealing.records import relay_error_record
 from hushnet.sealing.streaming import encode_sse
 

@@ -11,7 +11,6 @@ import logging
 from typing import Final
 
 from hushnet.coordinator.fleet.provider import LiveProvider
-from hushnet.coordinator.serving import timing
 from hushnet.coordinator.serving.attempt import SEALERS_OWN, Attempt, AttemptEnd, Ending
 from hushnet.coordinator.serving.desk import Desk
 from hushnet.coordinator.serving.failover import failure_of
@@ -24,6 +23,7 @@ from hushnet.coordinator.serving.rules.stops import TOLD, Deadlines, Stop
 from hushnet.coordinator.serving.rules.tries import Tries
 from hushnet.coordinator.serving.settle import Finaliser, note_finding
 from hushnet.coordinator.serving.transitions import Event, State, advance
+from hushnet.coordinator.telemetry import timing
 from hushnet.foundation.errors import CapacityError, HushnetError
 from hushnet.foundation.ids import RequestId
 from hushnet.sealing.errors import SealingError, WireCode
@@ -193,7 +193,9 @@ class Life:
         self._watch.enter(timing.SEAL)
         self._tries.made += 1
         try:
-            sealed = await self.body.attempt(slot.provider, placed.entry, now=desk.clock.now_ms() // 1000)
+            sealed = await self.body.attempt(
+                slot.provider, placed.entry, now=desk.clock.now_ms() // 1000, prepared=desk.keys.take
+            )
             self._watch.enter(timing.DISPATCH)
             if self.stopped is not None:
                 slot.release()

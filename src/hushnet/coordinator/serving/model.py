@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from hushnet.attestation.tiers import Tier
+from hushnet.coordinator.confidential import Prepared
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.routing.model import Entry
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, ProviderId
@@ -119,8 +120,13 @@ class RequestBody(Protocol):
     @property
     def recipients(self) -> Mapping[ProviderId, Entry] | None: ...
 
-    async def attempt(self, provider: LiveProvider, entry: int | None, *, now: int) -> SealedAttempt:
-        """Make the envelope of one attempt; raises `SealingError` when the provider can't be sealed to."""
+    async def attempt(
+        self, provider: LiveProvider, entry: int | None, *, now: int, prepared: Prepared
+    ) -> SealedAttempt:
+        """Make the envelope of one attempt; raises `SealingError` when the provider can't be sealed to.
+
+        `prepared` may have the key exchange ready where it is made here.
+        """
         ...
 
     def drop(self) -> None:

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final
 
 from hushnet.attestation.tiers import tier_of
-from hushnet.coordinator.confidential import StandardRequest
+from hushnet.coordinator.confidential import Prepared, StandardRequest
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.routing.model import Entry
 from hushnet.coordinator.serving.model import Facts, Mode, ReceiptTerms, SealedAttempt
@@ -43,11 +43,13 @@ class StandardBody:
             floor=tier_of(floor),
         )
 
-    async def attempt(self, provider: LiveProvider, entry: int | None, *, now: int) -> SealedAttempt:
+    async def attempt(
+        self, provider: LiveProvider, entry: int | None, *, now: int, prepared: Prepared
+    ) -> SealedAttempt:
         """Seal to the provider's current statement."""
         del entry
         recipient = provider.verified.recipient()
-        sealed = await self._request.seal(recipient, trust=self._floor, now=now)
+        sealed = await self._request.seal(recipient, trust=self._floor, now=now, prepared=prepared)
         terms = ReceiptTerms(recipient.receipt_key, sealed.digest, recipient.provider_id, recipient.key_id)
         return SealedAttempt(sealed.take_envelope(), sealed.header, terms, sealed)
 
@@ -88,9 +90,11 @@ class SealedBody:
             floor=tier_of(header.trust),
         )
 
-    async def attempt(self, provider: LiveProvider, entry: int | None, *, now: int) -> SealedAttempt:
+    async def attempt(
+        self, provider: LiveProvider, entry: int | None, *, now: int, prepared: Prepared
+    ) -> SealedAttempt:
         """Slice out the entry that was wrapped for `provider`."""
-        del now
+        del now, prepared
         if self._envelope is None or entry is None:
             raise SealingError("bad_envelope")
         chosen = self._envelope.entries[entry]

@@ -12,7 +12,7 @@ from hushnet.coordinator.admission.queue import FairQueue, QueueLimits
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.ledger.prices import Terms
 from hushnet.coordinator.serving.attempt import Attempt
-from hushnet.coordinator.serving.desk import Desk
+from hushnet.coordinator.serving.desk import Desk, KeyDesk
 from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.model import Consumer, RequestBody
@@ -21,12 +21,13 @@ from hushnet.coordinator.serving.rules.stops import Stop
 from hushnet.coordinator.serving.seal import SealedBody
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.coordinator.serving.store import EnvelopeClaims, RequestLedger, Silence, Tariffs, Telemetry
-from hushnet.coordinator.serving.timing import RESERVE, Stopwatch
+from hushnet.coordinator.telemetry.timing import RESERVE, Stopwatch
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError
 from hushnet.foundation.ids import AccountId
 from hushnet.foundation.tasks import TaskSet
 from hushnet.sealing.limits import SKEW
+from hushnet.sealing.prepared import PreparedKeys
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class RequestService:
             limits=self.limits,
             terms=Terms(fee_bps=self.limits.platform_fee_bps, share_bps=self.limits.provider_share_bps),
             telemetry=telemetry or Silence(),
+            keys=KeyDesk(PreparedKeys(clock.monotonic_s), clock.monotonic_s),
             linger=self._linger,
         )
         self._ledger = ledger
@@ -134,6 +136,7 @@ class RequestService:
             life.stop(Stop.SHUTDOWN)
         await self.drain(STOPPED_S_MAX)
         await self._tasks.aclose()
+        self._desk.keys.close()
 
     async def _run(self, life: Life, account: AccountId) -> None:
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hushnet.coordinator.serving import timing
-from hushnet.coordinator.serving.timing import STAGES, Stopwatch
+from hushnet.coordinator.telemetry import timing
+from hushnet.coordinator.telemetry.timing import STAGES, Stopwatch
 from hushnet.foundation.clock import ManualClock
 
 
