@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from bench.record import RESULTS, ROOT
+from bench.relay import page
 
 _HEAD = """# Performance
 
@@ -26,10 +29,15 @@ def render() -> None:
             f"{result['date'][:10]}, commit {result['commit'][:10]}, {machine['cores']} cores of {machine['cpu']}, "
             f"Python {machine['python']}, {result['rounds']} rounds.\n"
         )
-        parts.append("| key | value | unit | peer | ratio |\n|---|--:|---|---|--:|")
-        for key, figure in result["figures"].items():
-            ratio = f"{figure['ratio']:.3g}" if figure["ratio"] is not None else ""
-            parts.append(f"| `{key}` | {figure['value']:.4g} | {figure['unit']} | {figure['peer'] or ''} | {ratio} |")
-        parts.append("")
+        parts.append(page.render(result) if result["bench"] == "relay" else figures(result["figures"]))
     (ROOT / "docs" / "performance.md").write_text("\n".join(parts))
     print("rendered docs/performance.md")
+
+
+def figures(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the figures of one bench as a table."""
+    lines = ["| key | value | unit | peer | ratio |", "|---|--:|---|---|--:|"]
+    for key, figure in found.items():
+        ratio = f"{figure['ratio']:.3g}" if figure["ratio"] is not None else ""
+        lines.append(f"| `{key}` | {figure['value']:.4g} | {figure['unit']} | {figure['peer'] or ''} | {ratio} |")
+    return "\n".join(lines) + "\n"
