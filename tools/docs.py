@@ -65,8 +65,9 @@ def _paths(name: str) -> Iterator[tuple[str, ...]]:
     yield (name,)
     command = typer.main.get_command(build([name]))
     inner = getattr(getattr(command, "commands", {}).get(name), "commands", {})
-    for sub in sorted(inner):
-        yield (name, sub)
+    for sub, found in sorted(inner.items()):
+        if not found.hidden:
+            yield (name, sub)
 
 
 def _help(path: tuple[str, ...]) -> str:

@@ -14,7 +14,6 @@ from hushnet.cli.options import AsJson, Home
 from hushnet.foundation.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from hushnet.coordinator.app import Coordinator
     from hushnet.coordinator.settings import CoordinatorSettings
 
 app = typer.Typer()
@@ -45,6 +44,10 @@ LinkPort = Annotated[
 ]
 LinkPublicUrl = Annotated[
     str | None, typer.Option("--link-public-url", help="Link URL behind a proxy, as providers see it.", metavar="URL")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", help="Processes that share the work; more than one needs Postgres (default: 1)."),
 ]
 LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error (default: info).")]
 LogFormat = Annotated[str | None, typer.Option("--log-format", help="console or json (default: console).")]
@@ -91,6 +94,7 @@ def serve(
     link_public_url: LinkPublicUrl = None,
     database: DatabaseUrl = None,
     network: Network = None,
+    workers: Workers = None,
     config: ConfigFile = None,
     others: Others = None,
     log_level: LogLevel = None,
@@ -99,9 +103,9 @@ def serve(
 ) -> None:
     """Run the coordinator until SIGTERM or Ctrl-C; requests that run then may finish. A second signal cuts them off.
 
-    With --json it prints one line {"base_url","link_url","network"} when it is ready.
+    With --json it prints one line {"base_url","link_url","network"} when it is ready: with several workers, when all are.
     """
-    flags: dict[str, object] = {"home": home, "database": database, "network": network}
+    flags: dict[str, object] = {"home": home, "database": database, "network": network, "workers": workers}
     flags |= {"http.host": host, "http.port": port, "http.public_url": public_url}
     flags |= {"link.host": link_host, "link.port": link_port, "link.public_url": link_public_url}
     flags |= {"log.level": log_level, "log.format": log_format}
@@ -109,7 +113,19 @@ def serve(
     _log_to_stderr(settings)
     import uvloop
 
-    uvloop.run(_serve(settings, as_json=as_json))
+    if settings.workers == 1:
+        uvloop.run(_serve(settings, as_json=as_json))
+    elif status := uvloop.run(_supervise(settings, as_json=as_json)):
+        raise typer.Exit(status)
+
+
+@app.command("worker", hidden=True)
+def worker() -> None:
+    """Be one of several workers; only a supervisor starts this, with its order on standard input."""
+    from hushnet.coordinator.app.supervision import work
+
+    if status := work():
+        raise typer.Exit(status)
 
 
 @app.command("settings")
@@ -169,7 +185,8 @@ async def _serve(settings: CoordinatorSettings, *, as_json: bool) -> None:
             gc.freeze()
             # Requests die by reference counts; with the default of 700 the collector took 5 % of a busy loop to find nothing.
             gc.set_threshold(20_000, 20, 20)
-            await _announce(coordinator, as_json=as_json)
+            is_initialised = await coordinator.accounts.is_initialised()
+            _announce(settings, coordinator.base_url, coordinator.link_url, is_initialised, as_json=as_json)
             await signals.first.wait()
             # A second signal: the ledger finalises at the next start what this leaves open, and charges nobody twice.
             signals.then(lambda: os._exit(1) if signals.count > 1 else None)
@@ -177,26 +194,46 @@ async def _serve(settings: CoordinatorSettings, *, as_json: bool) -> None:
             await coordinator.aclose()
 
 
-async def _announce(coordinator: Coordinator, *, as_json: bool) -> None:
-    settings = coordinator.settings
+async def _supervise(settings: CoordinatorSettings, *, as_json: bool) -> int:
+    """Run several workers until a signal; return the exit status."""
+    from hushnet.coordinator.app import prepare_files
+    from hushnet.coordinator.app.supervision import Supervisor
+    from hushnet.foundation.stopping import stop_signals
+
+    prepare_files(settings)
+    with stop_signals() as signals, Supervisor(settings).opened() as supervisor:
+        signals.then(lambda: supervisor.stop() if signals.count == 1 else supervisor.kill())
+        try:
+            ready = await supervisor.start()
+            if ready is not None:
+                _announce(settings, ready.base_url, ready.link_url, ready.is_initialised, as_json=as_json)
+                await signals.first.wait()
+        finally:
+            supervisor.stop()
+            status = await supervisor.ended()
+        return status
+
+
+def _announce(
+    settings: CoordinatorSettings, base_url: str, link_url: str, is_initialised: bool, *, as_json: bool
+) -> None:
     if as_json:
-        console.print_json(
-            {"base_url": coordinator.base_url, "link_url": coordinator.link_url, "network": settings.network}
-        )
+        console.print_json({"base_url": base_url, "link_url": link_url, "network": settings.network})
         return
     from hushnet.coordinator.settings.table import shown
 
     out = console.out()
     out.print("[bold green]coordinator ready[/]\n")
     for name, value in (
-        ("base URL", f"{coordinator.base_url}/v1"),
-        ("providers dial", coordinator.link_url),
+        ("base URL", f"{base_url}/v1"),
+        ("providers dial", link_url),
         ("network", settings.network),
         ("database", shown(settings.database)),
         ("home", str(settings.home)),
+        *((("workers", str(settings.workers)),) if settings.workers > 1 else ()),
     ):
         out.print(f"  {name:<15} {value}", markup=False)
-    if not await coordinator.accounts.is_initialised():
+    if not is_initialised:
         out.print(
             "\n[yellow]nobody holds the operator's key yet[/]: stop this, run `hush coordinator init`, start again"
         )

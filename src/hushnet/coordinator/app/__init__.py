@@ -2,7 +2,7 @@
 
 from hushnet.coordinator.app.build import build
 from hushnet.coordinator.app.coordinator import Coordinator
-from hushnet.coordinator.app.initialise import initialise
+from hushnet.coordinator.app.initialise import initialise, prepare_files
 from hushnet.coordinator.app.workers import Place
 
-__all__ = ["Coordinator", "Place", "build", "initialise"]
+__all__ = ["Coordinator", "Place", "build", "initialise", "prepare_files"]

@@ -101,13 +101,17 @@ class AccessSettings:
     """API keys in memory and how fast one key may call."""
 
     requests_per_s: float = setting(
-        1000.0, "sustained rate of one API key; 0 sets no limit", unit="requests per second", low=0, high=1_000_000
+        1000.0,
+        "sustained rate of one API key, counted by each worker for itself; 0 sets no limit",
+        unit="requests per second",
+        low=0,
+        high=1_000_000,
     )
     burst: int = setting(2000, "requests that one API key may send at once", unit="requests", low=1, high=1_000_000)
     keys_cached_max: int = setting(10_000, "API keys remembered in memory", unit="keys", low=16, high=10_000_000)
     key_cache_s: float = setting(
         30.0,
-        "a remembered key is read again after this (a revocation in this process acts at once)",
+        "a remembered key is read again after this (a revocation by any worker acts at once)",
         unit="seconds",
         low=0,
         high=3600,
@@ -183,6 +187,14 @@ class CoordinatorSettings:
         pattern=r"([a-z0-9][a-z0-9.-]{0,62})?",
         default_text=f"`{NETWORK_LOOPBACK}` on loopback, else `{NETWORK_PUBLIC}`",
     )
+    workers: int = setting(
+        1,
+        "processes that share both listeners and the work; more than one needs Postgres",
+        unit="processes",
+        flag="--workers",
+        low=1,
+        high=64,
+    )
     http: HttpSettings = field(default_factory=HttpSettings)
     link: LinkSettings = field(default_factory=LinkSettings)
     price: PriceSettings = field(default_factory=PriceSettings)
@@ -201,6 +213,12 @@ class CoordinatorSettings:
             object.__setattr__(self, "home", default_home())
         if not self.database.reveal():
             object.__setattr__(self, "database", Secret(f"sqlite:///{self.home / DATABASE_FILE}"))
+        if self.workers > 1 and self.database.reveal().startswith("sqlite:"):
+            raise ConfigurationError(
+                f"{self.workers} workers can't share a SQLite database: one process writes it",
+                code="workers_need_postgres",
+                hint="set the database to postgresql://USER:PASSWORD@HOST/NAME (--database), or workers to 1",
+            )
         if not self.network:
             name = NETWORK_LOOPBACK if is_loopback(self.http.host) else NETWORK_PUBLIC
             object.__setattr__(self, "network", name)

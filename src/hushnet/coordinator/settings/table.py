@@ -86,6 +86,17 @@ def shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def flags_of(settings: CoordinatorSettings) -> dict[str, Any]:
+    """Return every setting as `load_settings` takes it: plain values by name, secrets in the clear."""
+    return {row.name: _plain(value_of(settings, row.name)) for row in settings_table()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Secret):
+        return value.reveal()
+    return str(value) if isinstance(value, Path) else value
+
+
 def value_of(settings: CoordinatorSettings, name: str) -> object:
     """Return the value of the dotted `name` in `settings`."""
     value: object = settings
