@@ -50,6 +50,8 @@ class ServedAttempt:
         self.envelope = envelope
         self.cancelled: WireCode | None = None
         self.granted = 0
+        self.sent_bytes = 0
+        self.on_credit: Callable[[], None] = lambda: None
         self.is_over = False
         self.input = 7
         self.output = 0
@@ -117,6 +119,7 @@ class ServedAttempt:
     def send(self, *raws: bytes) -> None:
         """Deliver records as one message of the link would."""
         if not self.is_over:
+            self.sent_bytes += sum(map(len, raws))
             self._sink.records_arrived([parse_record(raw) for raw in raws])
 
     def refuse(self, code: WireCode) -> None:
@@ -231,6 +234,7 @@ class ScriptedProvider:
     def grant(self, attempt: AttemptId, bytes_: int) -> None:
         if attempt in self.attempts_open:
             self.attempts_open[attempt].granted += bytes_
+            self.attempts_open[attempt].on_credit()
 
     def challenge(self, nonce: bytes) -> None:
         self.challenges.append(nonce)
