@@ -148,34 +148,37 @@ class StandardAttempt:
 
     def read(self, record: Record) -> None:
         """Open the next record; raises `SealingError`, after which the attempt is dead."""
-        frame = self._opener.open(record)
-        if frame is None:
+        if record.kind is not _CONTENT:
+            self._read_other(record)
             return
-        kind = frame.kind
-        if kind is _CONTENT:
-            data = frame.data
-            self.content_bytes += len(data)
-            if self._withheld:
-                self._release()
-            if data.endswith(DONE):
-                self._withheld.append(DONE)
-                data = data[: -len(DONE)]
-            self._out.append(data)
-        elif kind is Kind.BOILERPLATE:
-            (self._withheld if self.content_bytes else self._out).append(frame.data)
-        elif kind is Kind.HEAD:
-            self._read_head(frame.data)
-        elif kind is Kind.END:
+        data = self._opener.open_content(record)
+        self.content_bytes += len(data)
+        if self._withheld:
             self._release()
-            self._sealed.drop()
-        elif kind is Kind.ERROR:
-            self.error_body = frame.data
-            self._sealed.drop()
+        if data.endswith(DONE):
+            self._withheld.append(DONE)
+            data = data[: -len(DONE)]
+        self._out.append(data)
 
     def take(self) -> bytes:
         """Return the body bytes read since the last call."""
         out, self._out = self._out, []
         return out[0] if len(out) == 1 else b"".join(out)
+
+    def _read_other(self, record: Record) -> None:
+        frame = self._opener.open(record)
+        if frame is None:
+            return
+        if frame.kind is Kind.BOILERPLATE:
+            (self._withheld if self.content_bytes else self._out).append(frame.data)
+        elif frame.kind is Kind.HEAD:
+            self._read_head(frame.data)
+        elif frame.kind is Kind.END:
+            self._release()
+            self._sealed.drop()
+        elif frame.kind is Kind.ERROR:
+            self.error_body = frame.data
+            self._sealed.drop()
 
     def _release(self) -> None:
         self._out += self._withheld

@@ -36,9 +36,7 @@ DataRecord: TypeAlias = tuple[int, int, bytes]
 FROM_COORDINATOR: Final = frozenset({int(DataType.ENVELOPE_PART), int(DataType.ENVELOPE_LAST)})
 FROM_PROVIDER: Final = frozenset({int(DataType.RECORD)})
 
-HEADER_FORMAT: Final = "BII"
-"""Of the nine bytes before a payload, big-endian, for `struct`."""
-_HEADER: Final = struct.Struct(">" + HEADER_FORMAT)
+_HEADER: Final = struct.Struct(">BII")
 DATA_HEADER_BYTES: Final = _HEADER.size
 pack_header: Final = _HEADER.pack
 """`pack_header(type, attempt, length)`: the nine bytes before a payload."""

@@ -12,8 +12,7 @@ from hushnet.sealing.errors import SealingError
 from hushnet.sealing.limits import RECORD_HEADER
 from hushnet.sealing.records import FINAL, Kind, Record, parse_record
 from hushnet.sealing.records.layout import CIPHERTEXT_MAX, CIPHERTEXT_MIN
-from hushnet.sealing.records.layout import HEADER_FORMAT as RECORD_FORMAT
-from hushnet.wire.codec import DATA_HEADER_BYTES, HEADER_FORMAT, DataType, encode_checked, encode_control
+from hushnet.wire.codec import DATA_HEADER_BYTES, DataType, encode_checked, encode_control
 from hushnet.wire.errors import LinkFault
 from hushnet.wire.frames import Attempt, Cancel, Credit
 from hushnet.wire.lanes import Lanes
@@ -34,7 +33,10 @@ _ENDED: Final = AttemptState.ENDED
 _STREAMING: Final = AttemptState.STREAMING
 _RECORD: Final = int(DataType.RECORD)
 _CONTENT: Final = Kind.CONTENT
-_BOTH_HEADERS: Final = struct.Struct(">" + HEADER_FORMAT + RECORD_FORMAT)
+_BOTH_HEADERS: Final = struct.Struct(">BIIIII")
+"""The header of a data record and that of its record, whose first four bytes are read as one number: for plain content
+it is `_PLAIN_CONTENT`, without flags and without a clear part."""
+_PLAIN_CONTENT: Final = Kind.CONTENT << 24
 
 
 @dataclass(slots=True)
@@ -116,17 +118,15 @@ class CoordinatorAttempts:
             return 0
         last = end - _BOTH_HEADERS.size
         while start <= last:
-            kind, number, length, record_kind, flags, clear, seq, cipher = _BOTH_HEADERS.unpack_from(message, start)
+            kind, number, length, record_start, seq, cipher = _BOTH_HEADERS.unpack_from(message, start)
             live = self._open.get(number)
             stop = start + DATA_HEADER_BYTES + length
             if (
-                live is None
+                record_start != _PLAIN_CONTENT
+                or kind != _RECORD
+                or live is None
                 or live.state is not _STREAMING
                 or live.credit <= 0
-                or kind != _RECORD
-                or record_kind != _CONTENT
-                or flags
-                or clear
                 or length != RECORD_HEADER + cipher
                 or not CIPHERTEXT_MIN <= cipher <= CIPHERTEXT_MAX
                 or stop > end
@@ -134,11 +134,10 @@ class CoordinatorAttempts:
                 break
             live.credit -= length
             record = Record(_CONTENT, 0, seq, b"", message[start + DATA_HEADER_BYTES : stop])
-            batch = batches.get(number)
-            if batch is None:
-                batches[number] = [record]
+            if number in batches:
+                batches[number].append(record)
             else:
-                batch.append(record)
+                batches[number] = [record]
             start = stop
         return start
 

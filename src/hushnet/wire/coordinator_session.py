@@ -86,21 +86,21 @@ class CoordinatorSession:
         """Take one binary message: records, grouped by attempt in what is returned."""
         if self.state not in _TAKES_RECORDS:
             return [] if self.is_closed else self._end(LinkFault.NOT_REGISTERED)
-        events: Events = []
         batches: dict[int, list[Record]] = {}
         taken = self.attempts.take_contents(raw, batches)
-        if not taken or taken < len(raw):
-            self._receive_pieces(raw[taken:], now_s, events, batches)
-        return events + _arrived(batches) if events else _arrived(batches)
+        events = [] if taken and taken == len(raw) else self._receive_pieces(raw[taken:], now_s, batches)
+        for number, batch in batches.items():
+            events.append(ev.RecordsArrived(AttemptId(number), batch))
+        return events
 
-    def _receive_pieces(self, raw: bytes, now_s: float, events: Events, batches: dict[int, list[Record]]) -> None:
-        """Take data records of every sort, adding to what the message has brought so far."""
+    def _receive_pieces(self, raw: bytes, now_s: float, batches: dict[int, list[Record]]) -> Events:
+        """Take data records of every sort, adding to `batches`; what is returned comes before what stays in it."""
+        events: Events = []
         try:
             pieces = split_data(raw, FROM_PROVIDER)
         except RemoteProtocolError as error:
             batches.clear()
-            events += self._end(LinkFault(error.error_code))
-            return
+            return self._end(LinkFault(error.error_code))
         has_late = False
         for _, number, payload in pieces:
             fault = self.attempts.take_record(number, payload, batches)
@@ -112,11 +112,11 @@ class CoordinatorSession:
                 events += self._found(fault, number, now_s)
                 if self.is_closed:
                     batches.clear()
-                    return
+                    return events
         if has_late and not self._frames.take(now_s):
-            events += _arrived(batches)
             batches.clear()
             events += self._end(LinkFault.TOO_MANY_FRAMES)
+        return events
 
     def receive_ping(self, now_s: float) -> Events:
         """Count a WebSocket ping or pong against the pace of control frames."""
@@ -274,7 +274,3 @@ class CoordinatorSession:
         if has_bye:
             self._send(fr.Bye(code=code))
         return [ev.LinkEnded(str(code), is_fault_of_peer)]
-
-
-def _arrived(batches: dict[int, list[Record]]) -> Events:
-    return [ev.RecordsArrived(AttemptId(number), batch) for number, batch in batches.items()]

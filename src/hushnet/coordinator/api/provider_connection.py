@@ -19,9 +19,8 @@ from hushnet.foundation.clock import Clock
 from hushnet.foundation.ids import AttemptId, ModelId, ProviderId
 from hushnet.foundation.tasks import TaskSet
 from hushnet.sealing.errors import WireCode
-from hushnet.sealing.records import Record
 from hushnet.wire import events as ev
-from hushnet.wire.coordinator_session import CoordinatorSession, Events
+from hushnet.wire.coordinator_session import CoordinatorSession
 from hushnet.wire.errors import LinkFault, close_code_of
 from hushnet.wire.frames import Register
 from hushnet.wire.lanes import Outflow
@@ -131,12 +130,22 @@ class ProviderConnection(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         try:
             if frame.msg_type == _BINARY and frame.fin:
-                self._handle(self._session.receive_binary(frame.get_payload_as_bytes(), self._clock.monotonic_s()))
+                self._take_data(frame.get_payload_as_bytes())
             else:
                 self._take(transport, frame)
         except Exception as error:
             _log_broken("session", error)
             self.close(LinkFault.INTERNAL)
+
+    def _take_data(self, message: bytes) -> None:
+        for event in self._session.receive_binary(message, self._clock.monotonic_s()):
+            if type(event) is ev.RecordsArrived:
+                if (sink := self._sinks.get(event.attempt)) is not None:
+                    self._deliver(sink, event)
+            else:
+                self._handle((event,))
+        if self._session.lanes.control_bytes:
+            self._flush_control()
 
     def _take(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
@@ -172,27 +181,20 @@ class ProviderConnection(WSListener):
 
     # Events.
 
-    def _handle(self, events: Events) -> None:
+    def _handle(self, events: Sequence[ev.CoordinatorEvent]) -> None:
         for event in events:
-            match event:
-                case ev.RecordsArrived(attempt, records):
-                    self._deliver(attempt, records)
-                case ev.LinkEnded():
-                    self._end(event)
-                case _:
-                    self._report(event)
-        if self._session.lanes.control_bytes:
-            self._flush_control()
+            if isinstance(event, ev.LinkEnded):
+                self._end(event)
+            else:
+                self._report(event)
+        self._flush_control()
 
-    def _deliver(self, attempt: AttemptId, records: Sequence[Record]) -> None:
-        sink = self._sinks.get(attempt)
-        if sink is None:
-            return
+    def _deliver(self, sink: AttemptSink, event: ev.RecordsArrived) -> None:
         try:
-            sink.records_arrived(records)
+            sink.records_arrived(event.records)
         except Exception as error:
             _log_broken("sink", error)
-            self._session.attempts.cancel(attempt, WireCode.INTERNAL)
+            self._session.attempts.cancel(event.attempt, WireCode.INTERNAL)
 
     def _report(self, event: ev.CoordinatorEvent) -> None:
         try:

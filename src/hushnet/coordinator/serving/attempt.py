@@ -130,15 +130,15 @@ class Attempt:
     def records_arrived(self, records: Sequence[Record]) -> None:
         """Take records; what comes after the outcome is read for its final meter only."""
         self.heard_s = self._now_s()
+        take, is_live = self.reading.take, not self.outcome.done()
         try:
             for record in records:
-                self.reading.take(record)
-                if self.outcome.done():
-                    continue
-                self.reader.read(record)
-                self._credit += len(record.raw)
-                if not self.is_committed:
-                    self._weigh(record)
+                take(record)
+                if is_live:
+                    self.reader.read(record)
+                    self._credit += len(record.raw)
+                    if not self.is_committed:
+                        self._weigh(record)
         except SealingError as error:
             if self.outcome.done():
                 return  # what a provider adds after its end, or after we cancelled it, is the link's business

@@ -32,6 +32,10 @@ _LOG = logging.getLogger(__name__)
 _OVER: Final = frozenset({State.SETTLING, State.SETTLED})
 
 
+LOOK_S: Final = 0.5
+"""How exact the deadlines are, which are counted in seconds; only a slow consumer is looked at with every pass."""
+
+
 class Life:
     """One request. `outlet` is what its consumer reads; `run` is its task."""
 
@@ -47,6 +51,7 @@ class Life:
         self.outlet = Outlet(high_water=window * 3 // 4, on_drained=self._drained, credit_step=window // 4)
         self._desk = desk
         self._consumer = consumer
+        self.look_s = 0.0
         self._started_s = self._drafted_s = desk.clock.monotonic_s()
         self._deadlines = Deadlines(desk.limits, started_s=self._started_s)
         self._finaliser = Finaliser(
@@ -83,7 +88,8 @@ class Life:
             self.attempt.stop(wire_code)
 
     def tick(self, now_s: float) -> None:
-        """Look at the deadlines and the draft; called by the pulse."""
+        """Look at the deadlines and the draft; called by the pulse, from `look_s` on or while the consumer's window is full."""
+        self.look_s = now_s + LOOK_S
         attempt = self.attempt
         due = self._deadlines.due(now_s, attempt, self.outlet)
         if due is not None:

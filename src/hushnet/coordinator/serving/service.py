@@ -111,7 +111,8 @@ class RequestService:
         """Look at every deadline: requests, the queue, slots that nobody freed."""
         now_s = self._clock.monotonic_s()
         for life in tuple(self._lives):
-            life.tick(now_s)
+            if now_s >= life.look_s or life.outlet.is_saturated:
+                life.tick(now_s)
         self._placement.expire()
         while self._lingering and (self._lingering[0][0] <= now_s or self._lingering[0][1].is_over):
             self._lingering.popleft()[1].release()

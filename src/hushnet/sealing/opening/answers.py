@@ -108,15 +108,30 @@ class FrameOpener:
             raise SealingError("opener_dead")
         try:
             record = raw if isinstance(raw, Record) else parse_record(raw)
-            attempt, kind = self._attempt, record.kind
-            if kind is _CONTENT and attempt is not None and record.seq == self._next_seq:
-                data = self._decrypt(attempt, record)
-                self._next_seq += 1
-                return OpenedFrame(_CONTENT, data, None, b"")
-            return None if kind is _KEEPALIVE else self._open(record)
+            return None if record.kind is _KEEPALIVE else self._open(record)
         except SealingError:
             self.drop()
             raise
+
+    def open_content(self, record: Record) -> bytes:
+        """Open the next record, which is of content: what `open` would return as its data, at half the cost.
+
+        Raises as `open` does. This is the step that the relay's standard mode takes for nearly every record.
+        """
+        attempt = self._attempt
+        if attempt is None or record.kind is not _CONTENT or record.seq != self._next_seq:
+            frame = self.open(record)
+            if frame is None or frame.kind is not _CONTENT:
+                raise SealingError("frame_out_of_state")
+            return frame.data
+        raw = record.raw
+        try:
+            plaintext = attempt.cipher.decrypt(record.seq, raw[RECORD_HEADER:], raw[:RECORD_HEADER])
+        except InvalidTag:
+            self.drop()
+            raise SealingError("frame_open_failed") from None
+        self._next_seq += 1
+        return self._unpadded(plaintext)
 
     def finish(self) -> None:
         """Say that the stream is over; raises `no_response` or `stream_truncated` unless a terminal record was opened."""
@@ -181,9 +196,13 @@ class FrameOpener:
             plaintext = attempt.cipher.decrypt(record.seq, raw[start:], raw[:start])
         except InvalidTag:
             raise SealingError("frame_open_failed") from None
+        return self._unpadded(plaintext)
+
+    def _unpadded(self, plaintext: bytes) -> bytes:
         size = len(plaintext)
         end: int = 4 + _LENGTH.unpack_from(plaintext)[0]
         if end > size or size % self._frame_pad or (end < size and not is_zero(plaintext, end)):
+            self.drop()
             raise SealingError("frame_bad_padding")
         return plaintext[4:end]
 

@@ -38,9 +38,7 @@ CIPHERTEXT_MIN: Final = 4 + TAG_SIZE
 CIPHERTEXT_MAX: Final = PLAIN_MAX + TAG_SIZE
 KEEPALIVE_RECORD: Final = bytes(RECORD_HEADER)
 
-HEADER_FORMAT: Final = "BBHII"
-"""Of the 12 bytes that open a record, big-endian, for `struct`."""
-_HEADER: Final = struct.Struct(">" + HEADER_FORMAT)
+_HEADER: Final = struct.Struct(">BBHII")
 _HEAD: Final = struct.Struct(">BBH32s16s32s")
 _SIGNED_SIZE: Final = METER_SIZE + SIGNATURE_SIZE
 _FROM_RELAY: Final = (Kind.KEEPALIVE, Kind.RELAY_ERROR)
