@@ -6,15 +6,13 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import uvloop
 
 from hushnet.provider.engines.base import ChatRequest, Delta, Event, Finished, Usage
 from support.control import MODEL, Network, network
@@ -28,10 +26,6 @@ PAUSE_S = 0.9
 WINDOW_BYTES = 256 * 1024
 SEND_BUFFER_BYTES = 64 * 1024
 RECORD_BYTES = 128 * 1024
-
-
-def pytest_asyncio_loop_factories() -> Mapping[str, Any]:
-    return {"uvloop": uvloop.new_event_loop}
 
 
 async def talk(_: ChatRequest) -> AsyncGenerator[Event, None]:

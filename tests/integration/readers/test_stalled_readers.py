@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import uvloop
 
 from hushnet.coordinator.ledger.model import UsageOutcome, UsageRecord
 from hushnet.coordinator.serving.rules.stops import STEP_BYTES_MAX
@@ -33,10 +32,6 @@ STALLED_TOKENS = 3999
 SEND_BUFFER_BYTES_MAX = 64 * 1024
 """Of a transport, before it says stop."""
 FORMS = ["standard", "sealed events", "sealed binary"]
-
-
-def pytest_asyncio_loop_factories() -> dict[str, object]:
-    return {"uvloop": uvloop.new_event_loop}
 
 
 class Scene:
