@@ -5,36 +5,16 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from hushnet.coordinator.bus.frames import Beat, Dispatch, Lost, Records
 from hushnet.coordinator.ledger.model import UsageOutcome
-from hushnet.coordinator.storage import Database
 from hushnet.sealing.errors import WireCode
 from support.fleet import MODEL, Network, ScriptedProvider, ServedAttempt, body_of, open_answer, says
 from support.mesh import QUICK, RawPeer, folder, until
 from support.pair import Worker, pair, worker_of
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "coordinator.db"
-
-    async def migrate() -> None:
-        database = await Database.open(f"sqlite:///{path}")
-        await database.aclose()
-
-    asyncio.run(migrate())
-    return path
-
-
-@pytest.fixture
-async def both(template: Path, tmp_path: Path) -> AsyncIterator[tuple[Worker, Worker]]:
-    async with pair(template, tmp_path) as workers:
-        yield workers
 
 
 async def joined(here: Worker, there: Worker, **choices: object) -> ScriptedProvider:

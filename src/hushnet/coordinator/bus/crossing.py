@@ -18,7 +18,7 @@ from hushnet.foundation.errors import CapacityError
 from hushnet.foundation.ids import AttemptId, ModelId, ProviderId
 from hushnet.sealing.errors import SealingError, WireCode
 from hushnet.sealing.records import split_records
-from hushnet.wire.errors import LinkLost
+from hushnet.wire.errors import LinkFault, LinkLost
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,7 +73,8 @@ class RemoteLink:
         if self._is_closed:
             return
         self._is_closed = True
-        self._crossing.peer.send_now(CloseLink(self.provider_id, self.connected_ms, code))
+        if code != LinkFault.REPLACED:  # whoever hears of the newer link ends the older one after taking the newer in
+            self._crossing.peer.send_now(CloseLink(self.provider_id, self.connected_ms, code))
         self._crossing.lose(self)
         self._on_closed(self)
 

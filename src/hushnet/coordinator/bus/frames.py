@@ -119,7 +119,7 @@ class Grant(Frame, frozen=True, tag=22):
 
 
 class CloseLink(Frame, frozen=True, tag=23):
-    """End the link of a provider: replaced by one here, its token revoked, suspended."""
+    """End the link of a provider: its token was revoked, it was suspended. A newer link is news enough (`Present`)."""
 
     provider_id: str
     connected_ms: int

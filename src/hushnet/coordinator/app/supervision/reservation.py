@@ -6,7 +6,6 @@ import contextlib
 import logging
 import socket
 import sys
-from types import TracebackType
 
 from hushnet.coordinator.api.http.listener import bind, bind_error
 from hushnet.foundation.errors import ConfigurationError
@@ -42,9 +41,7 @@ class Reservation:
     def __enter__(self) -> Reservation:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._socket.close()
 
 
