@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import random
 import signal
@@ -174,6 +175,8 @@ async def serve(arguments: argparse.Namespace, sink: IO[bytes] | None) -> Journa
         ]
         door = asyncio.Semaphore(DIALS_MAX)
         await asyncio.gather(*(_dial(link, door, group) for link in links))
+        gc.freeze()
+        gc.set_threshold(50_000)
         print(json.dumps({"links": len(links)}), flush=True)
         rotating = group.create_task(_rotate_in_time(providers))
         await stopping.wait()
