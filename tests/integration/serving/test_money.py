@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from hushnet.coordinator.ledger.model import Busy, UsageOutcome
 from hushnet.dialects import openai_chat
@@ -222,3 +225,40 @@ async def test_twenty_requests_of_every_fate_leave_balanced_books(network: Netwo
     for key in keys:
         spent += 1_000_000 - (await network.ledger.balance(network.account_of(key))).spendable
     assert spent == await network.earned(steady) + await network.earned(flaky)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("mode", ["standard", "sealed"])
+async def test_no_ledger_work_runs_on_a_links_read_loop(network: Network, stream: bool, mode: str) -> None:
+    """What a link delivers is taken in its own step; holds, drafts and settlements are made in the request's task."""
+    provider = await network.provider()
+    key = await network.consumer()
+    is_reading, asked = False, []
+
+    def watched(name: str) -> None:
+        ask = getattr(network.ledger, name)
+
+        def asking(*arguments: Any) -> Any:
+            asked.append((name, is_reading))
+            return ask(*arguments)
+
+        setattr(network.ledger, name, asking)
+
+    for name in ("hold", "close", "record_free", "note_draft"):
+        watched(name)
+    if mode == "sealed":
+        exchange = network.send_sealed(network.seal(provider, stream=stream), key=key)
+    else:
+        exchange = network.chat(key=key, stream=stream)
+    attempt = await provider.attempt()
+
+    is_reading = True  # from here to the end of this step everything is called by the link
+    attempt.head()
+    attempt.say("one")
+    attempt.usage()
+    attempt.end()
+    is_reading = False
+    await exchange.finished()
+    await network.settled()
+
+    assert asked == [("hold", False), ("close", False)]

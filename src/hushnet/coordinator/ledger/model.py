@@ -341,6 +341,9 @@ class LedgerSettings:
 
     batch_max: int = 256
     """Operations in one transaction; beyond this the commit itself is no longer what is waited for."""
+    close_wait_s: float = 0.002
+    """How long a close may wait for a hold to share its transaction with. Nobody waits for a close, and a hold that comes
+    meanwhile does not find the writer busy with it."""
     queue_max: int = 4096
     """Operations waiting; more are answered `Busy`."""
     lease_ms: int = 30_000

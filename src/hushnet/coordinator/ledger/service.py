@@ -10,7 +10,6 @@ from typing import Final, cast
 
 from hushnet.coordinator.ledger.chart import SPENDABLE, Kind, operator_account, user_account
 from hushnet.coordinator.ledger.ids import ID_MAX, id_ms
-from hushnet.coordinator.ledger.lane import Lane
 from hushnet.coordinator.ledger.model import (
     Balance,
     Busy,
@@ -33,7 +32,8 @@ from hushnet.coordinator.ledger.model import (
 )
 from hushnet.coordinator.ledger.store import AccountState, LedgerStore
 from hushnet.coordinator.ledger.sweeper import encode_draft, sweep
-from hushnet.coordinator.ledger.writer import Writer
+from hushnet.coordinator.ledger.writing.lane import Lane
+from hushnet.coordinator.ledger.writing.writer import Writer
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import StorageError
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, RequestId

@@ -1,27 +1,24 @@
 """The writer: one task, one lane; operations that arrive together are committed together.
 
-Operations queue first in, first out. When a commit returns, whatever has queued becomes the next transaction: no timer.
-Each caller gets the outcome of its own operation, after the commit.
+When a commit returns, whatever has queued becomes the next transaction (`backlog.py` says what, in which order); a hold never
+waits for a timer. Each caller gets the outcome of its own operation, after the commit.
 
 | the store says | the writer |
 |---|---|
-| contention | plans the same batch again, twice; then its operations one by one |
+| contention | plans the same batch again, twice; then its halves |
 | unavailable (outcome unknown) | reconnects, reads the lane's head, submits the same batch again: what had committed answers as before |
 | lane lost | finds out where the chain stands, on a new lane if need be, and submits again |
-| anything else | operations one by one, so that a poison operation fails alone |
+| anything else | halves of it, between other batches, so that a poison operation fails alone and delays nobody |
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
-from hushnet.coordinator.ledger.lane import Lane
-from hushnet.coordinator.ledger.model import Busy, Held, Hold, LedgerSettings, Operation, Outcome
+from hushnet.coordinator.ledger.model import Busy, Close, FreeUse, Held, Hold, LedgerSettings, Operation, Outcome
 from hushnet.coordinator.ledger.plan import Plan, plan
 from hushnet.coordinator.ledger.reads import prepared
 from hushnet.coordinator.ledger.store import (
@@ -32,6 +29,8 @@ from hushnet.coordinator.ledger.store import (
     UnavailableError,
     Writes,
 )
+from hushnet.coordinator.ledger.writing.backlog import Backlog, Waiting
+from hushnet.coordinator.ledger.writing.lane import Lane
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import StorageError
 
@@ -40,14 +39,6 @@ _LOG = logging.getLogger(__name__)
 _SETBACKS_MAX: Final = 2
 _BACKOFF_S_MIN: Final = 0.05
 _BACKOFF_S_MAX: Final = 2.0
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting:
-    """An operation and whoever waits for its outcome."""
-
-    operation: Operation
-    outcome: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Writer:
@@ -67,8 +58,12 @@ class Writer:
         self._clock = clock
         self._settings = settings
         self._abandoned = abandoned
-        self._queue: deque[_Waiting] = deque()
+        self._backlog = Backlog(batch_max=settings.batch_max)
         self._arrived = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._closes_due: asyncio.TimerHandle | None = None
+        self._is_due = False
+        """Whether something has queued that is to be committed now."""
         self.is_closing = False
         self._is_unavailable = False
         self._must_recover = False
@@ -80,11 +75,10 @@ class Writer:
         operation may have been committed or not. A caller that is cancelled leaves a queued hold undone; a hold that
         was committed all the same is given to `abandoned`. Other operations go on without their caller.
         """
-        if self.is_closing or self._is_unavailable or len(self._queue) >= self._settings.queue_max:
+        if self.is_closing or self._is_unavailable or len(self._backlog) >= self._settings.queue_max:
             return Busy()
-        waiting = _Waiting(operation)
-        self._queue.append(waiting)
-        self._arrived.set()
+        waiting = Waiting(operation, self._loop.create_future())
+        self._add(waiting)
         try:
             return await waiting.outcome
         except asyncio.CancelledError:
@@ -95,26 +89,42 @@ class Writer:
 
     def enqueue(self, operation: Operation) -> None:
         """Queue an operation whose outcome nobody waits for, whatever the length of the queue."""
-        waiting = _Waiting(operation)
+        waiting = Waiting(operation, self._loop.create_future())
         waiting.outcome.cancel()
-        self._queue.append(waiting)
-        self._arrived.set()
+        self._add(waiting)
 
     async def run(self) -> None:
         """Commit batches until closed and drained."""
-        while self._queue or not self.is_closing:
-            if not self._queue:
+        while self._backlog or not self.is_closing:
+            if not (self._is_due or (self._backlog and self.is_closing)):
                 self._arrived.clear()
-                if self._must_recover and not self._is_unavailable:
+                if self._must_recover and not self._is_unavailable and not self._backlog:
                     await self._recover_idle()
                 else:
                     await self._arrived.wait()
                 continue
-            size = min(len(self._queue), self._settings.batch_max)
-            taken = [self._queue.popleft() for _ in range(size)]
-            batch = [waiting for waiting in taken if not _is_unwanted(waiting)]
+            batch = self._backlog.next_batch()
+            self._is_due = bool(self._backlog)
             if batch:
                 await self._settle(batch)
+        self._stop_waiting()
+
+    def _add(self, waiting: Waiting) -> None:
+        self._backlog.add(waiting)
+        if not isinstance(waiting.operation, Close | FreeUse):
+            self._commit_now()
+        elif self._closes_due is None and not self._is_due:
+            self._closes_due = self._loop.call_later(self._settings.close_wait_s, self._commit_now)
+
+    def _commit_now(self) -> None:
+        self._stop_waiting()
+        self._is_due = True
+        self._arrived.set()
+
+    def _stop_waiting(self) -> None:
+        if self._closes_due is not None:
+            self._closes_due.cancel()
+            self._closes_due = None
 
     def resume(self, *, must_recover: bool) -> None:
         """Take operations again: the database has answered; say whether the lane must be found anew."""
@@ -136,8 +146,8 @@ class Writer:
             _LOG.error("the ledger's lane could not be found", extra={"error": type(error).__name__})
             self._become_unavailable()
 
-    async def _settle(self, batch: Sequence[_Waiting]) -> None:
-        """Commit a batch, or its operations one by one when it will not go in as a whole."""
+    async def _settle(self, batch: Sequence[Waiting]) -> None:
+        """Commit a batch, or put its halves back when it will not go in as a whole."""
         try:
             outcomes = await self._committed([waiting.operation for waiting in batch])
         except UnavailableError as error:
@@ -149,11 +159,14 @@ class Writer:
                 refused = error if isinstance(error, StorageError) else StorageError("the operation cannot be planned")
                 self._fail(batch, refused)
                 return
-            for waiting in batch:
-                await self._settle([waiting])
+            self._backlog.halve(batch)
+            self._is_due = True
         else:
             for waiting, outcome in zip(batch, outcomes, strict=True):
-                self._deliver(waiting, outcome)
+                if self._backlog.asks_again(waiting, outcome):
+                    self._is_due = True
+                else:
+                    self._deliver(waiting, outcome)
 
     async def _committed(self, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Commit operations as one transaction, through contention, outages and a lost lane."""
@@ -197,12 +210,12 @@ class Writer:
     def _become_unavailable(self) -> None:
         """Answer what waits, and what comes, with `Busy` until the database is back."""
         if not self._is_unavailable:
-            _LOG.error("the ledger's database is gone", extra={"waiting": len(self._queue)})
+            _LOG.error("the ledger's database is gone", extra={"waiting": len(self._backlog)})
         self._is_unavailable = self._must_recover = True
-        while self._queue:
-            self._deliver(self._queue.popleft(), Busy())
+        for waiting in self._backlog.clear():
+            self._deliver(waiting, Busy())
 
-    def _deliver(self, waiting: _Waiting, outcome: Outcome) -> None:
+    def _deliver(self, waiting: Waiting, outcome: Outcome) -> None:
         if waiting.outcome.done():
             self._give_up(waiting.operation, outcome)
         else:
@@ -212,12 +225,7 @@ class Writer:
         if isinstance(operation, Hold) and isinstance(outcome, Held):
             self._abandoned(operation, outcome)
 
-    def _fail(self, batch: Sequence[_Waiting], error: StorageError) -> None:
+    def _fail(self, batch: Sequence[Waiting], error: StorageError) -> None:
         for waiting in batch:
             if not waiting.outcome.done():
                 waiting.outcome.set_exception(StorageError(str(error), code=error.error_code))
-
-
-def _is_unwanted(waiting: _Waiting) -> bool:
-    """A hold whose caller has gone is not made; anything else is done without its caller."""
-    return waiting.outcome.cancelled() and isinstance(waiting.operation, Hold)
