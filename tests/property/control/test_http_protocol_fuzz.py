@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from hushnet.coordinator.api.http.direct import LoopPass
 from hushnet.coordinator.api.http.protocol import ConnectionLimits, GuardedHttpProtocol
 
 LIMITS = ConnectionLimits(connections_max=10, header_bytes_max=2048, header_s_max=5, write_stall_s_max=5)
@@ -72,7 +73,7 @@ async def converse(pieces: list[bytes]) -> Transport:
     config = uvicorn.Config(hello, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False)  # type: ignore[arg-type]
     config.load()
     state, transport, cut = ServerState(), Transport(), []
-    protocol = GuardedHttpProtocol(config, state, {}, limits=LIMITS, on_cut=cut.append)
+    protocol = GuardedHttpProtocol(config, state, {}, limits=LIMITS, on_cut=cut.append, loop_pass=LoopPass())
     protocol.connection_made(transport)
     for piece in pieces:
         if transport.is_over:

@@ -137,6 +137,7 @@ async def relay(outlet: Outlet, send: Send, line: DirectLine | None) -> None:
     if line is not None and line.open(outlet.resume):
         outlet.attach(line)
         await outlet.closed()
+        line.flush()
     while (data := await outlet.take()) is not None:
         await send({"type": "http.response.body", "body": data, "more_body": True})
         outlet.sent()

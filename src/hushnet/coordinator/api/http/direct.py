@@ -18,15 +18,45 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 EXTENSION: Final = "hushnet.stream"
 
 
+class LoopPass:
+    """The lines that one pass of the event loop has written to; each is sent once, when the pass has read everything.
+
+    All system calls of a pass together, after all decoding, is less work for the processor's caches than turn by turn.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self) -> None:
+        self._lines: list[DirectLine] = []
+
+    def add(self, line: DirectLine) -> None:
+        """Send `line` at the end of this pass."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._end)
+        self._lines.append(line)
+
+    def _end(self) -> None:
+        lines, self._lines = self._lines, []
+        for line in lines:
+            line.flush()
+
+
 class DirectLine:
     """One answer's way to its socket. Writing never blocks; `is_writable` is false while the send buffer is full."""
 
-    __slots__ = ("_cycle", "_on_open", "_on_writable", "_write", "is_writable", "transport")
+    __slots__ = ("_chunks", "_cycle", "_loop_pass", "_on_open", "_on_writable", "_write", "is_writable", "transport")
 
     def __init__(
-        self, cycle: RequestResponseCycle, transport: asyncio.Transport, *, on_open: Callable[[DirectLine], None]
+        self,
+        cycle: RequestResponseCycle,
+        transport: asyncio.Transport,
+        *,
+        loop_pass: LoopPass,
+        on_open: Callable[[DirectLine], None],
     ) -> None:
+        self._chunks: list[bytes] = []
         self._cycle = cycle
+        self._loop_pass = loop_pass
         self._on_open = on_open
         self._on_writable: Callable[[], None] | None = None
         """Set while the line is open."""
@@ -55,8 +85,18 @@ class DirectLine:
         return is_ours
 
     def write(self, data: bytes) -> None:
-        """Write `data`, not empty, as one chunk; only while `is_writable`. The event loop sends once a pass."""
-        self._write(b"%x\r\n%b\r\n" % (len(data), data))
+        """Write `data`, not empty; only while `is_writable`. What one pass of the event loop brings leaves as one chunk."""
+        if not self._chunks:
+            self._loop_pass.add(self)
+        self._chunks.append(data)
+
+    def flush(self) -> None:
+        """Send what was written in this pass now."""
+        chunks = self._chunks
+        if chunks:
+            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            chunks.clear()
+            self._write(b"%x\r\n%b\r\n" % (len(data), data))
 
     # What the protocol says.
 
@@ -74,6 +114,7 @@ class DirectLine:
         """Nothing may be written any more: the answer is complete, or the connection is gone."""
         self.is_writable = False
         self._on_writable = None
+        self._chunks.clear()
 
 
 def line_of(scope: Scope) -> DirectLine | None:

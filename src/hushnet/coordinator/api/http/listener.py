@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 import uvicorn
 from starlette.types import ASGIApp
 
+from hushnet.coordinator.api.http.direct import LoopPass
 from hushnet.coordinator.api.http.protocol import ConnectionLimits, GuardedHttpProtocol
 from hushnet.coordinator.api.http.reader import keep_unsent_low
 from hushnet.coordinator.settings import HttpSettings
@@ -155,7 +156,9 @@ def _config(application: ASGIApp, settings: HttpSettings, metrics: Metrics) -> u
         header_s_max=settings.header_s_max,
         write_stall_s_max=settings.write_stall_s_max,
     )
-    protocol = functools.partial(GuardedHttpProtocol, limits=limits, on_cut=metrics.connections_cut.add)
+    protocol = functools.partial(
+        GuardedHttpProtocol, limits=limits, on_cut=metrics.connections_cut.add, loop_pass=LoopPass()
+    )
     return uvicorn.Config(
         cast(Any, application),
         http=cast(Any, protocol),

@@ -24,7 +24,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from hushnet.coordinator.api import problems
-from hushnet.coordinator.api.http.direct import EXTENSION, DirectLine
+from hushnet.coordinator.api.http.direct import EXTENSION, DirectLine, LoopPass
 
 PIPELINED_MAX: Final = 8
 
@@ -62,7 +62,10 @@ class _GentlyClosed:
 
 
 class GuardedHttpProtocol(HttpToolsProtocol):
-    """One HTTP connection inside `ConnectionLimits`; `on_cut` hears the code of every limit that ended one."""
+    """One HTTP connection inside `ConnectionLimits`; `on_cut` hears the code of every limit that ended one.
+
+    All connections of one event loop share `loop_pass`.
+    """
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         *,
         limits: ConnectionLimits,
         on_cut: Callable[[str], None],
+        loop_pass: LoopPass,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.logger = _UVICORN_LOG
@@ -81,6 +85,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._cycles: list[RequestResponseCycle] = []
+        self._loop_pass = loop_pass
         self._line: DirectLine | None = None
         self._is_in_head = False
         self._is_body_complete = True
@@ -176,7 +181,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         cycle.transport = self._gently_closed  # type: ignore[assignment]
         if self.parser.should_upgrade():
             cycle.keep_alive = False
-        line = DirectLine(cycle, self.transport, on_open=self._begin_line)
+        line = DirectLine(cycle, self.transport, loop_pass=self._loop_pass, on_open=self._begin_line)
         self.scope["extensions"] = {EXTENSION: line}  # type: ignore[dict-item]  # any object, not only a dict
         self._cycles.append(cycle)
         if len(self.pipeline) > PIPELINED_MAX:
