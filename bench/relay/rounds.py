@@ -1,7 +1,7 @@
 """Rounds: all systems run side by side, and in each round every one gets the same loads, in an order shuffled anew.
 
 Only one system is loaded at a time; the others wait for requests meanwhile. What can't be had is left out, with its
-reason. With `HUSH_BENCH_LOCK` naming a file, each load holds a lock on it, so that benches of one machine take turns.
+reason. With `HUSH_BENCH_LOCK` naming a file, each round holds a lock on it, so that benches of one machine take turns.
 """
 
 from __future__ import annotations
@@ -71,15 +71,15 @@ def measure(plan: Plan) -> Outcome:
         for system in running:
             stack.callback(system.stop)
         bench = _Bench(plan, upstream_pid, running)
-        for system in running:
-            bench.load(system, Load(kind="first", count=50))
-            if plan.is_whole and system.roots:
-                outcome.memory[system.name] = bench.load(system, bench.held(system))
+        with turn():
+            outcome.memory = bench.warm_up()
         for number in range(plan.rounds):
-            print(f"round {number + 1} of {plan.rounds}", flush=True)
-            outcome.rounds.append(bench.round())
+            with turn():
+                print(f"round {number + 1} of {plan.rounds}", flush=True)
+                outcome.rounds.append(bench.round())
         if plan.is_whole and (direct := [system for system in running if system.name == "direct"]):
-            outcome.limit = bench.load(direct[0], Load(rate=OVERLOAD_RATE, window_s=4.0))
+            with turn():
+                outcome.limit = bench.load(direct[0], Load(rate=OVERLOAD_RATE, window_s=4.0))
     return outcome
 
 
@@ -88,6 +88,15 @@ class _Bench:
     plan: Plan
     upstream_pid: int
     running: list[System]
+
+    def warm_up(self) -> dict[str, Measured]:
+        """Ask every system for a few answers; in a whole run also hold many streams open, and return what they cost."""
+        held: dict[str, Measured] = {}
+        for system in self.running:
+            self.load(system, Load(kind="first", count=50))
+            if self.plan.is_whole and system.roots:
+                held[system.name] = self.load(system, self.held(system))
+        return held
 
     def round(self) -> dict[str, dict[str, Measured]]:
         """Give every system its loads, in a new order."""
@@ -100,8 +109,7 @@ class _Bench:
     def load(self, system: System, load: Load) -> Measured:
         """Put one load on a system."""
         trees = {"system": system.roots, "upstream": [self.upstream_pid]}
-        with turn():
-            return run(Order(system.target, load, {name: roots for name, roots in trees.items() if roots}))
+        return run(Order(system.target, load, {name: roots for name, roots in trees.items() if roots}))
 
     def held(self, system: System) -> Load:
         """Return many slow streams, to see what one costs in memory."""
