@@ -111,7 +111,7 @@ class Network:
     def start_coordinator(self, *, env: Mapping[str, str] | None = None) -> Process:
         """Start (again) the coordinator on this home; a restart takes the same ports."""
         if not self.operator_key:
-            made = hush(self.home, "coordinator", "init", "--json")
+            made = hush(self.home, "coordinator", "init", "--json", env=self.env)
             assert made.returncode == 0, made.stderr
             self.operator_key = json.loads(made.stdout)["operator_key"]
         port, link_port = self._ports
@@ -174,7 +174,7 @@ class Network:
 
     def check_books(self) -> list[Any]:
         """Run `hush ledger check` beside whatever runs; return its findings."""
-        checked = hush(self.home, "ledger", "check", "--json")
+        checked = hush(self.home, "ledger", "check", "--json", env=self.env)
         findings: list[Any] = json.loads(checked.stdout)["findings"]
         assert (checked.returncode == 0) == (not findings), checked.stderr
         return findings

@@ -120,8 +120,11 @@ def serve(
 
 
 @app.command("worker", hidden=True)
-def worker() -> None:
+def worker(
+    number: Annotated[int, typer.Argument(help="Shown in the list of processes; the order counts.")] = 0,
+) -> None:
     """Be one of several workers; only a supervisor starts this, with its order on standard input."""
+    del number
     from hushnet.coordinator.app.supervision import work
 
     if status := work():

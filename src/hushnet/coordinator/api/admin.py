@@ -183,9 +183,11 @@ class AdminApi:
         await self._operator(request)
         wish = await read_json(request, SuspensionWish)
         provider_id = _provider_id(request)
+        before = self._fleet.get(provider_id)
         if not await self._providers.suspend(provider_id, reason=wish.reason):
             raise RequestError("there is no such provider", code="provider_not_found")
-        live = self._fleet.get(provider_id)
+        # Another worker may have ended the link already, and one may have been admitted meanwhile.
+        live = self._fleet.get(provider_id) or before
         if live is not None:
             live.link.close("suspended")
         return json_response({"provider_id": provider_id, "suspended": True, "was_connected": live is not None})

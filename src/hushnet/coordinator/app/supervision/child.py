@@ -21,7 +21,7 @@ class Child:
     async def start(cls, order: Order) -> Child:
         """Start it, apart from the terminal: a Ctrl-C there reaches the supervisor alone, which passes it on once."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "hushnet", "coordinator", "worker"),
+            *(sys.executable, "-m", "hushnet", "coordinator", "worker", str(order.number)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
