@@ -17,8 +17,7 @@ from typing import Final
 from hushnet.coordinator.serving.rules.progress import ReaderLook
 
 UNSENT_BYTES: Final = 64 * 1024
-"""What our kernel may hold that it has not sent: the rest stays with us, where it is bounded and can still be cut. Half of it
-is as fast on loopback, a quarter is not (bench of ADR 0031)."""
+"""What our kernel may hold that it has not sent: the rest stays with us, where it is bounded and can still be cut (ADR 0031)."""
 
 _IS_LINUX: Final = sys.platform == "linux"
 _TCP_INFO: Final = 11

@@ -43,7 +43,7 @@ TOLD: Final[dict[Stop, tuple[WireCode, FailureCode | None]]] = {
 
 STEP_BYTES_MAX: Final = 512 * 1024
 """The largest step in which kernels were seen to tell of a reader's progress: readers at 0.2 and 1 MB/s whose receive
-buffers had grown to megabytes (bench/relay/slow_readers.py). No step is larger than all that a connection has taken."""
+buffers had grown to megabytes (ADR 0031). No step is larger than all that a connection has taken."""
 
 
 class Deadlines:
