@@ -84,6 +84,7 @@ class SocketConsumer:
     """One request on a socket with a small receive buffer; nothing is read before a test says so."""
 
     line: socket.socket
+    version: str = "1.1"
     received: bytearray = field(default_factory=bytearray)
 
     @staticmethod
@@ -126,7 +127,7 @@ class SocketConsumer:
     def body(self) -> bytes:
         """What has come of the answer's body, out of its HTTP chunks."""
         rest, body = bytes(self.received.partition(b"\r\n\r\n")[2]), []
-        if b"content-length" in self.head.lower():
+        if b"transfer-encoding: chunked" not in self.head.lower():
             return rest
         while rest:
             size, _, rest = rest.partition(b"\r\n")
@@ -141,7 +142,7 @@ class SocketConsumer:
         return self.received.endswith(b"\r\n0\r\n\r\n")
 
     async def _post(self, key: str, body: bytes, headers: dict[str, str]) -> None:
-        lines = [f"POST {PATH} HTTP/1.1", "host: x", "connection: close", f"authorization: Bearer {key}"]
+        lines = [f"POST {PATH} HTTP/{self.version}", "host: x", "connection: close", f"authorization: Bearer {key}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         head = "\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode()
         await asyncio.get_running_loop().sock_sendall(self.line, head + body)

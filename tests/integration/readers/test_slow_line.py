@@ -26,6 +26,7 @@ PAUSE_S = 0.9
 WINDOW_BYTES = 256 * 1024
 SEND_BUFFER_BYTES = 64 * 1024
 RECORD_BYTES = 128 * 1024
+SECONDS_MAX = 20.0
 
 
 async def talk(_: ChatRequest) -> AsyncGenerator[Event, None]:
@@ -41,12 +42,12 @@ def talker() -> ScriptedEngine:
 
 
 @asynccontextmanager
-async def asked(home: Path) -> AsyncIterator[tuple[Network, socket.socket]]:
+async def asked(home: Path, engine: ScriptedEngine | None = None) -> AsyncIterator[tuple[Network, socket.socket]]:
     """A whole network, and a consumer's socket on which a long answer is about to come."""
     async with network(home) as net:
         consumer = await net.account("consumer", credit_usd="50")
         earner = await net.account("earner", scope="provider")
-        async with net.provider(home, earner.key, make_engine=talker):
+        async with net.provider(home, earner.key, make_engine=lambda: engine or talker()):
             await net.until(f"/v1/models/{MODEL}")
             line = await _ask(net.coordinator.base_url, consumer.key)
             try:
@@ -81,6 +82,22 @@ async def test_a_steady_slow_reader_is_never_cut_and_holds_its_provider_back(
     # One window waits here while the one before it, written when the send buffer had room again, is leaving.
     assert max(held) <= 2 * WINDOW_BYTES + SEND_BUFFER_BYTES + RECORD_BYTES
     _assert_whole(answer)
+
+
+async def test_a_reader_that_stops_stops_the_engine_and_frees_its_slot(tmp_path: Path) -> None:
+    engine = talker()
+    async with asked(tmp_path, engine) as (net, line):
+        async with asyncio.timeout(SECONDS_MAX):
+            await engine.stopped.wait()
+            await net.coordinator.serving.service.idle()
+        assert engine.running == 0
+        answer = await _read_to_end(line)
+
+    received = [int(number) for number in re.findall(rb"<(\d+)>", answer)]
+    assert received == list(range(len(received)))
+    assert 0 < len(received) < TOKENS
+    assert b'"backpressure"' in answer
+    assert b"[DONE]" not in answer
 
 
 def _assert_whole(answer: bytes) -> None:

@@ -42,10 +42,11 @@ class Scene:
         self.port = port
         self.form = form
 
-    async def begin(self, **talk: int) -> None:
+    async def begin(self, *, version: str = "1.1", **talk: int) -> None:
         self.key = await self.network.consumer()
         self.provider = await self.network.provider()
         self.consumer = await SocketConsumer.connect(self.port)
+        self.consumer.version = version
         if self.form == "standard":
             await self.consumer.chat(self.key)
         else:
@@ -143,6 +144,25 @@ async def test_a_reader_that_goes_on_before_the_grace_is_over_gets_everything(da
         assert scene.consumer.body.endswith(b"data: [DONE]\n\n")
         assert scene.attempt.cancelled is None
         assert (await network.usage(scene.key))[0].usage.outcome is UsageOutcome.COMPLETED
+        scene.consumer.close()
+
+
+async def test_a_reader_that_stops_is_cut_where_the_answer_can_not_go_straight_to_its_socket(
+    database_path: Path,
+) -> None:
+    async with Network.open(database_path, limits=SMALL) as network, listening(network) as listener:
+        scene = Scene(network, listener.port, "standard")
+        await scene.begin(version="1.0")
+        await scene.stalls()
+        scene.beats_until_cut()
+        await network.settled()
+        await scene.consumer.read_to_end()
+
+        assert scene.attempt.cancelled is WireCode.BACKPRESSURE
+        [record] = await network.usage(scene.key)
+        assert 0 < record.usage.tokens_out <= scene.words_received()
+        assert scene.consumer.body.count(b'"backpressure"') == 1
+        assert b"[DONE]" not in scene.consumer.body
         scene.consumer.close()
 
 
