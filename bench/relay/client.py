@@ -27,6 +27,8 @@ from bench.relay.spread import percentiles
 
 GOLDEN: Final = 0.618033988749895
 """Steps of this fraction of a period spread any number of phases evenly."""
+FIRST_RATE: Final = 200.0
+"""Pace of the short streams: what ends an answer, a receipt above all, is not in the way of its first token."""
 END_S_MAX: Final = 30.0
 
 
@@ -218,7 +220,7 @@ async def requests(order: Order) -> Measured:
 
 
 async def first(order: Order) -> Measured:
-    """Ask for streams of one chunk in turn over one connection, and measure each from its request to its chunk."""
+    """Ask for streams of two chunks in turn over one connection, and measure each from its request to its first chunk."""
     target = order.target
     sealer = await Sealer.of(target)
     connection = await Connection.open(target)
@@ -227,7 +229,7 @@ async def first(order: Order) -> Measured:
     for _ in range(order.load.count):
         if connection.is_lost:
             connection = await Connection.open(target)
-        taken.append(Consumer(Instructions(chunks=1)))
+        taken.append(Consumer(Instructions(chunks=2, rate=FIRST_RATE)))
         taken[-1].begin(connection, target, sealer)
         await asyncio.wait_for(taken[-1].ended(), END_S_MAX)
     warm = taken[len(taken) // 10 :]
