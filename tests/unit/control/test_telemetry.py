@@ -7,10 +7,13 @@ import json
 import logging
 from collections.abc import Iterator
 
+import prometheus_client
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hushnet.coordinator.telemetry import Metrics, configure_logging, error_fields
-from hushnet.coordinator.telemetry.metrics import CHILDREN_MAX
+from hushnet.coordinator.telemetry.metrics import CHILDREN_MAX, LATENCY_BUCKETS_S
 
 CANARY = "the quick canary prompt"
 KEY = "hk_user_1a_" + "S" * 43
@@ -137,3 +140,27 @@ def test_gauges_and_histograms_show_what_they_were_given() -> None:
     text = metrics.render().decode()
     assert "hush_open 7.0" in text
     assert 'hush_wait_seconds_count{stage="queue"} 1.0' in text
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.floats(0, 200)), max_size=40))
+def test_counts_and_distributions_read_as_the_librarys_own(observed: list[tuple[str, float]]) -> None:
+    metrics, registry = Metrics(), prometheus_client.CollectorRegistry()
+    ours = (
+        metrics.histogram("hush_wait_seconds", "waits", ("mode",)),
+        metrics.counter("hush_waits_total", "w", ("mode",)),
+    )
+    theirs = (
+        prometheus_client.Histogram(
+            "hush_wait_seconds", "waits", ("mode",), buckets=LATENCY_BUCKETS_S, registry=registry
+        ),
+        prometheus_client.Counter("hush_waits_total", "w", ("mode",), registry=registry),
+    )
+    for mode, seconds in observed:
+        ours[0].observe(seconds, mode)
+        ours[1].add(mode)
+        theirs[0].labels(mode).observe(seconds)
+        theirs[1].labels(mode).inc()
+
+    shown = [line for line in metrics.render().decode().splitlines() if "hush_wait" in line]
+
+    assert shown == prometheus_client.generate_latest(registry).decode().splitlines()
