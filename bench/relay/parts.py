@@ -41,18 +41,25 @@ def run(name: str, plan: Plan) -> Part:
 
 def save(name: str, part: Part) -> None:
     """Merge a part into bench/results/relay.json, its raw rounds beside it, and draw the picture anew."""
-    old, raw = _read("relay.json"), _read("relay.rounds.json")
-    parts: dict[str, Any] = old.get("parts", {})
+    result = merged(name, part, old=_read("relay.json", {}), raw=_read("relay.rounds.json", []), stamped=stamp())
+    write("relay", result.figures, result.rounds, result.more)
+    if "systems" in result.more:
+        plot.draw(result.more["systems"], RESULTS / "relay.svg")
+
+
+def merged(
+    name: str, part: Part, *, old: Mapping[str, Any], raw: list[dict[str, Any]], stamped: Mapping[str, str]
+) -> Part:
+    """Return the whole result: `part` in place of what it gave before, everything else as it was."""
+    parts: dict[str, Any] = dict(old.get("parts", {}))
     stale = set(parts.get(name, {}).get("figures", ()))
     kept = {key: Figure(**each) for key, each in old.get("figures", {}).items() if key not in stale}
-    parts[name] = {**stamp(), "rounds": len(part.rounds), "figures": list(part.figures)}
-    more = {key: old[key] for key in ("load", "systems", "absent") if key in old} | dict(part.more)
-    rounds = [each for each in raw or [] if each["part"] != name] + [{"part": name, **each} for each in part.rounds]
-    write("relay", {**kept, **part.figures}, rounds, {"parts": parts, **more})
-    if "systems" in more:
-        plot.draw(more["systems"], RESULTS / "relay.svg")
+    parts[name] = {**stamped, "rounds": len(part.rounds), "figures": list(part.figures)}
+    beside = {key: old[key] for key in ("load", "systems", "absent") if key in old}
+    rounds = [each for each in raw if each["part"] != name] + [{"part": name, **each} for each in part.rounds]
+    return Part({**kept, **part.figures}, rounds, {"parts": parts, **beside, **part.more})
 
 
-def _read(name: str) -> Any:
+def _read(name: str, missing: Any) -> Any:
     path = RESULTS / name
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text()) if path.exists() else missing
