@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -74,6 +75,8 @@ class HushnetNetwork:
 
     def start(self) -> None:
         """Start everything and wait until every link is registered; raises `RuntimeError` with the end of a log."""
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended then, too
         BENCH_HOME.mkdir(exist_ok=True)
         self.home = Path(tempfile.mkdtemp(prefix="hushnet-", dir=BENCH_HOME))
         if self.database == "postgres":
@@ -240,7 +243,6 @@ def main() -> int:
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="NAME=VALUE")
     given = vars(parser.parse_args())
     given["settings"] = dict(each.split("=", 1) for each in given["settings"])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt), HushnetNetwork(**given) as made:
         shown = {"base_url": made.base_url, "api_key": made.api_key, "coordinator_pid": made.coordinator_pid}
         print(json.dumps({**shown, "provider_pids": made.provider_pids, "home": str(made.home)}), flush=True)
