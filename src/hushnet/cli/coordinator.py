@@ -173,9 +173,8 @@ def _log_to_stderr(settings: CoordinatorSettings) -> None:
 
 
 async def _serve(settings: CoordinatorSettings, *, as_json: bool) -> None:
-    import gc
-
     from hushnet.coordinator.app import build
+    from hushnet.coordinator.app.interpreter import tune
     from hushnet.foundation.clock import SystemClock
     from hushnet.foundation.stopping import stop_signals
 
@@ -183,11 +182,7 @@ async def _serve(settings: CoordinatorSettings, *, as_json: bool) -> None:
         coordinator = await build(settings, SystemClock())
         try:
             await coordinator.start()
-            # What was loaded stays for the life of this process: the collector need not look at it again.
-            gc.collect()
-            gc.freeze()
-            # Requests die by reference counts; with the default of 700 the collector took 5 % of a busy loop to find nothing.
-            gc.set_threshold(20_000, 20, 20)
+            tune()
             is_initialised = await coordinator.accounts.is_initialised()
             _announce(settings, coordinator.base_url, coordinator.link_url, is_initialised, as_json=as_json)
             await signals.first.wait()

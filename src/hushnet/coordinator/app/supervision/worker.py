@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from hushnet.coordinator.app.build import build
 from hushnet.coordinator.app.coordinator import Coordinator
+from hushnet.coordinator.app.interpreter import tune
 from hushnet.coordinator.app.supervision.messages import (
     LINE_BYTES_MAX,
     Failed,
@@ -59,9 +59,7 @@ async def _serve(settings: CoordinatorSettings, order: Order) -> None:
 
 async def _begin(coordinator: Coordinator) -> None:
     await coordinator.start()
-    # What was loaded stays for the life of this process: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
+    tune()
     is_initialised = await coordinator.accounts.is_initialised()
     _report(Ready(coordinator.base_url, coordinator.link_url, is_initialised, coordinator.ledger.origin))
 
