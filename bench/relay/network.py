@@ -38,7 +38,7 @@ STOP_S_MAX: Final = 45.0
 class HushnetNetwork:
     """A coordinator, a consumer with credit, and `links` synthetic providers over `provider_processes` processes.
 
-    `database` is None for SQLite in the home, "postgres" for a throw-away server, or a URL. `prefix` goes before the
+    `database` is None for SQLite in the home (several workers get a server), "postgres" for a throw-away server, or a URL. `prefix` goes before the
     coordinator's command, `settings` are `--set` values. Use it as a context manager; everything is gone afterwards.
     """
 
@@ -79,7 +79,7 @@ class HushnetNetwork:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended then, too
         BENCH_HOME.mkdir(exist_ok=True)
         self.home = Path(tempfile.mkdtemp(prefix="hushnet-", dir=BENCH_HOME))
-        if self.database == "postgres":
+        if self.database == "postgres" or (self.database is None and self.workers > 1):
             self.database = throwaway_postgres(self.home / "postgres")
         self._start_coordinator()
         self._make_accounts()
