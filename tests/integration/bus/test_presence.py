@@ -307,3 +307,31 @@ async def test_who_remembers_an_envelope_is_replaced_when_it_goes(both: Both) ->
     for envelope_id in ids:
         assert not await there.bus.claims.claim(AccountId(1), envelope_id, until=until_s)
     assert not here.bus.claims.take([Claimed(1, ids[0], until_s)])
+
+
+async def test_the_room_of_a_provider_with_plenty_is_told_now_and_then_and_the_last_of_it_at_once(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = both
+    provider = await there.network.provider(slots=64)
+    await here.knows(provider)
+    told: list[int] = []
+    fleet = here.network.serving.fleet
+    original = fleet.told
+
+    def counting(*arguments: object) -> None:
+        original(*arguments)  # type: ignore[arg-type]
+        told.append(slots_left(here, provider))
+
+    monkeypatch.setattr(fleet, "told", counting)
+    for active in range(1, 21):
+        provider.report(active=active)
+        await asyncio.sleep(0)
+    await until(lambda: slots_left(here, provider) == 44)
+    assert len(told) < 10
+    told.clear()
+    for active in (60, 61, 62):
+        provider.report(active=active)
+        left = 64 - active
+        await until(lambda left=left: slots_left(here, provider) == left)
+    assert told == [4, 3, 2]

@@ -1,7 +1,7 @@
 """What each worker knows of the others' providers: gossip of its own, and the fleet's picture of theirs.
 
 Changes are gathered for one pass of the event loop; then each other worker hears of each changed provider once: everything
-about it when its claims changed, else only its room. A statement that arrives is verified here again, and the verdict is
+about it when its claims changed, else only its room, and that only now and then while there is plenty. A statement that arrives is verified here again, and the verdict is
 this worker's own, by the challenges that were answered there.
 
 One provider, two links: the one that was admitted later counts, on every worker by the same rule (`connected_ms`, then the
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from hushnet.attestation.policy import ChallengeRecord
 from hushnet.coordinator.bus.crossing import Crossing, RemoteLink
@@ -33,6 +33,12 @@ from hushnet.wire.frames import StatementDocument, StatementSignature
 
 _LOG = logging.getLogger(__name__)
 
+ROOMY_S: Final = 0.05
+"""How late the others may hear of the room of a provider that had plenty before and has now: requests come and go there by
+the hundred a second, and its own worker refuses what is too much."""
+ROOMY_SHARE: Final = 0.25
+"""More than this part of the slots free, and never fewer than three, is plenty."""
+
 _Claims: TypeAlias = tuple[object, ...]
 
 
@@ -49,6 +55,9 @@ class Announcer:
         self._loop = asyncio.get_running_loop()
         self._changed: set[ProviderId] = set()
         self._announced: dict[ProviderId, _Claims] = {}
+        self._roomy: set[ProviderId] = set()
+        """Providers that the others believe to have plenty of room."""
+        self._late: set[ProviderId] = set()
         fleet.watch(self._note)
 
     def greet(self, peer: Peer) -> None:
@@ -72,10 +81,28 @@ class Announcer:
             provider = self._fleet.get(provider_id)
             if provider is None or provider.is_elsewhere:
                 self._retract(provider_id)
+            elif provider_id in self._roomy and _is_roomy(provider) and self._is_announced(provider):
+                self._postpone(provider_id)
             else:
                 self._announce(provider)
 
+    def _postpone(self, provider_id: ProviderId) -> None:
+        if not self._late:
+            self._loop.call_later(ROOMY_S, self._tell_late)
+        self._late.add(provider_id)
+
+    def _tell_late(self) -> None:
+        late, self._late = self._late, set()
+        for provider_id in late:
+            provider = self._fleet.get(provider_id)
+            if provider is not None and not provider.is_elsewhere:
+                self._announce(provider)
+
+    def _is_announced(self, provider: LiveProvider) -> bool:
+        return self._announced.get(provider.provider_id) == self._claims_of(provider)
+
     def _retract(self, provider_id: ProviderId) -> None:
+        self._roomy.discard(provider_id)
         claims = self._announced.pop(provider_id, None)
         if claims is not None:
             connected_ms = claims[0]
@@ -84,9 +111,10 @@ class Announcer:
                 peer.send(Left(provider_id, connected_ms))
 
     def _announce(self, provider: LiveProvider) -> None:
-        claims = self._claims_of(provider)
-        is_known = self._announced.get(provider.provider_id) == claims
-        self._announced[provider.provider_id] = claims
+        is_known = self._is_announced(provider)
+        if not is_known:
+            self._announced[provider.provider_id] = self._claims_of(provider)
+        (self._roomy.add if _is_roomy(provider) else self._roomy.discard)(provider.provider_id)
         for peer in self._peers():
             if is_known:
                 peer.send(Told(provider.provider_id, provider.connected_ms, self._work(provider, peer)))
@@ -241,6 +269,14 @@ class Neighbours:
             provider_id=bytes.fromhex(provider_id),
             serials=self._serials,
         )
+
+
+def _is_roomy(provider: LiveProvider) -> bool:
+    load = provider.load
+    return all(
+        load.slots_left(model, offer.slots) >= max(3, int(offer.slots * ROOMY_SHARE) + 1)
+        for model, offer in provider.offers.items()
+    )
 
 
 def _others(work: Work) -> OthersWork:
