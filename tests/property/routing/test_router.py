@@ -44,6 +44,7 @@ def candidates(draw: st.DrawFn, provider_id: ProviderId) -> Candidate:
         decode_tokens_s=draw(st.floats(0, 1000)),
         prefill_tokens_s=draw(st.floats(0, 1000)),
         penalty_ms=draw(st.integers(0, 10_000)),
+        is_elsewhere=draw(st.booleans()),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from hushnet.coordinator.settings import CoordinatorSettings, load_settings, render_markdown, settings_table
-from hushnet.coordinator.settings.table import shown, value_of
+from hushnet.coordinator.settings.table import flags_of, shown, value_of
 from hushnet.foundation.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -136,3 +137,21 @@ def test_every_field_of_the_tree_is_in_the_table() -> None:
 
 def test_the_page_of_settings_has_not_drifted() -> None:
     assert (ROOT / "docs" / "settings.md").read_text() == render_markdown(), "run `make docs`"
+
+
+def test_several_workers_need_a_database_that_several_processes_write() -> None:
+    with pytest.raises(ConfigurationError, match="SQLite") as caught:
+        load_settings(flags={"workers": 2})
+    assert caught.value.error_code == "workers_need_postgres"
+    assert "postgresql://" in caught.value.hint()
+    settings = load_settings(flags={"workers": 2, "database": "postgresql://user:secret@host/name"})
+    assert settings.workers == 2
+
+
+def test_settings_that_are_handed_on_come_out_the_same() -> None:
+    given = {"workers": 3, "database": "postgresql://user:secret@host/name", "http.port": 0, "log.access": True}
+    settings = load_settings(flags={**given, "price.input": 7, "price.cached": 3})
+    handed = json.loads(json.dumps(flags_of(settings)))
+    assert flags_of(load_settings(flags=handed)) == flags_of(settings)
+    assert handed["database"] == given["database"]
+    assert load_settings(flags=handed).log.access

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hushnet.coordinator.fleet.health import COOL_DOWN_MS, FAILURE_MS, Health
-from hushnet.coordinator.fleet.load import Load
+from hushnet.coordinator.fleet.load import Load, Share
 from hushnet.foundation.ids import ModelId
 from hushnet.wire.frames import Capacity, ModelCapacity
 
@@ -133,3 +133,35 @@ def test_a_whole_answer_forgives() -> None:
     health.succeeded()
 
     assert health.penalty_ms(102.0) == 0
+
+
+ATTEMPTS = st.lists(
+    st.tuples(st.sampled_from([M, N]), st.integers(1, 50), st.integers(1, 50), st.booleans()), max_size=20
+)
+
+
+@given(ATTEMPTS, st.integers(0, 8))
+def test_two_workers_see_the_same_room_whoever_dispatched_what(
+    attempts: list[tuple[ModelId, int, int, bool]], busy: int
+) -> None:
+    """The worker with the link counts everything; another one is told all but its own part, which it knows itself."""
+    report = Capacity(slots=64, active=busy, tokens_max=10_000, tokens_active=busy * 10)
+    owner, share, elsewhere = Load(report), Share(), Load(Capacity(slots=64, active=0))
+    for model, tokens, output, is_from_elsewhere in attempts:
+        owner.opened(model, tokens=tokens, output=output)
+        if is_from_elsewhere:
+            share.opened(model, tokens=tokens, output=output)
+            elsewhere.opened(model, tokens=tokens, output=output)
+    owner.full.add(N)
+    elsewhere.told(owner.beside(share))
+    for model in (M, N):
+        assert elsewhere.slots_left(model, 40) == owner.slots_left(model, 40)
+    assert elsewhere.tokens_left() == owner.tokens_left()
+    assert elsewhere.tokens_ahead == owner.tokens_ahead
+
+
+def test_an_attempt_that_is_still_on_its_way_to_the_other_worker_is_counted_already() -> None:
+    owner, elsewhere = Load(Capacity(slots=2, active=0)), Load(Capacity(slots=2, active=0))
+    elsewhere.opened(M, tokens=10, output=5)
+    elsewhere.told(owner.beside(Share()))
+    assert elsewhere.slots_left(M, 2) == 1

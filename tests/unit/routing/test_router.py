@@ -137,3 +137,21 @@ def test_a_large_fleet_with_one_free_provider_finds_it() -> None:
     fleet[ids[321]] = candidate(ids[321])
 
     assert route(FleetView(fleet), REQUEST, seed=5) == route(view(candidate(ids[321])), REQUEST, seed=0)
+
+
+def test_of_equal_providers_the_one_of_this_worker_is_chosen_whatever_the_seed() -> None:
+    here, there = candidate(A), candidate(B, is_elsewhere=True)
+    for seed in range(16):
+        for slow in (1.0, 40.0, 400.0):
+            pair = [replace(each, decode_tokens_s=slow) for each in (there, here)]
+            decision = route(view(*pair), REQUEST, seed=seed)
+            assert isinstance(decision, Assignment)
+            assert decision.provider_id == A
+
+
+def test_a_clearly_better_provider_of_another_worker_still_wins() -> None:
+    assert chosen(candidate(A), candidate(B, decode_tokens_s=80.0, is_elsewhere=True)) == B
+
+
+def test_a_provider_of_another_worker_serves_when_nobody_here_has_room() -> None:
+    assert chosen(candidate(A, slots_left=0), candidate(B, is_elsewhere=True)) == B

@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from hushnet.attestation.policy import ChallengeRecord
 from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.trust.challenges import ChallengeBook
 from hushnet.foundation.clock import ManualClock
@@ -172,3 +173,27 @@ def test_a_provider_that_is_gone_is_not_challenged(bench: Bench) -> None:
 
     assert bench.book.due() == ([], [])
     assert bench.book.answer(bench.provider_id, b"n" * 32, bytes(64)) is None
+
+
+def test_a_provider_of_another_worker_is_judged_by_what_it_answered_there_and_challenged_by_nobody_here() -> None:
+    bench = Bench()
+    tier = bench.book.adopt(bench.statement, ChallengeRecord(answered_at=NOW, missed=0)).tier
+    assert tier is Tier.SELF_SIGNED
+    assert bench.book.record(bench.provider_id) == ChallengeRecord(answered_at=NOW, missed=0)
+    bench.clock.advance(10_000)
+    assert bench.book.due() == ([], [])
+    assert bench.book.adopt(bench.statement, ChallengeRecord(answered_at=NOW, missed=3)).tier is Tier.NONE
+    assert bench.book.verdict(bench.provider_id).tier is Tier.NONE
+
+
+def test_a_provider_that_moves_to_another_worker_is_challenged_here_no_more_and_back_again() -> None:
+    bench = Bench()
+    bench.admit()
+    bench.book.adopt(bench.statement, ChallengeRecord(answered_at=NOW, missed=0))
+    bench.clock.advance(400)
+    assert bench.book.due() == ([], [])
+    bench.admit()
+    assert bench.nonce_after(400)
+    bench.book.forget(bench.provider_id)
+    with pytest.raises(KeyError):
+        bench.book.verdict(bench.provider_id)
