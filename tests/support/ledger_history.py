@@ -7,10 +7,11 @@ takes each operation in a batch of its own. Outcomes and books of all three must
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 from types import ModuleType
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from hushnet.coordinator.ledger import plan as real_planner
 from hushnet.coordinator.ledger.chart import SPENDABLE, Kind, is_operator, on_lane, operator_account, user_account

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
 from hushnet.coordinator.ledger.model import (

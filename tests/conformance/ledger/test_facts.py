@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
 from hushnet.coordinator.ledger.model import (
@@ -117,7 +118,7 @@ async def test_a_free_request_leaves_a_record_and_moves_nothing(books: OpenLedge
     use = FreeUse(books.ledger.next_request_id(), CONSUMER, usage())
 
     assert await asyncio.gather(*(books.ledger.record_free(use) for _ in range(2))) == [Recorded(), AlreadyPosted()]
-    assert await books.ledger.record_free(replace(use, owner=PROVIDER)) == Conflict()
+    assert await books.ledger.record_free(structs.replace(use, owner=PROVIDER)) == Conflict()
     record = await books.ledger.usage_record(use.id)
     assert record is not None
     assert (record.cost, record.held, record.usage) == (0, 0, use.usage)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from hushnet.coordinator.ledger.ids import first_id_at
 from hushnet.coordinator.ledger.model import (

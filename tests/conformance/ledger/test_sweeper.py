@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from hushnet.coordinator.ledger.model import AlreadyOther, Closed, Held, Phase, UsageOutcome
 from hushnet.coordinator.ledger.service import Ledger

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
 from hushnet.coordinator.ledger.check import check
@@ -87,17 +88,17 @@ def lose_a_record(store: MemoryLedgerStore) -> None:
 
 def tell_another_split(store: MemoryLedgerStore) -> None:
     id_, record = next((id_, record) for id_, record in store.usage.items() if record.cost)
-    store.usage[id_] = replace(record, to_provider=record.to_provider + 1, to_platform=record.to_platform - 1)
+    store.usage[id_] = structs.replace(record, to_provider=record.to_provider + 1, to_platform=record.to_platform - 1)
 
 
 def tell_another_owner(store: MemoryLedgerStore) -> None:
     id_, record = store.usage.popitem()
-    store.usage[id_] = replace(record, owner=PROVIDER)
+    store.usage[id_] = structs.replace(record, owner=PROVIDER)
 
 
 def record_an_open_request(store: MemoryLedgerStore) -> None:
     (hold,) = store.holds.values()
-    store.usage[hold.id] = replace(next(iter(store.usage.values())), id=hold.id)
+    store.usage[hold.id] = structs.replace(next(iter(store.usage.values())), id=hold.id)
 
 
 def change_a_time(store: MemoryLedgerStore) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
 from hushnet.coordinator.ledger.model import CapUse, Close, CloseKind, Credit, Held, Usage
 from hushnet.foundation.ids import AccountId, RequestId
@@ -46,8 +48,7 @@ class Split:
     referral: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(msgspec.Struct, frozen=True, gc=False):
     """A hold that stands, as the life of its request carries it."""
 
     id: RequestId

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from hushnet.coordinator.ledger.model import Close, Closed, CloseKind, CloseOutcome, Invalid, Usage, UsageOutcome
 from hushnet.coordinator.ledger.store import LedgerStore, StoredHold
