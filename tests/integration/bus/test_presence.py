@@ -302,7 +302,7 @@ async def test_who_remembers_an_envelope_is_replaced_when_it_goes(both: Both) ->
     peer = here.bus.mesh.peer(2)
     assert peer is not None
     peer.drop("test")
-    assert len(here.bus.claims._owned) == 32
+    await until(lambda: len(here.bus.claims._owned) == 32)
     await until(lambda: here.bus.connected == 1)
     for envelope_id in ids:
         assert not await there.bus.claims.claim(AccountId(1), envelope_id, until=until_s)

@@ -122,6 +122,7 @@ class WorkerBus:
         self._announcer = Announcer(fleet, trust, self._hosts, lambda: self.mesh.peers)
         self._neighbours = Neighbours(fleet, trust, serials=serials, network=network, clock=clock, worker=worker)
         self._tasks = TaskSet()
+        self._is_closing = False
 
     @property
     def worker(self) -> int:
@@ -165,6 +166,7 @@ class WorkerBus:
                     await self.mesh.changed()
 
     async def aclose(self) -> None:
+        self._is_closing = True
         await self._tasks.aclose()
         await self.mesh.aclose()
 
@@ -174,7 +176,7 @@ class WorkerBus:
         self._hosts[peer.worker] = Host(peer, self._fleet, self._clock, self._limits)
         self._crossings[peer.worker] = Crossing(peer, self._limits)
         self._announcer.greet(peer)
-        self.claims.hand_over()
+        self._hand_over()
 
     def peer_lost(self, peer: Peer) -> None:
         host, crossing = self._hosts.pop(peer.worker), self._crossings.pop(peer.worker)
@@ -184,7 +186,11 @@ class WorkerBus:
         host.lose()
         if len(host):
             self._orphans.append(host)
-        self.claims.hand_over()
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        if not self._is_closing:
+            self._tasks.spawn(self.claims.hand_over(), name="bus-claims")
 
     def frame_arrived(self, peer: Peer, frame: fr.AnyFrame) -> None:
         match frame:
@@ -231,7 +237,7 @@ class WorkerBus:
             case fr.ProviderBarred():
                 self._news.provider_barred(ProviderId(frame.provider_id), frame.reason)
                 peer.send_now(fr.Answer(frame.ask, is_yes=True))
-            case fr.PricesChanged():
+            case fr.PricesChanged() if not self._is_closing:
                 self._tasks.spawn(self._answer_after(peer, frame.ask, self._news.prices_changed()), name="bus-prices")
             case fr.Scrape():
                 peer.send_now(fr.Answer(frame.ask, is_yes=True, text=self._render()))

@@ -9,6 +9,7 @@ an envelope twice in any case.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -23,7 +24,7 @@ from hushnet.foundation.clock import Clock
 from hushnet.foundation.ids import AccountId
 
 TOLD_AT_ONCE: Final = 1024
-"""Envelopes in one frame when an owner changes."""
+"""Envelopes in one step when an owner changes: about two milliseconds."""
 
 
 class EnvelopeClaims:
@@ -58,21 +59,20 @@ class EnvelopeClaims:
         ]
         return all(are_new)
 
-    def hand_over(self) -> None:
-        """The workers have changed: tell each envelope that this one has accepted to whom it belongs now."""
+    async def hand_over(self) -> None:
+        """The workers have changed: tell of each envelope that this one has accepted to whom it belongs now, in parts."""
         now = self._clock.now_ms() // 1000
-        batches: dict[Peer | None, list[Claimed]] = {}
-        for (account, envelope_id), until in self._accepted.items():
-            if until > now:
-                claim = Claimed(account, envelope_id, until)
+        kept = [Claimed(account, id_, until) for (account, id_), until in self._accepted.items() if until > now]
+        for start in range(0, len(kept), TOLD_AT_ONCE):
+            batches: dict[Peer | None, list[Claimed]] = {}
+            for claim in kept[start : start + TOLD_AT_ONCE]:
                 batches.setdefault(self._owner_of(claim), []).append(claim)
-        for owner, claims in batches.items():
-            for start in range(0, len(claims), TOLD_AT_ONCE):
-                part = tuple(claims[start : start + TOLD_AT_ONCE])
+            for owner, claims in batches.items():
                 if owner is None:
-                    self.take(part)
+                    self.take(claims)
                 else:
-                    owner.send(ClaimEnvelopes(0, part))  # nobody waits for the answer to question 0
+                    owner.send(ClaimEnvelopes(0, tuple(claims)))  # nobody waits for the answer to question 0
+            await asyncio.sleep(0)
 
     def _owner_of(self, claim: Claimed) -> Peer | None:
         """Return the worker that remembers an envelope, None when it is this one."""

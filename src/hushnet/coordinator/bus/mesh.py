@@ -150,17 +150,16 @@ class Mesh:
         return peer
 
     async def _dial(self, number: int) -> None:
-        wait_s = self.limits.redial_s_min
+        loop, wait_s = asyncio.get_running_loop(), self.limits.redial_s_min
         while True:
             try:
-                _, peer = await asyncio.get_running_loop().create_unix_connection(
-                    self._accepted, str(self._path_of(number))
-                )
-            except OSError:
-                wait_s = min(wait_s * 2, self.limits.redial_s_max)
-            else:
-                wait_s = self.limits.redial_s_min
+                _, peer = await loop.create_unix_connection(self._accepted, str(self._path_of(number)))
+                began_s = loop.time()
                 await peer.gone.wait()
+                is_steady = loop.time() - began_s > self.limits.redial_s_max
+            except OSError:
+                is_steady = False
+            wait_s = self.limits.redial_s_min if is_steady else min(wait_s * 2, self.limits.redial_s_max)
             await asyncio.sleep(wait_s)
 
     async def _beat(self) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from hushnet.coordinator.app.supervision.child import Child
-from hushnet.coordinator.app.supervision.messages import Failed, Order, Ready
+from hushnet.coordinator.app.supervision.messages import Failed, Order, Ready, Report
 from hushnet.coordinator.app.supervision.reservation import Reservation, warn_where_nothing_is_spread
 from hushnet.coordinator.settings import CoordinatorSettings
 from hushnet.coordinator.settings.table import flags_of
@@ -104,15 +104,9 @@ class Supervisor:
         backoff_s, fallen = BACKOFF_S_MIN, list[int]()
         while True:
             began_s = time.monotonic()
-            child = self._children[number] = await Child.start(self._order(number, tuple(fallen)))
-            if self._stopping.is_set():
-                child.stop()
-            report = await child.report()
+            report, status = await self._run(number, tuple(fallen))
             if isinstance(report, Ready):
                 fallen = [report.origin]
-                self._note_ready(number, report)
-            status = await child.ended()
-            del self._children[number]
             if self._stopping.is_set():
                 # One that had not begun ends of the signal itself: it has nothing to drain.
                 has_begun = isinstance(report, Ready)
@@ -122,13 +116,29 @@ class Supervisor:
                 self._begun.set_exception(_error_of(report, status))
             if self._begun.exception() is not None:
                 return
-            _LOG.error("a worker died and is started again", extra={"worker": number, "status": status})
+            fields = {"worker": number, "status": status, "code": report.code if isinstance(report, Failed) else None}
+            _LOG.error("a worker died and is started again", extra=fields)
             if time.monotonic() - began_s > STEADY_S:
                 backoff_s = BACKOFF_S_MIN
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), backoff_s)
                 return
             backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+
+    async def _run(self, number: int, fallen: tuple[int, ...]) -> tuple[Report | None, int]:
+        """Run a worker to its end; return what it reported and its exit status."""
+        try:
+            child = self._children[number] = await Child.start(self._order(number, fallen))
+        except OSError as error:
+            return Failed(f"no process can be started ({error.strerror})", "no_process", "", is_configuration=True), 1
+        if self._stopping.is_set():
+            child.stop()
+        report = await child.report()
+        if isinstance(report, Ready):
+            self._note_ready(number, report)
+        status = await child.ended()
+        del self._children[number]
+        return report, status
 
     def _note_ready(self, number: int, report: Ready) -> None:
         self._ready[number] = report
