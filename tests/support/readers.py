@@ -51,9 +51,10 @@ class Talker:
     said: int = 0
     ahead_most: int = 0
     """The most record bytes that were sent beyond the credit that had come back."""
+    _is_going: bool = False
 
     def start(self) -> None:
-        self.attempt.on_credit = lambda: asyncio.get_running_loop().call_soon(self.go) and None
+        self.attempt.on_credit = self._soon
         self.attempt.head()
         self.go()
 
@@ -62,13 +63,20 @@ class Talker:
         return self.attempt.sent_bytes - self.attempt.granted
 
     def go(self) -> None:
-        """Say what the credit allows."""
-        attempt = self.attempt
-        while not attempt.is_over and attempt.cancelled is None and self.ahead < self.window:
+        """Say what the credit allows; what comes back meanwhile counts in the next pass of the loop, as over a link."""
+        self._is_going = False
+        attempt, allowed = self.attempt, self.window - self.ahead
+        end = attempt.sent_bytes + allowed
+        while not attempt.is_over and attempt.cancelled is None and attempt.sent_bytes < end:
             if self.said == self.words:
                 attempt.end()
                 return
             self._say_one()
+
+    def _soon(self) -> None:
+        if not self._is_going:
+            self._is_going = True
+            asyncio.get_running_loop().call_soon(self.go)
 
     def _say_one(self) -> None:
         attempt = self.attempt
