@@ -58,6 +58,11 @@ def stamp() -> dict[str, str]:
     return {"commit": commit, "date": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
+def short(commit: str) -> str:
+    """Return a commit as it is shown: ten digits, and whether the sources were changed."""
+    return commit[:10] + ("+changes" if commit.endswith("+changes") else "")
+
+
 def machine() -> dict[str, Any]:
     """Describe the machine without naming it."""
     model = platform.processor() or platform.machine()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from bench.record import RESULTS, ROOT
+from bench.record import RESULTS, ROOT, short
 from bench.relay import page
 
 _HEAD = """# Performance
@@ -26,7 +26,7 @@ def render() -> None:
         machine = result["machine"]
         parts.append(f"## {result['bench']}\n")
         parts.append(
-            f"{result['date'][:10]}, commit {result['commit'][:10]}, {machine['cores']} cores of {machine['cpu']}, "
+            f"{result['date'][:10]}, commit {short(result['commit'])}, {machine['cores']} cores of {machine['cpu']}, "
             f"Python {machine['python']}, {result['rounds']} rounds.\n"
         )
         parts.append(page.render(result) if result["bench"] == "relay" else figures(result["figures"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bench.record import short
 from bench.relay.report import table
 
 BOUNDS: Final = {
@@ -36,7 +37,7 @@ def render(result: Mapping[str, Any]) -> str:
         )
         parts.append(table(result["systems"], result.get("absent", {})) + "\n")
         parts.append("![CPU of a chunk and added first token](../bench/results/relay.svg)\n")
-    sources = [f"{name} {part['commit'][:10]} {part['date'][:16]}" for name, part in result.get("parts", {}).items()]
+    sources = [f"{name} {short(part['commit'])} {part['date'][:16]}" for name, part in result.get("parts", {}).items()]
     parts.append(f"Measured at: {'; '.join(sources)}. [How to read it](../bench/relay/README.md).\n")
     return "\n".join(parts)
 
