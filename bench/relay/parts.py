@@ -15,7 +15,7 @@ from bench.record import RESULTS, Figure, stamp, write
 from bench.relay import plot, report
 from bench.relay.rounds import Plan, measure
 
-PARTS: Final = ("systems", "ttft", "requests", "links", "cancel", "slow_readers", "soak")
+PARTS: Final = ("systems", "ttft", "requests", "links", "cancel", "slow_readers", "workers", "soak")
 
 
 @dataclass(frozen=True, slots=True)
