@@ -184,7 +184,8 @@ class Attempt:
 
     def _commit(self, *, is_error: bool = False) -> None:
         self.is_committed = True
-        self._on_commit()
+        on_commit, self._on_commit = self._on_commit, _nothing  # it leads to the life, which leads here
+        on_commit()
         # An error that only we could open becomes an HTTP status; one that the consumer opens goes to it as a record.
         if not self._is_gathered and (self.reader.is_forwarding_errors or not is_error):
             self._open()
@@ -233,9 +234,13 @@ class Attempt:
 
     def _set_over(self) -> None:
         self.is_over = True
+        self._on_commit = _nothing
         self.slot.release()
         self._settle_last_word()
 
     def _settle_last_word(self) -> None:
         if not self.last_word.done():
             self.last_word.set_result(None)
+
+
+def _nothing() -> None: ...

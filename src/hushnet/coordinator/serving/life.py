@@ -121,6 +121,7 @@ class Life:
             self._advance(Event.CLOSED)
             seconds = self._desk.clock.monotonic_s() - self._started_s
             self._desk.telemetry.request_ended(mode=self.body.mode.value, outcome=outcome.name.lower(), seconds=seconds)
+        self.outlet.part()
 
     async def _serve(self) -> None:
         if self.stopped is not None:

@@ -190,6 +190,10 @@ class Outlet:
         self.give_back(credit)
         self._wake_emptying()
 
+    def part(self) -> None:
+        """Nobody waits for credit any more: the request is over, and what is left here keeps nothing of it."""
+        self._on_drained = _to_nobody
+
     async def emptied(self) -> None:
         """Wait until everything that was pushed has been written, or nobody is there to write it."""
         while not self._is_gone and not (self.is_finished and self.relayed == self._pending_mark):
@@ -211,3 +215,6 @@ class Outlet:
     def _wake_emptying(self) -> None:
         if self._emptying is not None and not self._emptying.done():
             self._emptying.set_result(None)
+
+
+def _to_nobody(_: int) -> None: ...

@@ -9,6 +9,7 @@ does not see what goes this way.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -55,7 +56,8 @@ class DirectLine:
         on_open: Callable[[DirectLine], None],
     ) -> None:
         self._chunks: list[bytes] = []
-        self._cycle = cycle
+        # The cycle's scope leads here: a strong reference back would keep every request until the collector finds it.
+        self._cycle = weakref.ref(cycle)
         self._loop_pass = loop_pass
         self._on_open = on_open
         self._on_writable: Callable[[], None] | None = None
@@ -69,7 +71,9 @@ class DirectLine:
 
         `on_writable` is called each time the buffer has room again.
         """
-        cycle = self._cycle
+        cycle = self._cycle()
+        if cycle is None:
+            return False
         is_ours = (
             cycle.response_started
             and not cycle.response_complete
