@@ -46,6 +46,8 @@ class MemoryLedgerStore:
         self.windows: dict[CapUse, WindowState] = {}
         self.batches: dict[tuple[int, int], BatchRow] = {}
         self.lanes: dict[int, tuple[int, int, bytes]] = {}
+        self.commits_that_last: list[bool] = []
+        """Of each transaction, whether it had to outlive a power failure."""
 
     async def claim_lane(self, *, now_ms: int, lease_ms: int) -> Lease:
         origin, seq, head = self.lanes.get(0, (0, 0, FIRST_DIGEST))
@@ -62,7 +64,10 @@ class MemoryLedgerStore:
             self.lanes[lease.lane] = (-1, seq, head)
         return replace(lease, seq=seq, head=head)
 
-    async def transact(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
+    async def transact(
+        self, reads: Reads, decide: Callable[[Snapshot], Writes | None], *, must_last: bool = True
+    ) -> None:
+        self.commits_that_last.append(must_last)
         self.commit(reads, decide)
 
     def commit(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:

@@ -43,13 +43,15 @@ class GatedStore(MemoryLedgerStore):
     def let_through(self) -> None:
         self._gate.set()
 
-    async def transact(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
+    async def transact(
+        self, reads: Reads, decide: Callable[[Snapshot], Writes | None], *, must_last: bool = True
+    ) -> None:
         self.asked.append(reads)
         await self._gate.wait()
         if self.poison in reads.ids:
             self.tries_with_poison += 1
             raise StorageError("the driver will not have it")
-        await super().transact(reads, decide)
+        await super().transact(reads, decide, must_last=must_last)
 
 
 class Stage:

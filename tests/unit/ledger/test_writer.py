@@ -28,11 +28,13 @@ class TroubledStore(MemoryLedgerStore):
         self.is_silent = False
         self.was_silent = asyncio.Event()
 
-    async def transact(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
+    async def transact(
+        self, reads: Reads, decide: Callable[[Snapshot], Writes | None], *, must_last: bool = True
+    ) -> None:
         if self.is_silent:
             self.was_silent.set()
             raise UnavailableError("gone")
-        await super().transact(reads, decide)
+        await super().transact(reads, decide, must_last=must_last)
 
     def _stumble(self, point: str) -> None:
         if self.script and self.script[0][0] == point:

@@ -204,9 +204,14 @@ class LedgerStore(Protocol):
         """Move the lease's end (0 gives the lane back) and re-read the head; None when somebody else has the lane."""
         ...
 
-    async def transact(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
+    async def transact(
+        self, reads: Reads, decide: Callable[[Snapshot], Writes | None], *, must_last: bool = True
+    ) -> None:
         """Lock, read, `decide`, write, commit; nothing is written when `decide` returns None.
 
+        Without `must_last` a store whose database cannot fail without this process may commit before the disk has the
+        bytes: a power failure then takes back this and the like commits after the last lasting one, and nothing else
+        does (docs/adr/0032-a-hold-need-not-outlive-the-power.md).
         Raises `LaneLostError`, `ContentionError`, `UnavailableError` (outcome unknown) or another `StorageError`.
         `decide` may run in another thread; it is called once.
         """

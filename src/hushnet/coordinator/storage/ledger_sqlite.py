@@ -44,7 +44,9 @@ class SqliteLedgerStore(SqlLedgerStore):
         self._sqlite = database
         self._made: set[int] = set()
 
-    async def transact(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
+    async def transact(
+        self, reads: Reads, decide: Callable[[Snapshot], Writes | None], *, must_last: bool = True
+    ) -> None:
         def batch(raw: sqlite3.Connection) -> None:
             raw.execute("BEGIN IMMEDIATE")
             wanted = [id_ for id_ in reads.create if id_ not in self._made]
@@ -59,7 +61,7 @@ class SqliteLedgerStore(SqlLedgerStore):
             self._reach(AFTER_COMMIT)
 
         try:
-            await self._sqlite.write_raw(batch)
+            await self._sqlite.write_raw(batch if must_last else lambda raw: _without_waiting(raw, batch))
         except sqlite3.Error as error:
             raise self._translated(error) from None
 
@@ -78,6 +80,20 @@ class SqliteLedgerStore(SqlLedgerStore):
 
     def _database_ms(self, _connection: Connection) -> None:
         return None
+
+
+def _without_waiting(raw: sqlite3.Connection, batch: Callable[[sqlite3.Connection], None]) -> None:
+    """Run `batch` without waiting for the disk at its commit; the next commit that waits takes it along.
+
+    The connection is everybody's who writes, so that it waits again whatever happens.
+    """
+    raw.execute("PRAGMA synchronous = NORMAL")
+    try:
+        batch(raw)
+    finally:
+        if raw.in_transaction:  # the pragma is refused inside one
+            raw.rollback()
+        raw.execute("PRAGMA synchronous = FULL")
 
 
 def _create_accounts(raw: sqlite3.Connection, ids: Sequence[int]) -> None:

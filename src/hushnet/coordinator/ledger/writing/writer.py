@@ -201,7 +201,8 @@ class Writer:
             planned.append(plan(batch, snapshot, moment))
             return planned[-1].writes
 
-        await self._store.transact(batch.reads, decide)
+        must_last = not all(isinstance(operation, Hold) for operation in operations)
+        await self._store.transact(batch.reads, decide, must_last=must_last)
         result = planned[-1]
         if result.writes is not None:
             self._lane.advance(result.writes.batch)
