@@ -1,0 +1,175 @@
+"""`make profile-relay`: put the paced load on one coordinator, sample it, and print what each stage costs a chunk.
+
+The load runs twice. The first gives processor time a chunk by /proc, with no profiler near; the second the shares, which
+split it. The table says both, and its rows add up to the first. Options: `python -m bench.relay.profile --help`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench.record import ROOT, machine, stamp
+from bench.relay.client import Load, Measured, Order, run
+from bench.relay.consumers import Target
+from bench.relay.network import HushnetNetwork
+from bench.relay.processes import user_and_kernel_us
+from bench.relay.profile import flames, stacks, stages
+from bench.relay.profile.sampling import LET_TRACE, RATE, sample
+from bench.relay.rounds import turn
+
+OUT: Final = ROOT / ".bench" / "profile"
+SETTLE_S: Final = 1.0
+START_S_MAX: Final = 60.0
+METHOD: Final = (
+    "Processor time is read from /proc (user + system, whole tree) over a window without profiler; stages have it in "
+    "proportion to py-spy's samples of threads at work. Waiting is left out, and with it what polling costs."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to profile, and for how many seconds."""
+
+    mode: str
+    streams: int
+    rate: float
+    seconds: int
+    links: int
+
+    @property
+    def load(self) -> Load:
+        """Return the load, whose window outlasts what is done inside it."""
+        return Load(streams=self.streams, rate=self.rate, window_s=self.seconds + 2.0, settle_s=2 * SETTLE_S)
+
+
+class Profile:
+    """One coordinator with its providers, and the loads on it."""
+
+    def __init__(self, options: Options, network: HushnetNetwork) -> None:
+        self._options, self._network = options, network
+        is_sealed = options.mode == "sealed"
+        self._target = Target(
+            network.base_url, network.api_key, sealed=is_sealed, network=network.network if is_sealed else ""
+        )
+
+    def cost(self) -> tuple[Measured, float]:
+        """Return what the load costs, and the kernel's share of it."""
+        spent: list[float] = []
+
+        def watch() -> None:
+            before = user_and_kernel_us([self._network.coordinator_pid])
+            time.sleep(self._options.seconds)
+            after = user_and_kernel_us([self._network.coordinator_pid])
+            spent.extend(then - now for then, now in zip(after, before, strict=True))
+
+        measured = self._under_load(watch)
+        return measured, spent[1] / sum(spent)
+
+    def samples(self, raw: Path) -> tuple[Measured, Counter[stacks.Stack]]:
+        """Return what the load costs under the profiler, and the stacks that were seen."""
+        measured = self._under_load(lambda: sample(self._network.coordinator_pid, self._options.seconds, raw))
+        with raw.open() as lines:
+            return measured, stacks.read(lines)
+
+    def _under_load(self, do: Callable[[], None]) -> Measured:
+        """Run the load, and `do` once all its streams run; raises `RuntimeError` when an answer was not whole."""
+        order = Order(self._target, self._options.load, {"coordinator": [self._network.coordinator_pid]})
+        with ThreadPoolExecutor(1) as beside:
+            running = beside.submit(run, order)
+            until = time.monotonic() + START_S_MAX
+            while not running.done() and self._streams() < self._options.streams:
+                if time.monotonic() > until:
+                    raise RuntimeError(f"only {self._streams():.0f} streams run after {START_S_MAX:.0f} s")
+                time.sleep(0.1)
+            time.sleep(SETTLE_S)
+            do()
+            measured = running.result()
+        if measured.faults:
+            raise RuntimeError(f"{measured.faults} answers were not whole: {measured.verdicts}")
+        return measured
+
+    def _streams(self) -> float:
+        found = re.search(r"^hush_requests_running (\S+)$", self._network.metrics(), re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+
+def profile(options: Options) -> dict[str, Any]:
+    """Run both loads, write the stacks and the picture; return what was found."""
+    slots = -(-2 * options.streams // options.links)
+    OUT.mkdir(parents=True, exist_ok=True)
+    with turn(), HushnetNetwork(links=options.links, slots=slots, prefix=LET_TRACE) as network:
+        made = Profile(options, network)
+        cost, kernel = made.cost()
+        sampled, seen = made.samples(OUT / f"{options.mode}.raw")
+    (OUT / f"{options.mode}.raw").unlink()
+    at_work = stacks.busy(seen)
+    chunk_us = cost.cpu_each_us("coordinator")
+    rows = stages.table(at_work, chunk_us)
+    (OUT / f"{options.mode}.collapsed").write_text(stacks.collapsed(at_work))
+    title = (
+        f"{options.mode}: {chunk_us:.1f} us of the processor a chunk, {options.streams} streams x {options.rate:g}/s"
+    )
+    (OUT / f"{options.mode}.svg").write_text(flames.draw(at_work, title))
+    return {
+        **stamp(),
+        "machine": machine(),
+        "mode": options.mode,
+        "streams": options.streams,
+        "rate": options.rate,
+        "links": options.links,
+        "seconds": options.seconds,
+        "chunk_us": chunk_us,
+        "user_us": chunk_us * (1 - kernel),
+        "kernel_us": chunk_us * kernel,
+        "sampled_chunk_us": sampled.cpu_each_us("coordinator"),
+        "samples_a_second": RATE,
+        "samples": at_work.total(),
+        "samples_waiting": seen.total() - at_work.total(),
+        "stages": [row._asdict() for row in rows],
+        "method": METHOD,
+    }
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print the table and where the rest lies."""
+    load = f"{found['streams']} streams x {found['rate']:g}/s over {found['links']} links"
+    print(f"\n{found['mode']}, {load}, {found['samples']} samples ({found['samples_waiting']} of waiting left out)")
+    print("\n".join(stages.lines(stages.Row(**row) for row in found["stages"])))
+    parts = f"user {found['user_us']:.2f} + kernel {found['kernel_us']:.2f}"
+    print(f"CPU a chunk: {found['chunk_us']:.2f} us = {parts}; while sampled {found['sampled_chunk_us']:.2f} us")
+    print(f"{METHOD}\nwritten: {OUT.relative_to(ROOT)}/{found['mode']}.{{svg,collapsed,json}}", flush=True)
+
+
+def main() -> int:
+    """Profile what the arguments say; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bench.relay.profile", description="What each stage costs a chunk.")
+    parser.add_argument("--mode", choices=("standard", "sealed"), default="standard")
+    parser.add_argument("--streams", type=int, default=400)
+    parser.add_argument("--rate", type=float, default=40.0, help="chunks a second of each stream")
+    parser.add_argument("--seconds", type=int, default=15, help="how long to sample")
+    parser.add_argument("--links", type=int, default=16, help="provider links the streams are spread over")
+    options = Options(**vars(parser.parse_args()))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    try:
+        found = profile(options)
+    except (RuntimeError, ValueError) as error:
+        print(f"profile-relay: {error}", file=sys.stderr)
+        return 1
+    (OUT / f"{options.mode}.json").write_text(json.dumps(found, indent=1) + "\n")
+    show(found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
