@@ -32,8 +32,8 @@ OUT: Final = ROOT / ".bench" / "profile"
 SETTLE_S: Final = 1.0
 START_S_MAX: Final = 60.0
 METHOD: Final = (
-    "Processor time is read from /proc (user + system, whole tree) over a window without profiler; stages have it in "
-    "proportion to py-spy's samples of threads at work. Waiting is left out, and with it what polling costs."
+    "Processor time is read from /proc over a window without profiler. Stages share its kernel part in proportion to "
+    "py-spy's samples in system calls, its user part to the other samples of threads at work."
 )
 
 
@@ -104,8 +104,8 @@ class Profile:
         return float(found[1]) if found else 0.0
 
 
-def profile(options: Options) -> dict[str, Any]:
-    """Run both loads, write the stacks and the picture; return what was found."""
+def profile(options: Options) -> tuple[list[stages.Row], dict[str, Any]]:
+    """Run both loads, write the stacks and the picture; return the table, and it with all else that was found."""
     slots = -(-2 * options.streams // options.links)
     OUT.mkdir(parents=True, exist_ok=True)
     with turn(), HushnetNetwork(links=options.links, slots=slots, prefix=LET_TRACE) as network:
@@ -115,13 +115,14 @@ def profile(options: Options) -> dict[str, Any]:
     (OUT / f"{options.mode}.raw").unlink()
     at_work = stacks.busy(seen)
     chunk_us = cost.cpu_each_us("coordinator")
-    rows = stages.table(at_work, chunk_us)
+    parts = {"user_us": chunk_us * (1 - kernel), "kernel_us": chunk_us * kernel}
+    rows = stages.table(at_work, **parts)
     (OUT / f"{options.mode}.collapsed").write_text(stacks.collapsed(at_work))
     title = (
         f"{options.mode}: {chunk_us:.1f} us of the processor a chunk, {options.streams} streams x {options.rate:g}/s"
     )
     (OUT / f"{options.mode}.svg").write_text(flames.draw(at_work, title))
-    return {
+    return rows, {
         **stamp(),
         "machine": machine(),
         "mode": options.mode,
@@ -130,22 +131,21 @@ def profile(options: Options) -> dict[str, Any]:
         "links": options.links,
         "seconds": options.seconds,
         "chunk_us": chunk_us,
-        "user_us": chunk_us * (1 - kernel),
-        "kernel_us": chunk_us * kernel,
+        **parts,
         "sampled_chunk_us": sampled.cpu_each_us("coordinator"),
         "samples_a_second": RATE,
         "samples": at_work.total(),
         "samples_waiting": seen.total() - at_work.total(),
-        "stages": [row._asdict() for row in rows],
+        "stages": [{**row._asdict(), "us": row.us} for row in rows],
         "method": METHOD,
     }
 
 
-def show(found: dict[str, Any]) -> None:
+def show(rows: list[stages.Row], found: dict[str, Any]) -> None:
     """Print the table and where the rest lies."""
     load = f"{found['streams']} streams x {found['rate']:g}/s over {found['links']} links"
     print(f"\n{found['mode']}, {load}, {found['samples']} samples ({found['samples_waiting']} of waiting left out)")
-    print("\n".join(stages.lines(stages.Row(**row) for row in found["stages"])))
+    print("\n".join(stages.lines(rows)))
     parts = f"user {found['user_us']:.2f} + kernel {found['kernel_us']:.2f}"
     print(f"CPU a chunk: {found['chunk_us']:.2f} us = {parts}; while sampled {found['sampled_chunk_us']:.2f} us")
     print(f"{METHOD}\nwritten: {OUT.relative_to(ROOT)}/{found['mode']}.{{svg,collapsed,json}}", flush=True)
@@ -162,12 +162,12 @@ def main() -> int:
     options = Options(**vars(parser.parse_args()))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     try:
-        found = profile(options)
+        rows, found = profile(options)
     except (RuntimeError, ValueError) as error:
         print(f"profile-relay: {error}", file=sys.stderr)
         return 1
     (OUT / f"{options.mode}.json").write_text(json.dumps(found, indent=1) + "\n")
-    show(found)
+    show(rows, found)
     return 0
 
 

@@ -37,13 +37,13 @@ _COLOURS: Final = dict(
 
 
 class Box(NamedTuple):
-    """A frame over the samples [start, start + count), `depth` frames above the root."""
+    """A frame over the samples [start, start + samples), `depth` frames above the root."""
 
     frame: Frame
     stage: str
     depth: int
     start: int
-    count: int
+    samples: int
 
 
 def boxes(samples: Counter[Stack]) -> list[Box]:
@@ -63,7 +63,7 @@ def draw(samples: Counter[Stack], title: str) -> str:
         x = 8 + number * 142
         parts.append(f'<rect x="{x}" y="32" width="12" height="12" fill="{colour}"/>')
         parts.append(f'<text x="{x + 16}" y="42">{stage}</text>')
-    parts += [_drawn(box, total, height) for box in found if WIDTH * box.count / total >= NARROWEST]
+    parts += [_drawn(box, total, height) for box in found if WIDTH * box.samples / total >= NARROWEST]
     return "\n".join([*parts, "</svg>\n"])
 
 
@@ -85,12 +85,12 @@ def _level(group: list[tuple[Stack, str, int]], depth: int, start: int) -> Itera
 
 
 def _drawn(box: Box, total: int, height: int) -> str:
-    x, width = WIDTH * box.start / total, WIDTH * box.count / total
+    x, width = WIDTH * box.start / total, WIDTH * box.samples / total
     y = height - ROW * (box.depth + 1)
     fits = int((width - 6) / LETTER)
     name = str(box.frame)
     shown = name if len(name) <= fits else box.frame.function[:fits]
     label = f'<text x="{x + 3:.1f}" y="{y + 12}">{escape(shown)}</text>' if fits > 2 else ""
-    told = escape(f"{name}: {box.count} of {total} samples, {box.count / total:.1%}; {box.stage}")
+    told = escape(f"{name}: {box.samples} of {total} samples, {box.samples / total:.1%}; {box.stage}")
     place = f'x="{x:.2f}" y="{y}" width="{max(width - 0.5, 0.3):.2f}" height="{ROW - 1}"'
     return f'<g><title>{told}</title><rect {place} fill="{_COLOURS[box.stage]}"/>{label}</g>'

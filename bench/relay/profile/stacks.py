@@ -34,6 +34,30 @@ WAITS: Final = frozenset(
     ]
 )
 """Functions in which a thread waits. py-spy counts a thread that it has just let go again as busy for a moment."""
+SYSTEM_CALLS: Final = frozenset(
+    [
+        "accept4",
+        "close",
+        "epoll_ctl",
+        "getpid",
+        "pread64",
+        "pwrite64",
+        "read",
+        "readv",
+        "recv",
+        "recvfrom",
+        "recvmsg",
+        "send",
+        "sendmsg",
+        "sendto",
+        "setsockopt",
+        "shutdown",
+        "write",
+        "writev",
+    ]
+)
+"""Functions of libc in which a thread is in the kernel and has work there."""
+_LIBC: Final = re.compile(r"^(libc|libpthread|ld-musl)[.-]")
 _FRAME: Final = re.compile(r"^(?P<function>.*?) \((?P<place>[^()]*)\)$")
 _THREAD: Final = re.compile(r"^thread \(\d+\): (?P<name>.*)$")
 _ADDRESS: Final = re.compile(r"^0x[0-9a-f]+$")
@@ -82,6 +106,13 @@ def is_waiting(stack: Stack) -> bool:
     """Tell whether the innermost function that has a name is one that waits."""
     named = (each.function for each in reversed(stack) if each.function != UNNAMED)
     return next(named, "") in WAITS
+
+
+def is_in_kernel(stack: Stack) -> bool:
+    """Tell whether the innermost function that has a name is a system call."""
+    named = (each for each in reversed(stack) if each.function != UNNAMED)
+    innermost = next(named, Frame(""))
+    return innermost.function in SYSTEM_CALLS and bool(_LIBC.match(innermost.place))
 
 
 def busy(samples: Counter[Stack]) -> Counter[Stack]:

@@ -11,10 +11,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
-from math import sqrt
+from math import hypot, sqrt
 from typing import Final, NamedTuple
 
-from bench.relay.profile.stacks import Frame, Stack
+from bench.relay.profile.stacks import Frame, Stack, is_in_kernel
 
 OTHER: Final = "other"
 STAGES: Final = {
@@ -72,12 +72,19 @@ LOOP_RULES: Final = (
 
 
 class Row(NamedTuple):
-    """A stage's part: samples, processor microseconds a chunk, and one standard error of those by the samples' number."""
+    """A stage's part: samples, processor microseconds a chunk in user mode and in the kernel, and one standard error of
+    their sum by the samples' number.
+    """
 
     stage: str
     samples: int
-    us: float
+    user_us: float
+    kernel_us: float
     error_us: float
+
+    @property
+    def us(self) -> float:
+        return self.user_us + self.kernel_us
 
 
 def stage_of(stack: Stack) -> str:
@@ -85,30 +92,64 @@ def stage_of(stack: Stack) -> str:
     return _innermost(stack, _stage) or _innermost(stack, _loop_stage) or OTHER
 
 
-def table(samples: Counter[Stack], chunk_us: float) -> list[Row]:
-    """Share `chunk_us` out by samples, a row a stage; the rows add up to it. Raises `ValueError` without samples."""
-    counts: Counter[str] = Counter()
-    for stack, count in samples.items():
-        counts[stage_of(stack)] += count
-    if not (total := counts.total()):
+def table(samples: Counter[Stack], *, user_us: float, kernel_us: float) -> list[Row]:
+    """Share out what a chunk costs, a row a stage: `kernel_us` by the samples in system calls, `user_us` by the others.
+
+    The rows add up to both. In one go system calls would come out too dear: a thread that was interrupted in one is let
+    finish it, and one that has to wait for a processor mostly does so there. Raises `ValueError` without samples.
+    """
+    if not samples:
         raise ValueError("no thread was ever seen at work")
-    return [_row(stage, counts[stage], total, chunk_us) for stage in STAGES]
+    kernel = Counter({stack: count for stack, count in samples.items() if is_in_kernel(stack)})
+    outside, inside = _Part.of(samples - kernel or samples, user_us), _Part.of(kernel or samples, kernel_us)
+    counts = _by_stage(samples)
+    return [
+        Row(
+            stage,
+            counts[stage],
+            outside.us(stage),
+            inside.us(stage),
+            hypot(outside.error_us(stage), inside.error_us(stage)),
+        )
+        for stage in STAGES
+    ]
 
 
 def lines(rows: Iterable[Row]) -> list[str]:
     """Show a table."""
     shown = list(rows)
-    total_us = sum(row.us for row in shown)
-    text = [f"{'stage':<20}{'us a chunk':>10}{'+-':>7}{'share':>8}  what"]
+    user_us, kernel_us = sum(row.user_us for row in shown), sum(row.kernel_us for row in shown)
+    total_us = user_us + kernel_us
+    text = [f"{'stage':<20}{'us a chunk':>10}{'+-':>7}{'share':>8}{'user':>8}{'kernel':>8}  what"]
     for row in shown:
-        share = row.us / total_us if total_us else 0.0
-        text.append(f"{row.stage:<20}{row.us:>10.2f}{row.error_us:>7.2f}{share:>8.1%}  {STAGES[row.stage]}")
-    return [*text, f"{'sum':<20}{total_us:>10.2f}"]
+        share, parts = row.us / total_us if total_us else 0.0, f"{row.user_us:>8.2f}{row.kernel_us:>8.2f}"
+        text.append(f"{row.stage:<20}{row.us:>10.2f}{row.error_us:>7.2f}{share:>8.1%}{parts}  {STAGES[row.stage]}")
+    return [*text, f"{'sum':<20}{total_us:>10.2f}{'':>15}{user_us:>8.2f}{kernel_us:>8.2f}"]
 
 
-def _row(stage: str, count: int, total: int, chunk_us: float) -> Row:
-    share = count / total
-    return Row(stage, count, share * chunk_us, sqrt(share * (1 - share) / total) * chunk_us)
+class _Part(NamedTuple):
+    """Time that is shared out by counts."""
+
+    counts: Counter[str]
+    whole_us: float
+
+    @classmethod
+    def of(cls, samples: Counter[Stack], whole_us: float) -> _Part:
+        return cls(_by_stage(samples), whole_us)
+
+    def us(self, stage: str) -> float:
+        return self.whole_us * self.counts[stage] / self.counts.total()
+
+    def error_us(self, stage: str) -> float:
+        share = self.counts[stage] / self.counts.total()
+        return self.whole_us * sqrt(share * (1 - share) / self.counts.total())
+
+
+def _by_stage(samples: Counter[Stack]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for stack, count in samples.items():
+        counts[stage_of(stack)] += count
+    return counts
 
 
 def _innermost(stack: Stack, look: Callable[[Frame], str]) -> str:

@@ -113,30 +113,49 @@ def test_a_thread_that_works_for_one_that_waits_is_kept() -> None:
 
 def test_the_stages_add_up_to_the_measured_time() -> None:
     samples = stacks.read([f"{LOOP} 7", f"{RECORDS} 31", f"{FLUSH};{WRITE} 59", f"{WORKER} 3", "mystery 1"])
-    rows = stages.table(samples, 17.3)
+    rows = stages.table(samples, user_us=12.1, kernel_us=5.2)
     assert sum(row.us for row in rows) == pytest.approx(17.3)
+    assert sum(row.kernel_us for row in rows) == pytest.approx(5.2)
     assert sum(row.samples for row in rows) == samples.total()
     assert [row.stage for row in rows] == list(stages.STAGES)
-    assert {row.stage: row.us for row in rows}["write"] == pytest.approx(17.3 * 59 / 101)
-    assert stages.lines(rows)[-1].split() == ["sum", "17.30"]
+    assert stages.lines(rows)[-1].split() == ["sum", "17.30", "12.10", "5.20"]
+
+
+def test_kernel_time_is_shared_by_system_calls_and_user_time_by_the_rest() -> None:
+    samples = stacks.read([f"{READ};read (/lib/libc.so.6) 10", f"{FLUSH};{WRITE} 30", f"{FLUSH} 5", f"{RECORDS} 15"])
+    found = {row.stage: row for row in stages.table(samples, user_us=8.0, kernel_us=4.0)}
+    assert (found["link read"].user_us, found["link read"].kernel_us) == (0.0, 1.0)
+    assert (found["write"].user_us, found["write"].kernel_us) == (2.0, 3.0)
+    assert (found["relay"].user_us, found["relay"].kernel_us) == (6.0, 0.0)
+
+
+def test_time_whose_kind_was_never_sampled_is_shared_by_all_samples() -> None:
+    rows = stages.table(stacks.read([f"{RECORDS} 1", f"{LINK} 3"]), user_us=8.0, kernel_us=4.0)
+    assert {row.stage: row.us for row in rows if row.us} == {"relay": 3.0, "link read": 9.0}
+
+
+def test_a_method_named_like_a_system_call_is_none() -> None:
+    assert not stacks.is_in_kernel(stack(f"{FLUSH};write (/project/uvloop/loop.c)"))
 
 
 def test_the_error_of_a_stage_falls_with_the_samples() -> None:
-    few, many = (stages.table(Counter({stack(LOOP): n, stack(RECORDS): n}), 10.0) for n in (50, 5000))
-    assert few[3].us == many[3].us == 5.0
-    assert few[3].error_us == pytest.approx(10 * many[3].error_us)
+    few, many = (
+        stages.table(Counter({stack(LOOP): n, stack(RECORDS): n}), user_us=10.0, kernel_us=0.0)[3] for n in (50, 5000)
+    )
+    assert few.us == many.us == 5.0
+    assert few.error_us == pytest.approx(10 * many.error_us)
 
 
 def test_no_samples_give_no_table() -> None:
     with pytest.raises(ValueError, match="at work"):
-        stages.table(Counter(), 10.0)
+        stages.table(Counter(), user_us=1.0, kernel_us=1.0)
 
 
 def test_a_flame_is_as_wide_as_its_samples_and_lies_on_its_caller() -> None:
     found = flames.boxes(
         Counter({(Frame("a"),): 1, (Frame("a"), Frame("b")): 2, (Frame("a"), Frame("c")): 3, (Frame("d"),): 4})
     )
-    assert [(box.frame.function, box.depth, box.start, box.count) for box in found] == [
+    assert [(box.frame.function, box.depth, box.start, box.samples) for box in found] == [
         ("a", 0, 0, 6),
         ("b", 1, 1, 2),
         ("c", 1, 3, 3),
