@@ -15,6 +15,9 @@ from bench.relay.profile.stages import STAGES, stage_of
 
 WIDTH, ROW, TOP, LETTER = 1600, 17, 58, 6.6
 NARROWEST: Final = 0.5
+MIXED: Final = "several stages"
+MOST: Final = 0.8
+"""A frame with a smaller share of its samples in one stage is of several."""
 _COLOURS: Final = dict(
     zip(
         STAGES,
@@ -35,6 +38,8 @@ _COLOURS: Final = dict(
     )
 )
 
+_PLAIN: Final = "#f1f3f5"
+
 
 class Box(NamedTuple):
     """A frame over the samples [start, start + samples), `depth` frames above the root."""
@@ -47,7 +52,7 @@ class Box(NamedTuple):
 
 
 def boxes(samples: Counter[Stack]) -> list[Box]:
-    """Merge neighbouring samples that share their callers. A box has the stage of most of its samples."""
+    """Merge neighbouring samples that share their callers. A box has the stage of nearly all its samples, if they share one."""
     ordered = sorted(samples.items())
     return list(_level([(stack, stage_of(stack), count) for stack, count in ordered], 0, 0))
 
@@ -78,7 +83,8 @@ def _level(group: list[tuple[Stack, str, int]], depth: int, start: int) -> Itera
         stages: Counter[str] = Counter()
         for _, stage, count in alike:
             stages[stage] += count
-        yield Box(shared, stages.most_common(1)[0][0], depth, start, stages.total())
+        [(stage, most)] = stages.most_common(1)
+        yield Box(shared, stage if most >= MOST * stages.total() else MIXED, depth, start, stages.total())
         yield from _level(alike, depth + 1, start)
         start += stages.total()
         group = [entry for entry in group if len(entry[0]) <= depth or entry[0][depth] != shared]
@@ -93,4 +99,4 @@ def _drawn(box: Box, total: int, height: int) -> str:
     label = f'<text x="{x + 3:.1f}" y="{y + 12}">{escape(shown)}</text>' if fits > 2 else ""
     told = escape(f"{name}: {box.samples} of {total} samples, {box.samples / total:.1%}; {box.stage}")
     place = f'x="{x:.2f}" y="{y}" width="{max(width - 0.5, 0.3):.2f}" height="{ROW - 1}"'
-    return f'<g><title>{told}</title><rect {place} fill="{_COLOURS[box.stage]}"/>{label}</g>'
+    return f'<g><title>{told}</title><rect {place} fill="{_COLOURS.get(box.stage, _PLAIN)}"/>{label}</g>'

@@ -163,6 +163,15 @@ def test_a_flame_is_as_wide_as_its_samples_and_lies_on_its_caller() -> None:
     ]
 
 
+def test_a_flame_has_the_stage_of_nearly_all_its_samples_or_none() -> None:
+    samples = stacks.read([f"{RECORDS} 79", f"{FLUSH} 21"])
+    found = {box.frame.function: box.stage for box in flames.boxes(samples)}
+    assert (found["MainThread"], found["Attempt.records_arrived"]) == (flames.MIXED, "relay")
+    assert {box.stage for box in flames.boxes(stacks.read([f"{RECORDS} 80", f"{FLUSH} 20"])) if not box.depth} == {
+        "relay"
+    }
+
+
 def test_the_picture_tells_each_frame_and_escapes_it() -> None:
     drawn = flames.draw(stacks.read([f"{RECORDS};<lambda> (x.py) 3", f"{LOOP} 1"]), "a < b")
     assert "a &lt; b" in drawn
