@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,7 +71,7 @@ class Profile:
             before = user_and_kernel_us([self._network.coordinator_pid])
             time.sleep(self._options.seconds)
             after = user_and_kernel_us([self._network.coordinator_pid])
-            spent.extend(then - now for then, now in zip(after, before, strict=True))
+            spent.extend(late - early for late, early in zip(after, before, strict=True))
 
         measured = self._under_load(watch)
         return measured, spent[1] / sum(spent)
@@ -108,37 +108,35 @@ def profile(options: Options) -> tuple[list[stages.Row], dict[str, Any]]:
     """Run both loads, write the stacks and the picture; return the table, and it with all else that was found."""
     slots = -(-2 * options.streams // options.links)
     OUT.mkdir(parents=True, exist_ok=True)
+    raw = OUT / f"{options.mode}.raw"
     with turn(), HushnetNetwork(links=options.links, slots=slots, prefix=LET_TRACE) as network:
         made = Profile(options, network)
         cost, kernel = made.cost()
-        sampled, seen = made.samples(OUT / f"{options.mode}.raw")
-    (OUT / f"{options.mode}.raw").unlink()
-    at_work = stacks.busy(seen)
-    chunk_us = cost.cpu_each_us("coordinator")
+        sampled, seen = made.samples(raw)
+    raw.unlink()
+    at_work, chunk_us = stacks.busy(seen), cost.cpu_each_us("coordinator")
     parts = {"user_us": chunk_us * (1 - kernel), "kernel_us": chunk_us * kernel}
     rows = stages.table(at_work, **parts)
-    (OUT / f"{options.mode}.collapsed").write_text(stacks.collapsed(at_work))
-    title = (
-        f"{options.mode}: {chunk_us:.1f} us of the processor a chunk, {options.streams} streams x {options.rate:g}/s"
-    )
-    (OUT / f"{options.mode}.svg").write_text(flames.draw(at_work, title))
+    _draw(options, at_work, chunk_us)
+    counts = {"samples": at_work.total(), "samples_waiting": seen.total() - at_work.total(), "samples_a_second": RATE}
     return rows, {
         **stamp(),
         "machine": machine(),
-        "mode": options.mode,
-        "streams": options.streams,
-        "rate": options.rate,
-        "links": options.links,
-        "seconds": options.seconds,
+        **asdict(options),
         "chunk_us": chunk_us,
         **parts,
         "sampled_chunk_us": sampled.cpu_each_us("coordinator"),
-        "samples_a_second": RATE,
-        "samples": at_work.total(),
-        "samples_waiting": seen.total() - at_work.total(),
+        **counts,
         "stages": [{**row._asdict(), "us": row.us} for row in rows],
         "method": METHOD,
     }
+
+
+def _draw(options: Options, samples: Counter[stacks.Stack], chunk_us: float) -> None:
+    load = f"{options.streams} streams x {options.rate:g}/s"
+    title = f"{options.mode}: {chunk_us:.1f} us of the processor a chunk, {load}"
+    (OUT / f"{options.mode}.collapsed").write_text(stacks.collapsed(samples))
+    (OUT / f"{options.mode}.svg").write_text(flames.draw(samples, title))
 
 
 def show(rows: list[stages.Row], found: dict[str, Any]) -> None:

@@ -36,7 +36,13 @@ def sample(pid: int, seconds: int, out: Path) -> None:
     command = [str(py_spy), "record", *arguments, "--duration", str(seconds), "--output", str(out), "--pid", str(pid)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not out.exists():
-        raise RuntimeError(f"py-spy: {(done.stderr or done.stdout).strip()[-800:]}\n{hint()}")
+        raise RuntimeError(refusal(done.stderr or done.stdout))
+
+
+def refusal(said: str) -> str:
+    """Return what py-spy said without its backtrace, and what to do where it was not permitted to attach."""
+    told = f"py-spy: {said.partition('Stack backtrace:')[0].strip()}"
+    return f"{told}\n{hint()}" if "permi" in told.lower() else told
 
 
 def hint() -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 from bench.relay.profile import flames, stacks, stages
-from bench.relay.profile.sampling import LET_TRACE, hint
+from bench.relay.profile.sampling import LET_TRACE, hint, refusal
 from bench.relay.profile.stacks import Frame
 
 LOOP = (
@@ -179,8 +179,16 @@ def test_the_picture_tells_each_frame_and_escapes_it() -> None:
     assert len(re.findall("<g>", drawn)) == drawn.count("</g>") == len(stack(RECORDS)) + 1
 
 
-def test_a_refusal_to_attach_says_what_to_do() -> None:
-    assert "SYS_PTRACE" in hint() or "ptrace_scope" in hint()
+@pytest.mark.parametrize(
+    "said", ["Permission Denied: Try running again", "Error: Operation not permitted (os error 1)"]
+)
+def test_a_refusal_to_attach_says_what_to_do(said: str) -> None:
+    assert refusal(said) == f"py-spy: {said}\n{hint()}"
+    assert "as root" in hint() or "SYS_PTRACE" in hint()
+
+
+def test_another_failure_of_the_profiler_is_told_without_its_backtrace() -> None:
+    assert refusal("Error: no such process\n\nStack backtrace:\n 0: main") == "py-spy: Error: no such process"
 
 
 def test_a_traceable_command_is_still_the_command() -> None:
