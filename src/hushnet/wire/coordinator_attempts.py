@@ -107,15 +107,16 @@ class CoordinatorAttempts:
             self._lanes.push_control(encode_control(frame))
         self._grants.clear()
 
-    def take_contents(self, message: bytes, batches: dict[int, list[Record]]) -> int:
-        """Take the content records at the start of a message; return where something else begins, or the end.
+    def take_contents(self, message: bytes) -> tuple[dict[AttemptId, list[Record]], int]:
+        """Take the content records at the start of a message; return them, and where something else begins, or the end.
 
         Nearly every message is nothing but content of attempts that stream: here `split_data`, `parse_record` and
         `take_record` are one step, at less than half their cost. Whatever is not that plain is left to them.
         """
+        batches: dict[AttemptId, list[Record]] = {}
         start, end = 0, len(message)
         if end > MESSAGE_BYTES_MAX:
-            return 0
+            return batches, 0
         last = end - _BOTH_HEADERS.size
         while start <= last:
             kind, number, length, record_start, seq, cipher = _BOTH_HEADERS.unpack_from(message, start)
@@ -139,7 +140,7 @@ class CoordinatorAttempts:
             else:
                 batches[number] = [record]
             start = stop
-        return start
+        return batches, start
 
     def take_record(self, number: int, payload: bytes, batches: dict[int, list[Record]]) -> LinkFault | None:
         """Check one record and add it to its attempt's batch; returns what is wrong with it."""

@@ -82,24 +82,22 @@ class CoordinatorSession:
             return self._end(LinkFault(error.error_code))
         return [] if frame is None else self._take(frame, now_s)
 
+    def receive_contents(self, raw: bytes) -> tuple[dict[AttemptId, list[Record]], int]:
+        """Take the plain content that a binary message begins with: the batches by attempt, and where the rest begins.
+
+        The way of nearly everything that a link carries; whoever calls it gives the rest, if any, to `receive_binary`.
+        """
+        return self.attempts.take_contents(raw) if self.state in _TAKES_RECORDS else ({}, 0)
+
     def receive_binary(self, raw: bytes, now_s: float) -> Events:
-        """Take one binary message: records, grouped by attempt in what is returned."""
+        """Take one binary message, or the rest of one: records, grouped by attempt in what is returned."""
         if self.state not in _TAKES_RECORDS:
             return [] if self.is_closed else self._end(LinkFault.NOT_REGISTERED)
-        batches: dict[int, list[Record]] = {}
-        taken = self.attempts.take_contents(raw, batches)
-        events = [] if taken and taken == len(raw) else self._receive_pieces(raw[taken:], now_s, batches)
-        for number, batch in batches.items():
-            events.append(ev.RecordsArrived(AttemptId(number), batch))
-        return events
-
-    def _receive_pieces(self, raw: bytes, now_s: float, batches: dict[int, list[Record]]) -> Events:
-        """Take data records of every sort, adding to `batches`; what is returned comes before what stays in it."""
         events: Events = []
+        batches: dict[int, list[Record]] = {}
         try:
             pieces = split_data(raw, FROM_PROVIDER)
         except RemoteProtocolError as error:
-            batches.clear()
             return self._end(LinkFault(error.error_code))
         has_late = False
         for _, number, payload in pieces:
@@ -111,10 +109,9 @@ class CoordinatorSession:
                     events.append(ev.RecordsArrived(AttemptId(number), batches.pop(number)))
                 events += self._found(fault, number, now_s)
                 if self.is_closed:
-                    batches.clear()
                     return events
+        events += [ev.RecordsArrived(AttemptId(number), batch) for number, batch in batches.items()]
         if has_late and not self._frames.take(now_s):
-            batches.clear()
             events += self._end(LinkFault.TOO_MANY_FRAMES)
         return events
 

@@ -19,6 +19,7 @@ from hushnet.foundation.clock import Clock
 from hushnet.foundation.ids import AttemptId, ModelId, ProviderId
 from hushnet.foundation.tasks import TaskSet
 from hushnet.sealing.errors import WireCode
+from hushnet.sealing.records import Record
 from hushnet.wire import events as ev
 from hushnet.wire.coordinator_session import CoordinatorSession
 from hushnet.wire.errors import LinkFault, close_code_of
@@ -138,13 +139,12 @@ class ProviderConnection(WSListener):
             self.close(LinkFault.INTERNAL)
 
     def _take_data(self, message: bytes) -> None:
-        for event in self._session.receive_binary(message, self._clock.monotonic_s()):
-            if type(event) is ev.RecordsArrived:
-                if (sink := self._sinks.get(event.attempt)) is not None:
-                    self._deliver(sink, event)
-            else:
-                self._handle((event,))
-        if self._session.lanes.control_bytes:
+        batches, taken = self._session.receive_contents(message)
+        for attempt, records in batches.items():
+            self._deliver(attempt, records)
+        if taken < len(message) or not message:
+            self._handle(self._session.receive_binary(message[taken:], self._clock.monotonic_s()))
+        elif self._session.lanes.control_bytes:
             self._flush_control()
 
     def _take(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -183,18 +183,24 @@ class ProviderConnection(WSListener):
 
     def _handle(self, events: Sequence[ev.CoordinatorEvent]) -> None:
         for event in events:
-            if isinstance(event, ev.LinkEnded):
-                self._end(event)
-            else:
-                self._report(event)
+            match event:
+                case ev.RecordsArrived():
+                    self._deliver(event.attempt, event.records)
+                case ev.LinkEnded():
+                    self._end(event)
+                case _:
+                    self._report(event)
         self._flush_control()
 
-    def _deliver(self, sink: AttemptSink, event: ev.RecordsArrived) -> None:
+    def _deliver(self, attempt: AttemptId, records: Sequence[Record]) -> None:
+        sink = self._sinks.get(attempt)
+        if sink is None:
+            return
         try:
-            sink.records_arrived(event.records)
+            sink.records_arrived(records)
         except Exception as error:
             _log_broken("sink", error)
-            self._session.attempts.cancel(event.attempt, WireCode.INTERNAL)
+            self._session.attempts.cancel(attempt, WireCode.INTERNAL)
 
     def _report(self, event: ev.CoordinatorEvent) -> None:
         try:

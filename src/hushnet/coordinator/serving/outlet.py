@@ -82,7 +82,6 @@ class Outlet:
             if data:
                 line.write(data)
             self.relayed = self._pending_mark = mark
-            self.drains += 1
             self._owed += credit
             if self._owed >= self._credit_step:
                 self.give_back(0)
