@@ -196,6 +196,27 @@ async def test_two_streams_of_one_pass_are_both_sent() -> None:
         await other.aclose()
 
 
+@pytest.mark.parametrize("kill", ["abort", "close", "write_eof"])
+async def test_a_connection_that_ends_in_a_pass_takes_nothing_from_the_others(kill: str) -> None:
+    producer = Producer(True, [b"first"], is_endless=True)
+    async with streaming(producer) as (server, client):
+        other = await server.connect()
+        for each in (client, other):
+            each.send(f"GET /stream HTTP/1.1\r\n{HEAD}\r\n")
+            await each.reader.readuntil(b"5\r\nfirst\r\n")
+        doomed, alive = producer.outlets
+
+        for outlet in (doomed, alive):
+            outlet.push(b"chunk", Mark(2, 2), credit=5)
+        getattr(producer.lines[0].transport, kill)()
+
+        assert await other.reader.readexactly(10) == b"5\r\nchunk\r\n"
+        assert not producer.lines[0].is_writable
+        for outlet in (doomed, alive):
+            outlet.finish()
+        await other.aclose()
+
+
 def declining(spoil: Callable[[DirectLine], None]) -> Producer:
     class Spoiled(Producer):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

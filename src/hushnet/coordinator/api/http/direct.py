@@ -39,7 +39,10 @@ class LoopPass:
     def _end(self) -> None:
         lines, self._lines = self._lines, []
         for line in lines:
-            line.flush()
+            try:
+                line.flush()
+            except RuntimeError:  # uvloop's way to say that the transport was closed in this pass
+                line.end()
 
 
 class DirectLine:
