@@ -191,6 +191,9 @@ class ScriptedSink(Chronicle):
     def records(self) -> list[Record]:
         return [each for entry in self.all("records") for each in entry[1]]
 
+    def content_arrived(self, record: Record) -> None:
+        self.records_arrived([record])
+
     def records_arrived(self, records: Sequence[Record]) -> None:
         self.note("records", list(records))
 

@@ -18,7 +18,7 @@ from hushnet.sealing.identities import provider_id_of
 from hushnet.sealing.keyring import Keyring
 from hushnet.sealing.meters import Meter
 from hushnet.sealing.opening import OpenedRequest, open_request
-from hushnet.sealing.records import FrameSealer, parse_record
+from hushnet.sealing.records import FrameSealer, Kind, parse_record
 from hushnet.sealing.replay import ReplayCache
 from hushnet.wire.challenge import challenge_message
 from hushnet.wire.errors import LinkLost
@@ -120,7 +120,11 @@ class ServedAttempt:
         """Deliver records as one message of the link would."""
         if not self.is_over:
             self.sent_bytes += sum(map(len, raws))
-            self._sink.records_arrived([parse_record(raw) for raw in raws])
+            records = [parse_record(raw) for raw in raws]
+            while records and records[0].kind is Kind.CONTENT:
+                self._sink.content_arrived(records.pop(0))
+            if records:
+                self._sink.records_arrived(records)
 
     def refuse(self, code: WireCode) -> None:
         if not self.is_over:

@@ -151,7 +151,18 @@ class StandardAttempt:
         if record.kind is not _CONTENT:
             self._read_other(record)
             return
+        self._keep(self._opener.open_content(record))
+
+    def relay(self, record: Record) -> bytes:
+        """Open the next record, which is of content, and take; raises as `read` does."""
         data = self._opener.open_content(record)
+        if self._withheld or self._out or data.endswith(DONE):
+            self._keep(data)
+            return self.take()
+        self.content_bytes += len(data)
+        return data
+
+    def _keep(self, data: bytes) -> None:
         self.content_bytes += len(data)
         if self._withheld:
             self._release()

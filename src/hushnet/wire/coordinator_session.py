@@ -82,12 +82,12 @@ class CoordinatorSession:
             return self._end(LinkFault(error.error_code))
         return [] if frame is None else self._take(frame, now_s)
 
-    def receive_contents(self, raw: bytes) -> tuple[dict[AttemptId, list[Record]], int]:
-        """Take the plain content that a binary message begins with: the batches by attempt, and where the rest begins.
+    def receive_contents(self, raw: bytes) -> tuple[list[tuple[AttemptId, Record]], int]:
+        """Take the plain content that a binary message begins with: its records in order, and where the rest begins.
 
         The way of nearly everything that a link carries; whoever calls it gives the rest, if any, to `receive_binary`.
         """
-        return self.attempts.take_contents(raw) if self.state in _TAKES_RECORDS else ({}, 0)
+        return self.attempts.take_contents(raw) if self.state in _TAKES_RECORDS else ([], 0)
 
     def receive_binary(self, raw: bytes, now_s: float) -> Events:
         """Take one binary message, or the rest of one: records, grouped by attempt in what is returned."""

@@ -139,12 +139,18 @@ class ProviderConnection(WSListener):
             self.close(LinkFault.INTERNAL)
 
     def _take_data(self, message: bytes) -> None:
-        batches, taken = self._session.receive_contents(message)
-        for attempt, records in batches.items():
-            self._deliver(attempt, records)
+        session = self._session
+        contents, taken = session.receive_contents(message)
+        sinks = self._sinks
+        for attempt, record in contents:
+            if (sink := sinks.get(attempt)) is not None:
+                try:
+                    sink.content_arrived(record)
+                except Exception as error:
+                    self._drop(attempt, error)
         if taken < len(message) or not message:
-            self._handle(self._session.receive_binary(message[taken:], self._clock.monotonic_s()))
-        elif self._session.lanes.control_bytes:
+            self._handle(session.receive_binary(message[taken:], self._clock.monotonic_s()))
+        elif session.lanes.control_bytes:
             self._flush_control()
 
     def _take(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -199,8 +205,11 @@ class ProviderConnection(WSListener):
         try:
             sink.records_arrived(records)
         except Exception as error:
-            _log_broken("sink", error)
-            self._session.attempts.cancel(attempt, WireCode.INTERNAL)
+            self._drop(attempt, error)
+
+    def _drop(self, attempt: AttemptId, error: Exception) -> None:
+        _log_broken("sink", error)
+        self._session.attempts.cancel(attempt, WireCode.INTERNAL)
 
     def _report(self, event: ev.CoordinatorEvent) -> None:
         try:

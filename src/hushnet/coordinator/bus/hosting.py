@@ -46,6 +46,9 @@ class HostedAttempt:
             self._host.hurry(self)
             self.slot.provider.link.cancel(self.id, code)
 
+    def content_arrived(self, record: Record) -> None:
+        self._host.peer.send(Records(self._number, record.raw))
+
     def records_arrived(self, records: Sequence[Record]) -> None:
         raw = records[0].raw if len(records) == 1 else b"".join([record.raw for record in records])
         self._host.peer.send(Records(self._number, raw))

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 class AttemptSink(Protocol):
     """Where one attempt's answer goes. Exactly one of the last three calls comes, once, and is the last call."""
 
+    def content_arrived(self, record: Record) -> None:
+        """Take one record of content: `records_arrived` for nearly everything that a link carries, without a list."""
+        ...
+
     def records_arrived(self, records: Sequence[Record]) -> None:
         """Take records in order; cheap, never blocks. After a cancel they still come, until the end."""
         ...

@@ -16,7 +16,7 @@ from typing import Final
 from hushnet.coordinator.fleet.fleet import Slot
 from hushnet.coordinator.serving.model import SealedAttempt
 from hushnet.coordinator.serving.outlet import Outlet, ReplyHead
-from hushnet.coordinator.serving.rules.reading import Reading
+from hushnet.coordinator.serving.rules.reading import Mark, Reading
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.foundation.ids import AttemptId
 from hushnet.sealing.errors import SealingError, WireCode
@@ -59,6 +59,28 @@ class AttemptEnd:
 class Attempt:
     """One attempt; `outcome` resolves once, `is_over` says that the provider's slot is free."""
 
+    __slots__ = (
+        "_credit",
+        "_gathered_bytes",
+        "_held_records",
+        "_id",
+        "_is_gathered",
+        "_is_relaying",
+        "_limits",
+        "_now_s",
+        "_on_commit",
+        "_outlet",
+        "heard_s",
+        "is_committed",
+        "is_over",
+        "last_word",
+        "outcome",
+        "reader",
+        "reading",
+        "slot",
+        "started_s",
+    )
+
     def __init__(
         self,
         slot: Slot,
@@ -83,6 +105,8 @@ class Attempt:
         self._outlet = outlet
         self._limits = limits
         self._is_gathered = is_gathered
+        self._is_relaying = False
+        """Committed to, live, and not gathered: nothing is held back, each record leaves as it comes."""
         self._on_commit = on_commit
         self._now_s = now_s
         self._id: AttemptId | None = None
@@ -127,6 +151,22 @@ class Attempt:
 
     # The link's sink.
 
+    def content_arrived(self, record: Record) -> None:
+        """Take one record of content; while it relays that is one step, at half the cost of `records_arrived`."""
+        if not self._is_relaying:
+            self.records_arrived((record,))
+            return
+        now_s, reading, reader = self._now_s, self.reading, self.reader
+        self.heard_s = now_s()
+        try:
+            reading.take(record)
+            data = reader.relay(record)
+        except SealingError as error:
+            self._break(error)
+            return
+        mark = Mark(reading.content_records, reader.content_bytes, reading.meter)
+        self._outlet.push(data, mark, credit=len(record.raw))
+
     def records_arrived(self, records: Sequence[Record]) -> None:
         """Take records; what comes after the outcome is read for its final meter only."""
         self.heard_s = self._now_s()
@@ -142,7 +182,7 @@ class Attempt:
         except SealingError as error:
             if self.outcome.done():
                 return  # what a provider adds after its end, or after we cancelled it, is the link's business
-            self.stop(WireCode.INTERNAL, end=self._ended(Ending.VIOLATION, fault=error.error_code))
+            self._break(error)
         if self.is_committed and not self.outcome.done():
             self._forward()
         if self.reading.final is not None:
@@ -184,6 +224,7 @@ class Attempt:
 
     def _commit(self, *, is_error: bool = False) -> None:
         self.is_committed = True
+        self._is_relaying = not self._is_gathered
         on_commit, self._on_commit = self._on_commit, _nothing  # it leads to the life, which leads here
         on_commit()
         # An error that only we could open becomes an HTTP status; one that the consumer opens goes to it as a record.
@@ -225,10 +266,15 @@ class Attempt:
             self._end(self._ended(Ending.ERROR, code=meter_of(final).code))
         self._settle_last_word()
 
+    def _break(self, error: SealingError) -> None:
+        """The provider broke the protocol: cancel it, and end."""
+        self.stop(WireCode.INTERNAL, end=self._ended(Ending.VIOLATION, fault=error.error_code))
+
     def _ended(self, ending: Ending, *, code: int = 0, fault: str = "") -> AttemptEnd:
         return AttemptEnd(ending, self.is_committed, code, fault)
 
     def _end(self, end: AttemptEnd) -> None:
+        self._is_relaying = False
         if not self.outcome.done():
             self.outcome.set_result(end)
 

@@ -92,6 +92,10 @@ class AnswerReader(Protocol):
         """Return what has been read since the last call, as the consumer's bytes."""
         ...
 
+    def relay(self, record: Record) -> bytes:
+        """Read the next record, which is of content, and take: the step of nearly every record of an answer."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class SealedAttempt:

@@ -45,6 +45,29 @@ class Line(Protocol):
 class Outlet:
     """Carries one answer from its attempt to its consumer."""
 
+    __slots__ = (
+        "__weakref__",
+        "_chunks",
+        "_credit_step",
+        "_emptying",
+        "_high_water",
+        "_is_gone",
+        "_line",
+        "_on_drained",
+        "_owed",
+        "_pending_credit",
+        "_pending_mark",
+        "_taken_credit",
+        "_taken_mark",
+        "_waiter",
+        "drains",
+        "failure",
+        "head",
+        "is_finished",
+        "reader",
+        "relayed",
+    )
+
     def __init__(self, *, high_water: int, on_drained: Callable[[int], None], credit_step: int = 1) -> None:
         """`on_drained` hears of credit that came free, at least `credit_step` bytes of it at a time."""
         self._high_water = high_water

@@ -22,6 +22,7 @@ from hushnet.sealing.streaming import MEDIA_EVENTS, MEDIA_STREAM, encode_sse
 SLICE_ON_LOOP_BYTES_MAX: Final = 1024 * 1024
 """Above this an envelope is hashed and cut in a thread: 16 MiB cost tens of milliseconds."""
 _LENGTH_BYTES: Final = 4
+_AROUND_CONTENT: Final = RECORD_HEADER + TAG_SIZE + _LENGTH_BYTES
 
 
 class StandardBody:
@@ -66,6 +67,9 @@ class StreamForm(Enum):
 
     EVENTS = MEDIA_EVENTS
     BINARY = MEDIA_STREAM
+
+
+_BINARY: Final = StreamForm.BINARY
 
 
 class SealedBody:
@@ -146,8 +150,16 @@ class ForwardingReader:
         self._records.append(record.raw)
         if record.kind is Kind.CONTENT:
             # The padded length: an upper bound of what the provider put in.
-            self.content_bytes += len(record.raw) - RECORD_HEADER - TAG_SIZE - _LENGTH_BYTES
+            self.content_bytes += len(record.raw) - _AROUND_CONTENT
 
     def take(self) -> bytes:
         records, self._records = self._records, []
         return b"".join(records) if self._form is StreamForm.BINARY else encode_sse(records)
+
+    def relay(self, record: Record) -> bytes:
+        raw = record.raw
+        self.content_bytes += len(raw) - _AROUND_CONTENT
+        if self._records:
+            self._records.append(raw)
+            return self.take()
+        return raw if self._form is _BINARY else encode_sse((raw,))

@@ -17,6 +17,7 @@ from hushnet.sealing.records.layout import Head, Kind, Record, parse_head, parse
 from hushnet.sealing.records.sealer import FrameCipher
 
 _LENGTH: Final = struct.Struct(">I")
+_unpack_length: Final = _LENGTH.unpack_from
 _KEEPALIVE: Final = Kind.KEEPALIVE
 _HEAD: Final = Kind.HEAD
 _CONTENT: Final = Kind.CONTENT
@@ -131,7 +132,12 @@ class FrameOpener:
             self.drop()
             raise SealingError("frame_open_failed") from None
         self._next_seq += 1
-        return self._unpadded(plaintext)
+        size = len(plaintext)
+        (length,) = _unpack_length(plaintext)
+        zeros = size - 4 - length
+        if zeros < 0 or size % self._frame_pad or (zeros and not plaintext.endswith(bytes(zeros))):
+            return self._unpadded(plaintext)
+        return plaintext[4 : 4 + length]
 
     def finish(self) -> None:
         """Say that the stream is over; raises `no_response` or `stream_truncated` unless a terminal record was opened."""
@@ -200,7 +206,7 @@ class FrameOpener:
 
     def _unpadded(self, plaintext: bytes) -> bytes:
         size = len(plaintext)
-        end: int = 4 + _LENGTH.unpack_from(plaintext)[0]
+        end: int = 4 + _unpack_length(plaintext)[0]
         if end > size or size % self._frame_pad or (end < size and not is_zero(plaintext, end)):
             self.drop()
             raise SealingError("frame_bad_padding")
