@@ -314,6 +314,29 @@ async def test_slots_of_a_lost_worker_come_free_though_their_provider_never_says
         here.network.advance(31)
 
 
+async def test_a_slot_that_a_provider_frees_too_late_is_taken_back_and_the_provider_serves_on(
+    template: Path, tmp_path: Path
+) -> None:
+    limits = dataclasses.replace(QUICK, linger_s=5.0)
+    async with pair(template, tmp_path, limits=limits) as (here, there):
+        provider = await joined(here, there)
+        provider.ignores_cancel = True
+        key = await here.network.consumer()
+        exchange = here.network.chat(key=key)
+        attempt = await provider.attempt()
+        exchange.hang_up()
+        await exchange.finished()
+        await until(lambda: attempt.cancelled is not None)
+        there.network.clock.advance(6)
+        for host in there.bus._hosts.values():
+            host.tick()
+        await until(lambda: here.bus.crossing == 0)
+        here.network.advance(31)
+
+        provider.ignores_cancel, provider.part = False, says("on")
+        assert (await here.network.chat(key=key).finished()).status == 200
+
+
 async def test_records_that_are_no_records_end_the_connection_to_the_worker_that_sent_them(
     template: Path, tmp_path: Path
 ) -> None:

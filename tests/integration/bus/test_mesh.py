@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,21 @@ async def test_a_worker_that_comes_back_is_dialled_again(path: Path) -> None:
         async with worker(path, 1):
             assert await second.complete(timeout_s=5)
             assert len(heard.joined) == 2
+
+
+async def test_a_worker_is_joined_also_after_many_dials_that_failed(path: Path) -> None:
+    async with worker(path, 2, limits=replace(QUICK, strangers_max=4)) as (second, _):
+        dialled, path_of = itertools.count(1), second._path_of
+
+        def counted(number: int) -> Path:
+            next(dialled)
+            return path_of(number)
+
+        second._path_of = counted  # type: ignore[method-assign]
+        await until(lambda: next(dialled) > 100)
+        assert len(second._strangers) <= 1
+        async with worker(path, 1):
+            assert await second.complete(timeout_s=5)
 
 
 async def test_a_worker_that_says_hello_again_takes_the_place_of_its_old_connection(path: Path) -> None:

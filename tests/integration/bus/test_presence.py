@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shutil
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,8 @@ from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, ProviderId
 from hushnet.wire.frames import ModelOffer
 from support.fleet import MODEL, Network, ScriptedProvider, document_of, says
-from support.mesh import RawPeer, folder, until
-from support.pair import Worker, worker_of
+from support.mesh import QUICK, RawPeer, folder, until
+from support.pair import Worker, pair, worker_of
 
 Both = tuple[Worker, Worker]
 
@@ -307,6 +308,21 @@ async def test_who_remembers_an_envelope_is_replaced_when_it_goes(both: Both) ->
     for envelope_id in ids:
         assert not await there.bus.claims.claim(AccountId(1), envelope_id, until=until_s)
     assert not here.bus.claims.take([Claimed(1, ids[0], until_s)])
+
+
+async def test_an_envelope_whose_owner_does_not_answer_is_refused_and_the_owner_stays(
+    template: Path, tmp_path: Path
+) -> None:
+    async with pair(template, tmp_path, limits=dataclasses.replace(QUICK, asks_max=0)) as (here, there):
+        provider = await here.network.provider(part=says("x"))
+        key = await here.network.consumer()
+        statuses = set[int]()
+        while 503 not in statuses:  # half of all envelopes belong to the other worker
+            answer = await here.network.send_sealed(here.network.seal(provider), key=key).finished()
+            statuses.add(answer.status)
+        assert statuses <= {200, 503}
+        assert b'"busy"' in answer.body
+        assert (here.bus.connected, there.bus.connected) == (1, 1)
 
 
 async def test_the_room_of_a_provider_with_plenty_is_told_now_and_then_and_the_last_of_it_at_once(

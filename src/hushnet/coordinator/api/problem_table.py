@@ -92,7 +92,7 @@ ROWS: Final = (
     Row("draining", 503, _FULL, "the provider is shutting down", _LATER),
     Row("shutting_down", 503, _FULL, "the coordinator is shutting down", _LATER),
     Row("too_many_connections", 503, _FULL, "too many open connections", _LATER),
-    Row("busy", 503, _FULL, "the ledger is busy", _LATER),
+    Row("busy", 503, _FULL, "the coordinator is busy", _LATER),
     Row("storage", 503, _FULL, "the database does not answer", _LATER),
     # What went wrong here or at the provider.
     Row("engine_failed", 502, _SERVER, "the provider's engine failed", "send it again"),

@@ -14,6 +14,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from hushnet.coordinator.admission.envelopes import ENVELOPES_MAX, EnvelopeMemory
@@ -21,6 +22,7 @@ from hushnet.coordinator.bus.frames import Claimed, ClaimEnvelopes
 from hushnet.coordinator.bus.mesh import Mesh
 from hushnet.coordinator.bus.peer import Peer
 from hushnet.foundation.clock import Clock
+from hushnet.foundation.errors import CapacityError
 from hushnet.foundation.ids import AccountId
 
 TOLD_AT_ONCE: Final = 1024
@@ -37,7 +39,10 @@ class EnvelopeClaims:
         self._accepted: OrderedDict[tuple[AccountId, bytes], int] = OrderedDict()
 
     async def claim(self, account: AccountId, envelope_id: bytes, *, until: int) -> bool:
-        """Say whether nobody has claimed this envelope before, on any worker. An owner that is lost meanwhile is replaced."""
+        """Say whether nobody has claimed this envelope before, on any worker. An owner that is lost meanwhile is replaced.
+
+        Raises `CapacityError` when the owner is there and does not answer: it may have been told of the envelope elsewhere.
+        """
         claim = Claimed(account, envelope_id, until)
         self._keep(account, envelope_id, until)
         for _ in range(self._mesh.count):
@@ -47,7 +52,8 @@ class EnvelopeClaims:
             answer = await owner.ask(partial(ClaimEnvelopes, claims=(claim,)))
             if answer is not None:
                 return answer.is_yes
-            owner.drop("no_answer")
+            if not owner.gone.is_set():
+                raise CapacityError("another worker of the coordinator does not answer", code="busy")
         return self.take((claim,))
 
     def take(self, claims: Iterable[Claimed]) -> bool:
@@ -62,10 +68,14 @@ class EnvelopeClaims:
     async def hand_over(self) -> None:
         """The workers have changed: tell of each envelope that this one has accepted to whom it belongs now, in parts."""
         now = self._clock.now_ms() // 1000
-        kept = [Claimed(account, id_, until) for (account, id_), until in self._accepted.items() if until > now]
-        for start in range(0, len(kept), TOLD_AT_ONCE):
+        accepted = iter(list(self._accepted))  # only the keys at once; what comes meanwhile is told as it comes
+        while keys := list(islice(accepted, TOLD_AT_ONCE)):
             batches: dict[Peer | None, list[Claimed]] = {}
-            for claim in kept[start : start + TOLD_AT_ONCE]:
+            for account, id_ in keys:
+                until = self._accepted.get((account, id_), 0)
+                if until <= now:
+                    continue
+                claim = Claimed(account, id_, until)
                 batches.setdefault(self._owner_of(claim), []).append(claim)
             for owner, claims in batches.items():
                 if owner is None:

@@ -146,7 +146,7 @@ class Host:
             if attempt.ends_s <= now_s:
                 attempt.cancel(WireCode.TIMED_OUT)
                 self.forget(number)
-                self.peer.send(Lost(number))
+                self.peer.send(Finished(number))  # the slot alone: the provider's link is not at fault
 
     # What attempts say.
 

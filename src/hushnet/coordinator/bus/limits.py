@@ -26,7 +26,7 @@ class MeshLimits:
     redial_s_min: float = 0.02
     redial_s_max: float = 1.0
     ask_s: float = 2.0
-    """How long a question may stay unanswered."""
+    """How long a question may stay unanswered; the worker that was asked is not blamed: this loop may have been the busy one."""
     asks_max: int = 4096
     strangers_max: int = 64
     """Connections that have not said who they are."""

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -152,12 +153,14 @@ class Mesh:
     async def _dial(self, number: int) -> None:
         loop, wait_s = asyncio.get_running_loop(), self.limits.redial_s_min
         while True:
+            peer = self._accepted()
             try:
-                _, peer = await loop.create_unix_connection(self._accepted, str(self._path_of(number)))
+                await loop.create_unix_connection(partial(_same, peer), str(self._path_of(number)))
                 began_s = loop.time()
                 await peer.gone.wait()
                 is_steady = loop.time() - began_s > self.limits.redial_s_max
             except OSError:
+                peer.drop("")  # it never hears of a connection that was not made
                 is_steady = False
             wait_s = self.limits.redial_s_min if is_steady else min(wait_s * 2, self.limits.redial_s_max)
             await asyncio.sleep(wait_s)
@@ -170,3 +173,7 @@ class Mesh:
 
     def _path_of(self, number: int) -> Path:
         return self._folder / f"{number}.sock"
+
+
+def _same(peer: Peer) -> Peer:
+    return peer

@@ -154,6 +154,9 @@ class RequestService:
         header = body.header
         try:
             is_new = await claims.claim(account, header.id, until=header.exp + SKEW)
+        except CapacityError:
+            life.outlet.fail(Failure(FailureCode.BUSY))
+            is_new = False
         except Exception as error:
             _LOG.error("an envelope could not be claimed", extra={"request_id": life.id, "error": type(error).__name__})
             life.outlet.fail(Failure(FailureCode.INTERNAL))

@@ -41,10 +41,15 @@ class Child:
     async def report(self) -> Report | None:
         """Wait for what it says of its start; None when it ended without a word."""
         assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
+        while True:
+            try:
+                line = await self._process.stdout.readline()
+            except ValueError:  # a line beyond the limit is none of ours
+                continue
+            if not line:
+                return None
             if (report := decode_report(line)) is not None:
                 return report
-        return None
 
     async def ended(self) -> int:
         """Wait for its end and return the exit status, negative for a signal."""
