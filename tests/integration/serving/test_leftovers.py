@@ -1,15 +1,21 @@
-"""A request that is over goes by reference counts: nothing of it waits for the collector, which is seldom and slow."""
+"""A request or connection that is over goes by reference counts: nothing waits for the collector, which is seldom and slow."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 
+import uvloop
+from starlette.types import Receive, Scope, Send
+
+from hushnet.coordinator.api.http.protocol import GuardedHttpProtocol
 from hushnet.coordinator.serving.life import Life
 from support.fleet import Network, says, until
+from support.raw_http import served
 
 
-def leftovers() -> list[str]:
-    return [type(each).__name__ for each in gc.get_objects() if isinstance(each, Life)]
+def leftovers(kind: type = Life) -> list[str]:
+    return [type(each).__name__ for each in gc.get_objects() if isinstance(each, kind)]
 
 
 async def test_a_request_that_is_over_leaves_nothing_to_the_collector(network: Network) -> None:
@@ -26,3 +32,28 @@ async def test_a_request_that_is_over_leaves_nothing_to_the_collector(network: N
         await until(lambda: not leftovers())
     finally:
         gc.enable()
+
+
+def test_a_connection_that_is_over_leaves_nothing_to_the_collector() -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"tail", "more_body": False})
+
+    async def connect_and_go() -> None:
+        async with served({"/": {"POST": answer}}) as server:
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(3):
+                    client = await server.connect()
+                    client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
+                    assert (await client.answer()).body == b"tail"
+                    await client.aclose()
+                await until(lambda: server.listener.connections == 0 and not leftovers(GuardedHttpProtocol))
+            finally:
+                gc.enable()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(connect_and_go())

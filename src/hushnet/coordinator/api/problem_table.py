@@ -37,7 +37,7 @@ ROWS: Final = (
     Row("wrong_type", 400, _BAD, "a field has the wrong type", "see `param`"),
     Row("out_of_range", 400, _BAD, "a field is outside its bounds", "see `param`"),
     Row("unsupported_value", 400, _BAD, "a field asks for something that this network does not offer", "see `param`"),
-    Row("unsupported_feature", 400, _BAD, "no engine of this model can do that", "see `param`"),
+    Row("unsupported_feature", 400, _BAD, "no engine of this model can do that", "GET /v1/models lists the features of each model"),
     Row("amount_out_of_bounds", 400, _BAD, "a number is outside the bounds that are calculated in"),
     Row("bad_request", 400, _BAD, "the request inside the envelope is not valid"),
     Row("bad_envelope", 400, _BAD, "the sealed envelope is malformed", _RESEAL),

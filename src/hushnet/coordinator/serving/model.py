@@ -56,19 +56,14 @@ class ReceiptTerms:
 class AnswerReader(Protocol):
     """Turns the records of one attempt into the bytes that its consumer reads."""
 
+    content_bytes: int
+    """Content that was read so far, in bytes of the dialect's body (sealed mode: at most)."""
+    status: int
+    """The HTTP status of the answer; valid once the head was read."""
+
     @property
     def is_forwarding_errors(self) -> bool:
         """Whether an error record is among the bytes: the consumer opens it itself."""
-        ...
-
-    @property
-    def content_bytes(self) -> int:
-        """Content that was read so far, in bytes of the dialect's body (sealed mode: at most)."""
-        ...
-
-    @property
-    def status(self) -> int:
-        """The HTTP status of the answer; valid once the head was read."""
         ...
 
     @property

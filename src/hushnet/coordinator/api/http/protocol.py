@@ -146,6 +146,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         self._cycles.clear()
+        self._let_go()
 
     # What the parser says.
 
@@ -286,6 +287,11 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._timer = None
         self._on_cut(reason)
         self.transport.abort()
+
+    def _let_go(self) -> None:
+        """Break the circles of references of a lost connection, which the collector would find only after thousands of them."""
+        self.cycle = self.scope = self._gently_closed = None  # type: ignore[assignment]
+        self.pipeline.clear()
 
     def _start_timer(self, seconds: float, action: Callable[..., None], *arguments: Any) -> None:
         self._stop_timer()
