@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 import msgspec
@@ -22,8 +23,9 @@ import uvloop
 from bench.record import ROOT
 from bench.relay.consumers import Connection, Consumer, Sealer, Target
 from bench.relay.instructions import Instructions
-from bench.relay.processes import cpu_us, rss_mib
+from bench.relay.processes import cpu_us, rss_mib, stop
 from bench.relay.spread import percentiles
+from bench.relay.stopping import held
 
 GOLDEN: Final = 0.618033988749895
 """Steps of this fraction of a period spread any number of phases evenly."""
@@ -244,16 +246,32 @@ async def first(order: Order) -> Measured:
 
 def run(order: Order) -> Measured:
     """Run an order in a process of its own; raises `RuntimeError` with what it said when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.relay.client"],
-        cwd=ROOT,
-        input=msgspec.json.encode(order),
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"the load client failed: {done.stderr.decode(errors='replace')[-1500:]}")
-    return msgspec.json.decode(done.stdout, type=Measured)
+    with started(order) as process:
+        return outcome(process)
+
+
+@contextmanager
+def started(order: Order) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a process run an order beside what is inside; it is ended there if it has not come to its `outcome`."""
+    command, pipe = [sys.executable, "-m", "bench.relay.client"], subprocess.PIPE
+    with ExitStack() as stack:
+        with held():
+            process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+            stack.enter_context(process)
+            stack.callback(stop, process)
+        assert process.stdin
+        with process.stdin as orders:
+            orders.write(msgspec.json.encode(order))
+        process.stdin = None  # which `communicate` would flush
+        yield process
+
+
+def outcome(process: subprocess.Popen[bytes]) -> Measured:
+    """Wait for what a `started` order gave; raises `RuntimeError` with what was said when it failed."""
+    said, complained = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the load client failed: {complained.decode(errors='replace')[-1500:]}")
+    return msgspec.json.decode(said, type=Measured)
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from typing import IO, Any, Final
 import httpx
 
 from bench.record import ROOT
+from bench.relay.stopping import held
 
 BENCH_HOME: Final = ROOT / ".bench"
 LINK_SETTINGS: Final = {"access.requests_per_s": "0"}
@@ -78,7 +79,8 @@ class HushnetNetwork:
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended then, too
         BENCH_HOME.mkdir(exist_ok=True)
-        self.home = Path(tempfile.mkdtemp(prefix="hushnet-", dir=BENCH_HOME))
+        with held():
+            self.home = Path(tempfile.mkdtemp(prefix="hushnet-", dir=BENCH_HOME))
         if self.database == "postgres" or (self.database is None and self.workers > 1):
             self.database = throwaway_postgres(self.home / "postgres")
         self._start_coordinator()
@@ -87,11 +89,12 @@ class HushnetNetwork:
 
     def stop(self) -> None:
         """End providers, then the coordinator, and delete what they wrote."""
-        for process in reversed(self._running):
-            _end(process)
-        self._running.clear()
-        if self.home != Path():
-            shutil.rmtree(self.home, ignore_errors=True)
+        with held():
+            for process in reversed(self._running):
+                _end(process)
+            self._running.clear()
+            if self.home != Path():
+                shutil.rmtree(self.home, ignore_errors=True)
 
     def start_providers(self, links: int, *, processes: int = 1) -> None:
         """Start more synthetic providers and wait until they are registered."""
@@ -181,7 +184,7 @@ class HushnetNetwork:
 
     def _start(self, name: str, command: Sequence[str]) -> tuple[subprocess.Popen[bytes], Path]:
         log = self.home / f"{name}.log"
-        with log.open("wb") as sink:
+        with log.open("wb") as sink, held():
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -191,7 +194,7 @@ class HushnetNetwork:
                 stderr=sink,
                 start_new_session=True,  # Ctrl-C ends the bench, which then ends them in order
             )
-        self._running.append(process)
+            self._running.append(process)
         return process, log
 
     def _ready_line(self, process: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
@@ -227,7 +230,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(STOP_S_MAX)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # its workers, where it could not end them
+    process.wait()
     if process.stdout is not None:
         process.stdout.close()
 

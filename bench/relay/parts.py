@@ -61,7 +61,9 @@ def merged(name: str, part: Part, *, old: Mapping[str, Any], raw: list[dict[str,
     parts[name] = {**part.stamped, "rounds": len(part.rounds), "figures": list(part.figures)}
     beside = {key: old[key] for key in ("load", "systems", "absent") if key in old}
     rounds = [each for each in raw if each["part"] != name] + [{"part": name, **each} for each in part.rounds]
-    return Part({**kept, **part.figures}, rounds, {"parts": parts, **beside, **part.more, **part.stamped})
+    # Parts count in rounds of their own, passes or cycles: the page's headline is about the comparison of systems.
+    headline = {"rounds": parts.get("systems", parts[name])["rounds"]}
+    return Part({**kept, **part.figures}, rounds, {"parts": parts, **beside, **part.more, **part.stamped, **headline})
 
 
 def _read(name: str, missing: Any) -> Any:

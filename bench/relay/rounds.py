@@ -23,6 +23,8 @@ from msgspec.structs import replace
 from bench.record import ROOT
 from bench.relay.client import Load, Measured, Order, run
 from bench.relay.environments import UnavailableError
+from bench.relay.processes import stop
+from bench.relay.stopping import held
 from bench.relay.systems import SYSTEMS, System
 
 LOADS: Final = ("paced", "requests", "first")
@@ -67,9 +69,7 @@ def measure(plan: Plan) -> Outcome:
     outcome = Outcome(plan.rate)
     with ExitStack() as stack:
         upstream_url, upstream_pid = stack.enter_context(upstream())
-        running = [system for name in plan.systems if (system := _started(SYSTEMS[name](), upstream_url, outcome))]
-        for system in running:
-            stack.callback(system.stop)
+        running = _all_started(plan, upstream_url, outcome, stack)
         bench = _Bench(plan, upstream_pid, running)
         with turn():
             outcome.memory = bench.warm_up()
@@ -126,7 +126,18 @@ class _Bench:
         return replace(shared, streams=min(plan.streams, system.streams), window_s=plan.window_s)
 
 
-def _started(system: System, upstream_url: str, outcome: Outcome) -> System | None:
+def _all_started(plan: Plan, upstream_url: str, outcome: Outcome, stack: ExitStack) -> list[System]:
+    """Start every system that can be had; `stack` stops each, also one that a signal met half started."""
+    running: list[System] = []
+    for name in plan.systems:
+        system = SYSTEMS[name]()
+        stack.callback(system.stop)
+        if _is_started(system, upstream_url, outcome):
+            running.append(system)
+    return running
+
+
+def _is_started(system: System, upstream_url: str, outcome: Outcome) -> bool:
     """Install and start a system; note why when that can't be done."""
     print(f"{system.name} ...", flush=True)
     try:
@@ -136,9 +147,9 @@ def _started(system: System, upstream_url: str, outcome: Outcome) -> System | No
         system.stop()
         outcome.absent[system.name] = str(error)
         print(f"  left out: {error}", flush=True)
-        return None
+        return False
     outcome.versions[system.name] = system.version
-    return system
+    return True
 
 
 def summary(taken: dict[str, Measured]) -> str:
@@ -157,17 +168,24 @@ def summary(taken: dict[str, Measured]) -> str:
 @contextmanager
 def upstream() -> Iterator[tuple[str, int]]:
     """Run the synthetic provider; gives its address and process id."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench.relay.upstream"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    command = [sys.executable, "-m", "bench.relay.upstream"]
+    with ExitStack() as stack:
+        with held():
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )
+            stack.callback(_end_upstream, process)
+        assert process.stdout
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid
+
+
+def _end_upstream(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin
     assert process.stdout
-    try:
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid
-    finally:
+    with held():
         process.stdin.close()
         process.stdout.close()
-        process.wait()
+        stop(process)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -28,7 +28,9 @@ from bench.relay.client import Load, Measured, Order, run
 from bench.relay.consumers import Connection, Consumer, Target
 from bench.relay.instructions import Instructions
 from bench.relay.network import HushnetNetwork
+from bench.relay.processes import stop
 from bench.relay.rounds import turn
+from bench.relay.stopping import held
 
 STREAMS: Final = 500
 STALLED: Final = 50
@@ -94,12 +96,11 @@ async def _stall(target: Target, number: int) -> None:
 def beside(target: Target, kind: str) -> Iterator[None]:
     """Run the other 50 streams in a process of their own."""
     command = [sys.executable, "-m", "bench.relay.slow_readers", "--hold", kind, "--url", target.base_url]
-    process = subprocess.Popen([*command, "--key", target.api_key], cwd=ROOT)
-    try:
+    with ExitStack() as stack:
+        with held():
+            process = subprocess.Popen([*command, "--key", target.api_key], cwd=ROOT, start_new_session=True)
+            stack.callback(stop, process)
         yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def measure(*, rounds: int = 3, window_s: float = WINDOW_S) -> tuple[dict[str, Figure], list[dict[str, Any]]]:

@@ -9,28 +9,30 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from bench.record import ROOT, machine, stamp
-from bench.relay.client import Load, Measured, Order, run
+from bench.relay.arguments import count, quantity
+from bench.relay.client import Load, Measured, Order, outcome, started
 from bench.relay.consumers import Target
 from bench.relay.network import HushnetNetwork
 from bench.relay.processes import user_and_kernel_us
 from bench.relay.profile import flames, stacks, stages
 from bench.relay.profile.sampling import LET_TRACE, RATE, sample
 from bench.relay.rounds import turn
+from bench.relay.stopping import stoppable
 
 OUT: Final = ROOT / ".bench" / "profile"
 SETTLE_S: Final = 1.0
 START_S_MAX: Final = 60.0
+SAMPLES_MIN: Final = 400
+"""A stage with a tenth of so many samples is off by a sixth of itself, by chance alone (1/sqrt(40))."""
 METHOD: Final = (
     "Processor time is read from /proc over a window without profiler. Stages share its kernel part in proportion to "
     "py-spy's samples in system calls, its user part to the other samples of threads at work."
@@ -85,16 +87,15 @@ class Profile:
     def _under_load(self, do: Callable[[], None]) -> Measured:
         """Run the load, and `do` once all its streams run; raises `RuntimeError` when an answer was not whole."""
         order = Order(self._target, self._options.load, {"coordinator": [self._network.coordinator_pid]})
-        with ThreadPoolExecutor(1) as beside:
-            running = beside.submit(run, order)
+        with started(order) as client:
             until = time.monotonic() + START_S_MAX
-            while not running.done() and self._streams() < self._options.streams:
+            while client.poll() is None and self._streams() < self._options.streams:
                 if time.monotonic() > until:
                     raise RuntimeError(f"only {self._streams():.0f} streams run after {START_S_MAX:.0f} s")
                 time.sleep(0.1)
             time.sleep(SETTLE_S)
             do()
-            measured = running.result()
+            measured = outcome(client)
         if measured.faults:
             raise RuntimeError(f"{measured.faults} answers were not whole: {measured.verdicts}")
         return measured
@@ -109,9 +110,12 @@ def profile(options: Options) -> tuple[list[stages.Row], dict[str, Any]]:
     slots = -(-2 * options.streams // options.links)
     OUT.mkdir(parents=True, exist_ok=True)
     raw = OUT / f"{options.mode}.raw"
+    print(f"starting the network: {options.links} links ...", flush=True)
     with turn(), HushnetNetwork(links=options.links, slots=slots, prefix=LET_TRACE) as network:
         made = Profile(options, network)
+        print(f"load without profiler: {options.seconds} s of {_load(options)} ...", flush=True)
         cost, kernel = made.cost()
+        print(f"load under the profiler: {options.seconds} s, {RATE} samples a second ...", flush=True)
         sampled, seen = made.samples(raw)
     raw.unlink()
     at_work, chunk_us = stacks.busy(seen), cost.cpu_each_us("coordinator")
@@ -133,10 +137,13 @@ def profile(options: Options) -> tuple[list[stages.Row], dict[str, Any]]:
 
 
 def _draw(options: Options, samples: Counter[stacks.Stack], chunk_us: float) -> None:
-    load = f"{options.streams} streams x {options.rate:g}/s"
-    title = f"{options.mode}: {chunk_us:.1f} us of the processor a chunk, {load}"
+    title = f"{options.mode}: {chunk_us:.1f} us of the processor a chunk, {_load(options)}"
     (OUT / f"{options.mode}.collapsed").write_text(stacks.collapsed(samples))
     (OUT / f"{options.mode}.svg").write_text(flames.draw(samples, title))
+
+
+def _load(options: Options) -> str:
+    return f"{options.streams} streams x {options.rate:g}/s"
 
 
 def show(rows: list[stages.Row], found: dict[str, Any]) -> None:
@@ -144,6 +151,9 @@ def show(rows: list[stages.Row], found: dict[str, Any]) -> None:
     load = f"{found['streams']} streams x {found['rate']:g}/s over {found['links']} links"
     print(f"\n{found['mode']}, {load}, {found['samples']} samples ({found['samples_waiting']} of waiting left out)")
     print("\n".join(stages.lines(rows)))
+    if found["samples"] < SAMPLES_MIN:
+        longer = f"take more with --seconds (it was {found['seconds']})"
+        print(f"WARNING: {found['samples']} samples are few, rows are off by chance below {SAMPLES_MIN}: {longer}")
     parts = f"user {found['user_us']:.2f} + kernel {found['kernel_us']:.2f}"
     print(f"CPU a chunk: {found['chunk_us']:.2f} us = {parts}; while sampled {found['sampled_chunk_us']:.2f} us")
     print(f"{METHOD}\nwritten: {OUT.relative_to(ROOT)}/{found['mode']}.{{svg,collapsed,json}}", flush=True)
@@ -152,15 +162,16 @@ def show(rows: list[stages.Row], found: dict[str, Any]) -> None:
 def main() -> int:
     """Profile what the arguments say; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.relay.profile", description="What each stage costs a chunk.")
-    parser.add_argument("--mode", choices=("standard", "sealed"), default="standard")
-    parser.add_argument("--streams", type=int, default=400)
-    parser.add_argument("--rate", type=float, default=40.0, help="chunks a second of each stream")
-    parser.add_argument("--seconds", type=int, default=15, help="how long to sample")
-    parser.add_argument("--links", type=int, default=16, help="provider links the streams are spread over")
+    shown = " (default: %(default)s)"
+    parser.add_argument("--mode", choices=("standard", "sealed"), default="standard", help="of the clients" + shown)
+    parser.add_argument("--streams", type=count, default=400, help="paced streams at a time" + shown)
+    parser.add_argument("--rate", type=quantity, default=40.0, help="chunks a second of each stream" + shown)
+    parser.add_argument("--seconds", type=count, default=15, help="how long to sample" + shown)
+    parser.add_argument("--links", type=count, default=16, help="provider links of all streams together" + shown)
     options = Options(**vars(parser.parse_args()))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
     try:
-        rows, found = profile(options)
+        with stoppable(lambda: "stopped before there was a table"):
+            rows, found = profile(options)
     except (RuntimeError, ValueError) as error:
         print(f"profile-relay: {error}", file=sys.stderr)
         return 1

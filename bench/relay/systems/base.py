@@ -10,6 +10,7 @@ from typing import ClassVar
 from bench.relay.consumers import Target
 from bench.relay.environments import HOME
 from bench.relay.processes import spawn, stop, wait_for_port
+from bench.relay.stopping import held
 
 
 class System(ABC):
@@ -38,14 +39,16 @@ class System(ABC):
 
     def stop(self) -> None:
         """End its processes."""
-        if self._process is not None:
-            stop(self._process)
-            self._process = None
+        with held():
+            if self._process is not None:
+                stop(self._process)
+                self._process = None
 
     def _launch(self, arguments: list[str | Path], port: int, **environment: str) -> None:
         log = self.folder() / "log.txt"
         log.unlink(missing_ok=True)
-        self._process = spawn(arguments, log=log, environment=environment, cwd=self.folder())
+        with held():
+            self._process = spawn(arguments, log=log, environment=environment, cwd=self.folder())
         self.roots = [self._process.pid]
         self.target = Target(f"http://127.0.0.1:{port}")
         wait_for_port(port, self._process, log=log, wait_s_max=self.start_s_max)

@@ -44,3 +44,14 @@ def test_the_page_shows_figures_beside_their_bounds_and_says_who_is_missing() ->
     assert "| `chunk_cpu_standard_vs_nginx` | 1.4 | times | <= 1.6 | <= 1.2 | nginx |" in text
     assert "`litellm` was left out: no network" in text
     assert "systems aaaaaaaaaa 2026-01-01T00:00" in text
+
+
+def test_the_headline_counts_the_rounds_of_the_systems_whatever_else_was_taken() -> None:
+    ttft = Part({"added_ttft_p99_ms": Figure(0.6, "ms")}, [{"pass": number} for number in range(800)], stamped=NOW)
+    alone = merged("ttft", ttft, old={}, raw=[])
+    assert alone.more["rounds"] == 800
+    both = merged("systems", SYSTEMS, old=written(alone), raw=alone.rounds)
+    assert both.more["rounds"] == 2
+    again = merged("ttft", ttft, old=written(both), raw=both.rounds)
+    assert again.more["rounds"] == 2
+    assert again.more["parts"]["ttft"]["rounds"] == 800

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from bench.relay.profile import flames, stacks, stages
+from bench.relay.profile.__main__ import show
 from bench.relay.profile.sampling import LET_TRACE, hint, refusal
 from bench.relay.profile.stacks import Frame
 
@@ -194,3 +195,11 @@ def test_another_failure_of_the_profiler_is_told_without_its_backtrace() -> None
 def test_a_traceable_command_is_still_the_command() -> None:
     asked = subprocess.run([*LET_TRACE, sys.executable, "-c", "print(6 * 7)"], capture_output=True, check=True)
     assert asked.stdout == b"42\n"
+
+
+@pytest.mark.parametrize(("samples", "is_warned"), [(399, True), (400, False)])
+def test_few_samples_are_warned_of(samples: int, is_warned: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    cost = {"chunk_us": 3.0, "user_us": 2.0, "kernel_us": 1.0, "sampled_chunk_us": 3.0}
+    load = {"mode": "standard", "streams": 4, "rate": 40.0, "links": 1, "seconds": 2}
+    show([], {**cost, **load, "samples": samples, "samples_waiting": 0})
+    assert ("WARNING: 399 samples are few" in capsys.readouterr().out) is is_warned
