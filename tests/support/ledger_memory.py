@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -46,8 +46,7 @@ class MemoryLedgerStore:
         self.windows: dict[CapUse, WindowState] = {}
         self.batches: dict[tuple[int, int], BatchRow] = {}
         self.lanes: dict[int, tuple[int, int, bytes]] = {}
-        self.commits_that_last: list[bool] = []
-        """Of each transaction, whether it had to outlive a power failure."""
+        self.persist: Callable[[], Awaitable[None]] | None = None
 
     async def claim_lane(self, *, now_ms: int, lease_ms: int) -> Lease:
         origin, seq, head = self.lanes.get(0, (0, 0, FIRST_DIGEST))
@@ -64,10 +63,7 @@ class MemoryLedgerStore:
             self.lanes[lease.lane] = (-1, seq, head)
         return replace(lease, seq=seq, head=head)
 
-    async def transact(
-        self, reads: Reads, decide: Callable[[Snapshot], Writes | None], *, must_last: bool = True
-    ) -> None:
-        self.commits_that_last.append(must_last)
+    async def transact(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
         self.commit(reads, decide)
 
     def commit(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import shutil
-import sqlite3
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from hushnet.coordinator.ledger.check import check
-from hushnet.coordinator.ledger.model import Closed
-from hushnet.coordinator.storage.database_sqlite import SqliteDatabase
+from hushnet.coordinator.ledger.model import Closed, Insufficient
+from hushnet.coordinator.storage import database_sqlite
+from hushnet.foundation.errors import StorageError
 from support.ledger import CONSUMER, OpenLedger, open_ledger, post
 
 FILES = ("ledger.db", "ledger.db-wal")
@@ -22,62 +27,80 @@ async def books_in(folder: Path) -> AsyncIterator[OpenLedger]:
         yield books
 
 
-async def statements_of(books: OpenLedger) -> list[str]:
-    """Return the list to which the writer's connection adds what it runs, from now on."""
-    seen: list[str] = []
-    database = books.database
-    assert isinstance(database, SqliteDatabase)
-    await database.write_raw(lambda raw: raw.set_trace_callback(seen.append))
-    return seen
+class SlowDisk:
+    """Lets no sync of the log end before it is told to, and runs `then` when one has."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, then: Callable[[], None] = lambda: None) -> None:
+        self.asked = threading.Event()
+        self.may_end = threading.Event()
+        real = database_sqlite._sync
+
+        def sync(fd: int) -> None:
+            self.asked.set()
+            assert self.may_end.wait(30)
+            real(fd)
+            then()
+
+        patch.setattr(database_sqlite, "_sync", sync)
 
 
-async def safety_of(books: OpenLedger) -> int:
-    def read(raw: sqlite3.Connection) -> int:
-        return int(raw.execute("PRAGMA synchronous").fetchone()[0])
-
-    assert isinstance(books.database, SqliteDatabase)
-    return await books.database.write_raw(read)
+def copied(source: Path, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    for name in FILES:
+        shutil.copy(source / name, target / name)
 
 
-def commits(statements: list[str]) -> list[bool]:
-    """Return of each commit whether it waited for the disk."""
-    waits, found = True, []
-    for statement in statements:
-        if statement.startswith("PRAGMA synchronous"):
-            waits = statement.endswith("FULL")
-        elif statement == "COMMIT":
-            found.append(waits)
-    return found
+async def test_a_close_is_answered_once_it_is_on_the_disk_and_holds_go_on_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    async with books_in(before) as books:
+        await books.give(CONSUMER, promo=1000)
+        hold, parts = await books.held(10)
+        disk = SlowDisk(monkeypatch, then=lambda: copied(before, after))
+
+        closing = asyncio.create_task(books.ledger.close(post(hold, parts, 10)))
+        await asyncio.to_thread(disk.asked.wait, 30)
+        for _ in range(3):
+            await books.held(10)  # each is committed and answered while the disk hangs
+        assert not closing.done()
+
+        disk.may_end.set()
+        assert isinstance(await closing, Closed)
+    monkeypatch.undo()
+    async with books_in(after) as books:  # what the disk had when the close was answered
+        assert isinstance((await books.hold(991))[1], Insufficient)
+        assert await check(books.store) == []
 
 
-async def test_only_commits_of_holds_alone_do_not_wait_for_the_disk(tmp_path: Path) -> None:
+async def test_what_a_failing_disk_may_have_lost_is_neither_answered_nor_built_upon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with books_in(tmp_path) as books:
         await books.give(CONSUMER, promo=1000)
-        statements = await statements_of(books)
-
         hold, parts = await books.held(10)
-        assert commits(statements) == [False]
-        assert isinstance(await books.ledger.close(post(hold, parts, 10)), Closed)
 
-        assert commits(statements) == [False, True]
-        assert await safety_of(books) == 2
+        def fail(_: int) -> None:
+            raise OSError(errno.EIO, "Input/output error")
 
-
-async def test_a_refused_hold_leaves_a_connection_that_waits_again(tmp_path: Path) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(database_sqlite, "_sync", fail)
+            with pytest.raises(StorageError, match="disk"):
+                await books.ledger.close(post(hold, parts, 10))
+        with pytest.raises(StorageError, match="disk"):
+            await books.hold(10)  # the disk answers again, but what it has is not known
     async with books_in(tmp_path) as books:
-        await books.hold(10)  # of an account without money: decided and rolled back
-
-        assert await safety_of(books) == 2
+        assert await check(books.store) == []
+        await books.held(10)
 
 
 async def test_books_that_lost_a_hold_go_on_as_if_it_had_been_released(tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
-    after.mkdir()
     async with books_in(before) as books:
         await books.give(CONSUMER, promo=1000)
-        for name in FILES:  # what the disk has: all up to the last commit that waited
-            shutil.copy(before / name, after / name)
+        copied(before, after)  # what the disk has: all up to the last sync
         lost, _ = await books.held(600)
 
     async with books_in(after) as books:

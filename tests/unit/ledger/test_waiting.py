@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from hushnet.coordinator.ledger.check import check
-from hushnet.coordinator.ledger.model import Closed, Held, LedgerSettings
+from hushnet.coordinator.ledger.model import Busy, Closed, Held, LedgerSettings
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.ledger.store import Reads, Snapshot, Writes
 from hushnet.foundation.clock import ManualClock
@@ -43,15 +43,13 @@ class GatedStore(MemoryLedgerStore):
     def let_through(self) -> None:
         self._gate.set()
 
-    async def transact(
-        self, reads: Reads, decide: Callable[[Snapshot], Writes | None], *, must_last: bool = True
-    ) -> None:
+    async def transact(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
         self.asked.append(reads)
         await self._gate.wait()
         if self.poison in reads.ids:
             self.tries_with_poison += 1
             raise StorageError("the driver will not have it")
-        await super().transact(reads, decide, must_last=must_last)
+        await super().transact(reads, decide)
 
 
 class Stage:
@@ -193,3 +191,57 @@ async def test_closing_the_ledger_commits_the_closes_that_wait() -> None:
 
     assert await closing == Closed(1)
     assert await check(stage.store) == []
+
+
+class UnsyncedStore(GatedStore):
+    """A store whose commits last only after a `persist`, which waits for the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.persist = self.sync
+        self.syncs = 0
+        self.disk = asyncio.Event()
+
+    async def sync(self) -> None:
+        self.syncs += 1
+        await self.disk.wait()
+
+
+async def test_closes_of_many_batches_wait_for_the_disk_together_and_holds_for_none(stage: Stage) -> None:
+    store, clock = UnsyncedStore(), ManualClock()
+    stage = Stage(store, await Ledger.open(store, clock, settings=replace(SETTINGS, queue_max=8)), clock)
+    giving = asyncio.create_task(stage.books.give(CONSUMER, promo=1000))
+    await until(lambda: store.syncs == 1)
+    store.disk.set()
+    await giving
+    held = [await stage.books.held(1) for _ in range(8)]
+    store.disk.clear()
+    closes = []
+    for hold, parts in held:
+        closes.append(asyncio.create_task(stage.ledger.close(post(hold, parts, 1))))
+        await until(lambda: hold.id not in store.holds)  # noqa: B023 - committed, each in a batch of its own
+    assert not any(close.done() for close in closes)
+    assert isinstance((await stage.books.hold(1))[1], Busy)  # what waits for the disk counts as queued
+
+    store.disk.set()
+    assert await asyncio.gather(*closes) == [Closed(1)] * 8
+    assert store.syncs == 3  # of the first, and of all that were committed while it waited
+    await stage.books.held(1)
+    await stage.ledger.aclose()
+
+
+async def test_a_ledger_that_closes_answers_what_waits_for_the_disk(stage: Stage) -> None:
+    store, clock = UnsyncedStore(), ManualClock()
+    store.disk.set()
+    stage = Stage(store, await Ledger.open(store, clock, settings=SETTINGS), clock)
+    await stage.books.give(CONSUMER, promo=1000)
+    hold, parts = await stage.books.held(1)
+    store.disk.clear()
+    closing = asyncio.create_task(stage.ledger.close(post(hold, parts, 1)))
+    await until(lambda: hold.id not in store.holds)
+    ending = asyncio.create_task(stage.ledger.aclose())
+    await asyncio.sleep(0)
+    assert not ending.done()
+    store.disk.set()
+    await ending
+    assert await closing == Closed(1)

@@ -28,13 +28,11 @@ class TroubledStore(MemoryLedgerStore):
         self.is_silent = False
         self.was_silent = asyncio.Event()
 
-    async def transact(
-        self, reads: Reads, decide: Callable[[Snapshot], Writes | None], *, must_last: bool = True
-    ) -> None:
+    async def transact(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
         if self.is_silent:
             self.was_silent.set()
             raise UnavailableError("gone")
-        await super().transact(reads, decide, must_last=must_last)
+        await super().transact(reads, decide)
 
     def _stumble(self, point: str) -> None:
         if self.script and self.script[0][0] == point:

@@ -6,7 +6,7 @@ or nothing. The store adds no judgement of its own; a write that does not fit wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -196,6 +196,10 @@ class Lease:
 class LedgerStore(Protocol):
     """Rows of the ledger in one database. Methods raise `StorageError`s; rows are values."""
 
+    persist: Callable[[], Awaitable[None]] | None
+    """Returns once all that was committed before the call outlives a power failure, while other calls go on; None where
+    `transact` itself returns only then."""
+
     async def claim_lane(self, *, now_ms: int, lease_ms: int) -> Lease:
         """Take a lane nobody holds (or whose holder's lease ended a minute ago); a lane of one's own alone on SQLite."""
         ...
@@ -204,15 +208,11 @@ class LedgerStore(Protocol):
         """Move the lease's end (0 gives the lane back) and re-read the head; None when somebody else has the lane."""
         ...
 
-    async def transact(
-        self, reads: Reads, decide: Callable[[Snapshot], Writes | None], *, must_last: bool = True
-    ) -> None:
+    async def transact(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
         """Lock, read, `decide`, write, commit; nothing is written when `decide` returns None.
 
-        Without `must_last` a store whose database cannot fail without this process may commit before the disk has the
-        bytes: a power failure then takes back this and the like commits after the last lasting one, and nothing else
-        does (docs/adr/0032-a-hold-need-not-outlive-the-power.md).
-        Raises `LaneLostError`, `ContentionError`, `UnavailableError` (outcome unknown) or another `StorageError`.
+        Before a `persist` a power failure may take back the last ones, in order, and nothing else does
+        (docs/adr/0032-a-hold-need-not-outlive-the-power.md). Raises `LaneLostError`, `ContentionError`, `UnavailableError` (outcome unknown) or another `StorageError`.
         `decide` may run in another thread; it is called once.
         """
         ...

@@ -95,11 +95,7 @@ class PostgresLedgerStore(SqlLedgerStore):
         self._plans_discarded_s = 0.0
         self._made: set[int] = set()
 
-    async def transact(
-        self, reads: Reads, decide: Callable[[Snapshot], Writes | None], *, must_last: bool = True
-    ) -> None:
-        # Always lasting: this process outlives a crash of the server, and then settles a hold that must still be there.
-        del must_last
+    async def transact(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
         try:
             connection = await self._connected()
             wanted = [id_ for id_ in reads.create if id_ not in self._made]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from itertools import chain
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -33,6 +35,8 @@ _LANE: Final = 0
 _FOREVER_MS: Final = 1 << 62
 """The lock file is the lease: while this process lives nobody else can write."""
 
+_ROWS_AT_ONCE: Final = (64, 16, 8, 4, 2, 1)
+"""Few different statements, so that all stay prepared; the largest has 1,280 parameters of the 32,766 that SQLite takes."""
 _AMONG: Final = "IN (SELECT value FROM json_each(?))"
 
 
@@ -40,13 +44,11 @@ class SqliteLedgerStore(SqlLedgerStore):
     """The ledger in one SQLite file."""
 
     def __init__(self, database: SqliteDatabase, reach: FaultHook) -> None:
-        super().__init__(database, reach)
+        super().__init__(database, reach, database.persist)
         self._sqlite = database
         self._made: set[int] = set()
 
-    async def transact(
-        self, reads: Reads, decide: Callable[[Snapshot], Writes | None], *, must_last: bool = True
-    ) -> None:
+    async def transact(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
         def batch(raw: sqlite3.Connection) -> None:
             raw.execute("BEGIN IMMEDIATE")
             wanted = [id_ for id_ in reads.create if id_ not in self._made]
@@ -61,7 +63,7 @@ class SqliteLedgerStore(SqlLedgerStore):
             self._reach(AFTER_COMMIT)
 
         try:
-            await self._sqlite.write_raw(batch if must_last else lambda raw: _without_waiting(raw, batch))
+            await self._sqlite.write_raw(batch)
         except sqlite3.Error as error:
             raise self._translated(error) from None
 
@@ -80,20 +82,6 @@ class SqliteLedgerStore(SqlLedgerStore):
 
     def _database_ms(self, _connection: Connection) -> None:
         return None
-
-
-def _without_waiting(raw: sqlite3.Connection, batch: Callable[[sqlite3.Connection], None]) -> None:
-    """Run `batch` without waiting for the disk at its commit; the next commit that waits takes it along.
-
-    The connection is everybody's who writes, so that it waits again whatever happens.
-    """
-    raw.execute("PRAGMA synchronous = NORMAL")
-    try:
-        batch(raw)
-    finally:
-        if raw.in_transaction:  # the pragma is refused inside one
-            raw.rollback()
-        raw.execute("PRAGMA synchronous = FULL")
 
 
 def _create_accounts(raw: sqlite3.Connection, ids: Sequence[int]) -> None:
@@ -151,7 +139,7 @@ def _write(raw: sqlite3.Connection, writes: Writes) -> None:
     if fenced.rowcount != 1:
         raise LaneLostError("another writer moved this lane on")
     raw.execute("INSERT INTO ledger_batches VALUES (?, ?, ?, ?, ?, ?)", link)
-    _insert(raw, "ledger_transfers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows.transfer_values(writes))
+    _insert(raw, "ledger_transfers", rows.transfer_values(writes))
     _change(
         raw,
         "UPDATE ledger_accounts SET credits = credits + ?, debits = debits + ?, held = held + ? WHERE id = ?",
@@ -159,17 +147,12 @@ def _write(raw: sqlite3.Connection, writes: Writes) -> None:
     )
     _insert(
         raw,
-        "ledger_holds (id, owner, promo, paid, earnings, amount, opened_ms, expires_ms, origin, caps)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "ledger_holds (id, owner, promo, paid, earnings, amount, opened_ms, expires_ms, origin, caps)",
         [rows.hold_values(hold) for hold in writes.opened],
     )
-    _change(raw, "DELETE FROM ledger_holds WHERE id = ?", [(hold.id,) for hold in writes.closed])
-    _insert(
-        raw,
-        "usage_records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [rows.usage_values(record) for record in writes.usage],
-    )
-    _insert(raw, "ledger_facts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", writes.facts)
+    _delete_holds(raw, [hold.id for hold in writes.closed])
+    _insert(raw, "usage_records", [rows.usage_values(record) for record in writes.usage])
+    _insert(raw, "ledger_facts", writes.facts)
     _change(
         raw,
         "UPDATE ledger_cap_windows SET spent = spent + ?, held = held + ? WHERE cap = ? AND start_ms = ?",
@@ -178,8 +161,28 @@ def _write(raw: sqlite3.Connection, writes: Writes) -> None:
 
 
 def _insert(raw: sqlite3.Connection, into: str, values: Sequence[Sequence[Any]]) -> None:
-    if values:
-        raw.executemany(f"INSERT INTO {into}", values)
+    """Insert rows, many in a statement: the driver lets go of the interpreter, and must get it back, for every row of its own."""
+    start, left = 0, len(values)
+    while left:
+        count = next(step for step in _ROWS_AT_ONCE if step <= left)
+        rows_now = values[start : start + count]
+        raw.execute(_insertion(into, count, len(rows_now[0])), list(chain.from_iterable(rows_now)))
+        start, left = start + count, left - count
+
+
+@cache
+def _insertion(into: str, count: int, width: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return f"INSERT INTO {into} VALUES {', '.join([row] * count)}"  # noqa: S608 - of constants and question marks
+
+
+def _delete_holds(raw: sqlite3.Connection, ids: Sequence[int]) -> None:
+    if ids:
+        deleted = raw.execute(
+            "DELETE FROM ledger_holds WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
+        )
+        if deleted.rowcount != len(ids):
+            raise StorageError("the ledger's rows are not as they were read")
 
 
 def _change(raw: sqlite3.Connection, statement: str, values: Sequence[Sequence[Any]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -32,7 +32,11 @@ ORPHAN_MS: Final = 60_000
 class SqlLedgerStore(ABC):
     """A `LedgerStore` over a `Database`, but for the hot path and the choice of a lane."""
 
-    def __init__(self, database: Database, reach: FaultHook) -> None:
+    def __init__(
+        self, database: Database, reach: FaultHook, persist: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self.persist = persist
+        """See `LedgerStore.persist`."""
         self._database = database
         self._reach = reach
 

@@ -1,7 +1,8 @@
 """The writer: one task, one lane; operations that arrive together are committed together.
 
 When a commit returns, whatever has queued becomes the next transaction (`backlog.py` says what, in which order); a hold never
-waits for a timer. Each caller gets the outcome of its own operation, after the commit.
+waits for a timer. Each caller gets the outcome of its own operation: of a hold after the commit, of anything else
+once it outlives a power failure (`lasting.py`), which no other commit waits for.
 
 | the store says | the writer |
 |---|---|
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from hushnet.coordinator.ledger.model import Busy, Close, FreeUse, Held, Hold, LedgerSettings, Operation, Outcome
@@ -31,6 +33,7 @@ from hushnet.coordinator.ledger.store import (
 )
 from hushnet.coordinator.ledger.writing.backlog import Backlog, Waiting
 from hushnet.coordinator.ledger.writing.lane import Lane
+from hushnet.coordinator.ledger.writing.lasting import Lasting
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import StorageError
 
@@ -64,6 +67,8 @@ class Writer:
         self._closes_due: asyncio.TimerHandle | None = None
         self._is_due = False
         """Whether something has queued that is to be committed now."""
+        self._lasting = None if store.persist is None else Lasting(store.persist)
+        """Where commits do not wait for the disk: what is told only when it has them."""
         self.is_closing = False
         self._is_unavailable = False
         self._must_recover = False
@@ -75,7 +80,8 @@ class Writer:
         operation may have been committed or not. A caller that is cancelled leaves a queued hold undone; a hold that
         was committed all the same is given to `abandoned`. Other operations go on without their caller.
         """
-        if self.is_closing or self._is_unavailable or len(self._backlog) >= self._settings.queue_max:
+        queued = len(self._backlog) + (len(self._lasting) if self._lasting else 0)
+        if self.is_closing or self._is_unavailable or queued >= self._settings.queue_max:
             return Busy()
         waiting = Waiting(operation, self._loop.create_future())
         self._add(waiting)
@@ -108,6 +114,8 @@ class Writer:
             if batch:
                 await self._settle(batch)
         self._stop_waiting()
+        if self._lasting is not None:
+            await self._lasting.done()
 
     def _add(self, waiting: Waiting) -> None:
         self._backlog.add(waiting)
@@ -165,8 +173,10 @@ class Writer:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 if self._backlog.asks_again(waiting, outcome):
                     self._is_due = True
-                else:
+                elif self._lasting is None or isinstance(waiting.operation, Hold):
                     self._deliver(waiting, outcome)
+                else:
+                    self._lasting.add(partial(self._deliver, waiting, outcome), partial(self._fail, (waiting,)))
 
     async def _committed(self, operations: Sequence[Operation]) -> Sequence[Outcome]:
         """Commit operations as one transaction, through contention, outages and a lost lane."""
@@ -201,8 +211,7 @@ class Writer:
             planned.append(plan(batch, snapshot, moment))
             return planned[-1].writes
 
-        must_last = not all(isinstance(operation, Hold) for operation in operations)
-        await self._store.transact(batch.reads, decide, must_last=must_last)
+        await self._store.transact(batch.reads, decide)
         result = planned[-1]
         if result.writes is not None:
             self._lane.advance(result.writes.batch)
