@@ -48,7 +48,7 @@ class LoopPass:
 class DirectLine:
     """One answer's way to its socket. Writing never blocks; `is_writable` is false while the send buffer is full."""
 
-    __slots__ = ("_chunks", "_cycle", "_loop_pass", "_on_open", "_on_writable", "_write", "is_writable", "transport")
+    __slots__ = ("_cycle", "_data", "_loop_pass", "_more", "_on_open", "_on_writable", "_write", "is_writable", "transport")
 
     def __init__(
         self,
@@ -58,7 +58,9 @@ class DirectLine:
         loop_pass: LoopPass,
         on_open: Callable[[DirectLine], None],
     ) -> None:
-        self._chunks: list[bytes] = []
+        self._data = b""
+        self._more: list[bytes] = []
+        """What a pass brought after its first piece, which is all that most bring."""
         # The cycle's scope leads here: a strong reference back would keep every request until the collector finds it.
         self._cycle = weakref.ref(cycle)
         self._loop_pass = loop_pass
@@ -93,16 +95,20 @@ class DirectLine:
 
     def write(self, data: bytes) -> None:
         """Write `data`, not empty; only while `is_writable`. What one pass of the event loop brings leaves as one chunk."""
-        if not self._chunks:
+        if self._data:
+            self._more.append(data)
+        else:
+            self._data = data
             self._loop_pass.add(self)
-        self._chunks.append(data)
 
     def flush(self) -> None:
         """Send what was written in this pass now."""
-        chunks = self._chunks
-        if chunks:
-            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            chunks.clear()
+        data = self._data
+        if data:
+            self._data = b""
+            if self._more:
+                data = b"".join((data, *self._more))
+                self._more.clear()
             self._write(b"%x\r\n%b\r\n" % (len(data), data))
 
     # What the protocol says.
@@ -121,7 +127,8 @@ class DirectLine:
         """Nothing may be written any more: the answer is complete, or the connection is gone."""
         self.is_writable = False
         self._on_writable = None
-        self._chunks.clear()
+        self._data = b""
+        self._more.clear()
 
 
 def line_of(scope: Scope) -> DirectLine | None:
