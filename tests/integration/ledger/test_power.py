@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,7 @@ import pytest
 from hushnet.coordinator.ledger.check import check
 from hushnet.coordinator.ledger.model import Closed, Insufficient
 from hushnet.coordinator.storage import database_sqlite
+from hushnet.coordinator.storage.database_sqlite import SqliteDatabase
 from hushnet.foundation.errors import StorageError
 from support.ledger import CONSUMER, OpenLedger, open_ledger, post
 
@@ -93,6 +95,60 @@ async def test_what_a_failing_disk_may_have_lost_is_neither_answered_nor_built_u
     async with books_in(tmp_path) as books:
         assert await check(books.store) == []
         await books.held(10)
+
+
+async def test_the_log_that_is_synced_is_the_one_that_is_written_also_behind_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, linked = tmp_path / "real", tmp_path / "linked"
+    real.mkdir()
+    linked.mkdir()
+    (linked / "ledger.db").symlink_to(real / "ledger.db")
+    synced: list[int] = []
+    async with books_in(linked) as books:
+        monkeypatch.setattr(database_sqlite, "_sync", lambda fd: synced.append(os.fstat(fd).st_ino))
+        await books.give(CONSUMER, promo=1000)
+        assert synced[-1:] == [(real / "ledger.db-wal").stat().st_ino]
+
+
+async def test_a_log_that_has_gone_is_a_failure_and_not_nothing_to_do(tmp_path: Path) -> None:
+    async with books_in(tmp_path) as books:
+        (tmp_path / "ledger.db-wal").unlink()
+        assert isinstance(books.database, SqliteDatabase)
+        books.database._disk.close()  # as if nothing had been synced yet
+        with pytest.raises(StorageError, match="disk"):
+            await books.database.persist()
+
+
+async def test_a_log_is_written_once_more_before_anything_is_committed_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    async with books_in(before) as books:
+        await books.give(CONSUMER, promo=1000)
+        copied(before, after)
+    bytes_before = (after / "ledger.db-wal").read_bytes()
+    steps: list[tuple[str, int]] = []
+    real_write, real_sync = os.pwrite, database_sqlite._sync
+
+    def write(fd: int, data: bytes, at: int) -> int:
+        steps.append(("write", at))
+        return real_write(fd, data, at)
+
+    def sync(fd: int) -> None:
+        if not any(step == "sync" for step, _ in steps):
+            assert (after / "ledger.db-wal").read_bytes() == bytes_before
+        steps.append(("sync", 0))
+        real_sync(fd)
+
+    monkeypatch.setattr(database_sqlite, "_PIECE_BYTES", 4096)
+    monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(database_sqlite, "_sync", sync)
+    async with books_in(after) as books:
+        pieces = [("write", at) for at in range(0, len(bytes_before), 4096)]
+        assert steps[: len(pieces) + 1] == [*pieces, ("sync", 0)]
+        await books.held(1000)
 
 
 async def test_books_that_lost_a_hold_go_on_as_if_it_had_been_released(tmp_path: Path) -> None:

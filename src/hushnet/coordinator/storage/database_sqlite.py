@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import sqlite3
@@ -25,6 +26,7 @@ T = TypeVar("T")
 _READERS: Final = 2
 """Threads that read; SQLite readers hold the interpreter lock for most of their work, so more gain nothing."""
 
+_PIECE_BYTES: Final = 1024 * 1024
 _OWNER_ONLY: Final = 0o600
 _SQLITE_HEAD: Final = b"SQLite format 3\x00"
 
@@ -49,7 +51,9 @@ class SqliteDatabase(Database):
     def __init__(self, url: URL, *, is_reader: bool) -> None:
         if not url.database or url.database == ":memory:" or url.query:
             raise ConfigurationError("an SQLite database is a file", hint="use sqlite:///PATH")
-        self._path = Path(url.database).absolute()
+        self._path = Path(
+            url.database
+        ).resolve()  # as SQLite does: log and lock lie beside the file, not beside a link to it
         self._is_reader = is_reader
         self._lock: _FileLock | None = None
         self._writer_thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
@@ -134,6 +138,7 @@ class SqliteDatabase(Database):
         self._lock.acquire()
         # A new file is for its owner only, and the files that SQLite makes beside it take its mode.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY))
+        await self._run(self._disk_thread, self._disk.renew)
         await self._run(self._writer_thread, self._open_writer)
 
     async def _run(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
@@ -203,10 +208,25 @@ class _Disk:
             if self._fd is None:
                 self._fd = os.open(self._log, os.O_RDWR | os.O_CLOEXEC)
             _sync(self._fd)
-        except FileNotFoundError:
-            return  # nothing has been written yet
         except OSError as error:
             self._has_failed = True
+            raise StorageError(f"the disk has failed to keep what was written ({error.strerror})") from None
+
+    def renew(self) -> None:
+        """Write once more what the log holds, before it is opened; raises `StorageError` when the disk will not have it.
+
+        After a sync that failed, the kernel may show bytes that the disk never got and hold them for written: what is
+        committed behind such a hole would be lost with it.
+        """
+        try:
+            with self._log.open("r+b", buffering=0) as log:
+                start = 0
+                while piece := os.pread(log.fileno(), _PIECE_BYTES, start):
+                    start += os.pwrite(log.fileno(), piece, start)
+                _sync(log.fileno())
+        except FileNotFoundError:
+            return
+        except OSError as error:
             raise StorageError(f"the disk has failed to keep what was written ({error.strerror})") from None
 
     def check(self) -> None:
@@ -221,10 +241,15 @@ class _Disk:
 
 
 def _sync(fd: int) -> None:
-    if sys.platform == "darwin":
-        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync alone leaves it in the drive's cache
-    else:
+    if sys.platform != "darwin":
         os.fdatasync(fd)
+        return
+    try:
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync alone leaves it in the drive's cache
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.EINVAL, errno.ENOTTY):
+            raise
+        os.fsync(fd)  # a volume that knows no more, and SQLite's own way there
 
 
 class _FileLock:

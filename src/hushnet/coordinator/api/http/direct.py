@@ -48,7 +48,17 @@ class LoopPass:
 class DirectLine:
     """One answer's way to its socket. Writing never blocks; `is_writable` is false while the send buffer is full."""
 
-    __slots__ = ("_cycle", "_data", "_loop_pass", "_more", "_on_open", "_on_writable", "_write", "is_writable", "transport")
+    __slots__ = (
+        "_cycle",
+        "_data",
+        "_loop_pass",
+        "_more",
+        "_on_open",
+        "_on_writable",
+        "_write",
+        "is_writable",
+        "transport",
+    )
 
     def __init__(
         self,
