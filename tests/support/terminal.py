@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,17 @@ class Terminal:
         end = self.shown.index(text, self._seen) + len(text)
         new, self._seen = self.shown[self._seen : end], end
         return new
+
+    def interrupt_until(self, text: str, timeout_s: float = 60.0) -> str:
+        """Press Ctrl-C until `text` shows, as a person does: Python leaves a signal that came just before a read unseen."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                return self.read_until(text, timeout_s=1)
+            except AssertionError:
+                if time.monotonic() > deadline or self.process.poll() is not None:
+                    raise
 
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())
