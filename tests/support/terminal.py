@@ -16,13 +16,24 @@ from typing import Self
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
+def _heed_ctrl_c() -> None:
+    """Undo that tests which run in a shell's background inherit: that Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """One command with its terminal."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
         self._ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env=dict(env), close_fds=True
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=dict(env),
+            close_fds=True,
+            preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 - one call of the system, no lock is taken
         )
         os.close(theirs)
         self.shown = ""
