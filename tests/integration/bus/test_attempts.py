@@ -216,7 +216,7 @@ async def test_a_freed_slot_wakes_the_queue_of_the_other_worker(both: tuple[Work
     first = there.network.chat(key=await there.network.consumer())
     attempt = await provider.attempt()
     fleet = here.network.serving.fleet
-    await until(lambda: all(each.slots_left == 0 for each in fleet.view(MODEL).candidates.values()))
+    await until(lambda: all(each.slots_left == 0 for each in fleet.view(MODEL).index.values()))
     second = here.network.chat(key=await here.network.consumer())
     await until(lambda: here.network.serving.service.waiting == 1)
     says("first")(attempt)

@@ -29,7 +29,7 @@ def live(worker: Worker, provider: ScriptedProvider) -> LiveProvider:
 
 
 def slots_left(worker: Worker, provider: ScriptedProvider) -> int:
-    candidate = worker.network.serving.fleet.view(MODEL).candidates.get(provider.provider_id)
+    candidate = worker.network.serving.fleet.view(MODEL).index.get(provider.provider_id)
     return -1 if candidate is None else candidate.slots_left
 
 

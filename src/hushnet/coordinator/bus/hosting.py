@@ -17,8 +17,8 @@ from hushnet.coordinator.bus.peer import Peer
 from hushnet.coordinator.fleet.fleet import Fleet, Slot
 from hushnet.coordinator.fleet.load import Share
 from hushnet.coordinator.fleet.provider import LiveProvider
+from hushnet.coordinator.routing.filters import has_room
 from hushnet.coordinator.routing.model import RouteRequest
-from hushnet.coordinator.routing.router import has_room
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError, HushnetError
 from hushnet.foundation.ids import AttemptId, ModelId, ProviderId
@@ -172,7 +172,7 @@ class Host:
         return provider
 
     def _has_room(self, provider: LiveProvider, request: RouteRequest) -> bool:
-        candidate = self.fleet.view(request.model).candidates.get(provider.provider_id)
+        candidate = self.fleet.view(request.model).index.get(provider.provider_id)
         return candidate is not None and has_room(candidate, request)
 
     def _share_of(self, slot: Slot, count: Callable[..., None]) -> None:

@@ -16,7 +16,9 @@ from hushnet.coordinator.fleet.health import Health
 from hushnet.coordinator.fleet.load import OthersWork
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.routing.cost import OUTPUT_EXPECTED_TOKENS_MAX
-from hushnet.coordinator.routing.model import Candidate, FleetView, RouteRequest
+from hushnet.coordinator.routing.index import ModelIndex
+from hushnet.coordinator.routing.model import RouteRequest
+from hushnet.coordinator.routing.router import View
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.ids import ModelId, ProviderId
 from hushnet.sealing.statements import Statement, VerifiedStatement
@@ -25,6 +27,8 @@ from hushnet.wire.frames import Capacity, ModelOffer
 MODELS_REMEMBERED_MAX: Final = 4096
 HEALTH_REMEMBERED_MAX: Final = 16_384
 """Providers whose failures outlive their links: one that dies at every attempt must not come back unblemished."""
+
+_NOBODY: Final = ModelIndex()
 
 Listener: TypeAlias = Callable[[Iterable[ModelId]], None]
 Watcher: TypeAlias = Callable[[LiveProvider], None]
@@ -55,7 +59,7 @@ class Fleet:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._providers: dict[ProviderId, LiveProvider] = {}
-        self._by_model: dict[ModelId, dict[ProviderId, Candidate]] = {}
+        self._by_model: dict[ModelId, ModelIndex] = {}
         self._keys: dict[bytes, set[ProviderId]] = {}
         self._seen: dict[ModelId, None] = {}
         self._listeners: list[Listener] = []
@@ -64,9 +68,9 @@ class Fleet:
 
     # Reading.
 
-    def view(self, model: ModelId) -> FleetView:
-        """Return what the router needs to know for `model`: live views, no copies."""
-        return FleetView(self._by_model.get(model, {}), self._keys.keys())
+    def view(self, model: ModelId) -> View:
+        """Return what the router needs to know for `model`: a live view, no copy; look at it within one step."""
+        return View(self._by_model.get(model, _NOBODY), self._keys.keys())
 
     def get(self, provider_id: ProviderId) -> LiveProvider | None:
         return self._providers.get(provider_id)
@@ -76,7 +80,7 @@ class Fleet:
 
     def serving(self, model: ModelId) -> list[LiveProvider]:
         """Return the routable providers that offer `model`."""
-        return [self._providers[provider_id] for provider_id in self._by_model.get(model, {})]
+        return [self._providers[provider_id] for provider_id in self._by_model.get(model, ())]
 
     def models(self) -> dict[ModelId, list[ModelOffer]]:
         """Return the models on offer now with every routable provider's offer of each."""
@@ -202,7 +206,10 @@ class Fleet:
             return
         now_s = self._clock.monotonic_s()
         for model, offer in provider.offers.items():
-            self._by_model.setdefault(model, {})[provider.provider_id] = provider.candidate(offer, now_s=now_s)
+            index = self._by_model.get(model)
+            if index is None:
+                index = self._by_model[model] = ModelIndex()
+            index.put(provider.candidate(offer, now_s=now_s))
             if model not in self._seen and len(self._seen) < MODELS_REMEMBERED_MAX:
                 self._seen[model] = None
         for key_id in provider.keys:
@@ -210,10 +217,10 @@ class Fleet:
 
     def _unindex(self, provider: LiveProvider) -> None:
         for model in provider.offers:
-            candidates = self._by_model.get(model)
-            if candidates is not None:
-                candidates.pop(provider.provider_id, None)
-                if not candidates:
+            index = self._by_model.get(model)
+            if index is not None:
+                index.remove(provider.provider_id)
+                if not index:
                     del self._by_model[model]
         # A key may be in several statements: whoever copies another's public key takes nothing away when it leaves.
         for key_id in provider.keys:

@@ -11,7 +11,7 @@ from hushnet.coordinator.fleet.health import Health
 from hushnet.coordinator.fleet.link import ProviderLink
 from hushnet.coordinator.fleet.load import Load
 from hushnet.coordinator.fleet.store import Owner
-from hushnet.coordinator.routing.model import Candidate
+from hushnet.coordinator.routing.model import Candidate, Traits, context_floor
 from hushnet.foundation.ids import ModelId, ProviderId
 from hushnet.sealing.limits import KEY_GRACE
 from hushnet.sealing.statements import Statement, VerifiedStatement
@@ -51,6 +51,7 @@ class LiveProvider:
     """Its statement has run out and no new one came."""
     is_elsewhere: bool = False
     """Its socket hangs on another worker; `link` reaches it there."""
+    _traits: dict[ModelId, tuple[ModelOffer, Traits]] = field(default_factory=dict, repr=False)
 
     @property
     def is_routable(self) -> bool:
@@ -73,6 +74,7 @@ class LiveProvider:
     def offer(self, models: Sequence[ModelOffer]) -> None:
         """Replace what the provider serves."""
         self.offers = {offer.model: offer for offer in models}
+        self._traits.clear()
 
     def health_of(self, model: ModelId) -> Health:
         return self.health.setdefault(model, Health())
@@ -84,8 +86,9 @@ class LiveProvider:
         health = self.health.get(offer.model)
         return Candidate(
             provider_id=self.provider_id,
-            tier=self.tier,
-            features=frozenset(offer.features),
+            traits=self._traits_of(offer),
+            owner=self.owner.account_id,
+            agent_version=self.agent_version,
             context_tokens=offer.context_tokens,
             key_ids=self.key_ids,
             slots=offer.slots,
@@ -94,9 +97,22 @@ class LiveProvider:
             tokens_left=self.load.tokens_left(),
             decode_tokens_s=rate or capacity.decode_tokens_s,
             prefill_tokens_s=capacity.prefill_tokens_s,
-            penalty_ms=health.penalty_ms(now_s) if health is not None else 0,
+            failures_ms=health.penalty_ms(now_s) if health is not None else 0,
             is_elsewhere=self.is_elsewhere,
         )
+
+    def _traits_of(self, offer: ModelOffer) -> Traits:
+        """Return what filters look at; the same object as long as it is true, so that the index need not compare."""
+        known = self._traits.get(offer.model)
+        if known is None or known[0] is not offer or known[1].tier is not self.tier:
+            traits = Traits(
+                tier=self.tier,
+                features=frozenset(offer.features),
+                build=offer.build,
+                context_floor=context_floor(offer.context_tokens),
+            )
+            known = self._traits[offer.model] = (offer, traits)
+        return known[1]
 
     def __repr__(self) -> str:
         return f"LiveProvider({self.provider_id[:12]}, {self.tier.label}, {self.load.open_total} open)"

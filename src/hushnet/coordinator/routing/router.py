@@ -1,128 +1,174 @@
 """The decision: filter, rank by cost, spread near ties.
 
-Laws (tests/property/routing): the choice passes every filter; nobody who passes costs less by more than the tie window;
-a refusal never hides a candidate that could serve; the same view, request and seed give the same answer.
+Laws (tests/property/routing): the choice passes every filter; in a fleet of up to `EXACT_MAX` nobody who passes costs
+less by more than the tie window, in a larger one nobody of those that were looked at, which are the cheapest for an
+ordinary request; a refusal never hides a candidate that could serve; the same index, request and seed give the same
+answer. The work of a decision does not grow with the fleet.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Set
+from itertools import chain, islice
 from typing import Final
 
-from hushnet.coordinator.routing.cost import cost_ms, wait_s
+from msgspec import Struct
+
+from hushnet.coordinator.routing.cost import cost_ms, expected_tokens, wait_s
+from hushnet.coordinator.routing.filters import has_room, obstacle, own_obstacle, trait_obstacle
+from hushnet.coordinator.routing.index import ModelIndex, Place
 from hushnet.coordinator.routing.model import (
     Assignment,
-    Candidate,
     Decision,
-    FleetView,
+    Entry,
     Reason,
     Refusal,
     RouteRequest,
     Wait,
 )
+from hushnet.foundation.ids import ProviderId
 
 TIE_MS: Final = 50
 TIE_SHARE: Final = 0.1
 """Costs within 50 ms or a tenth of the best are equal: estimates are no better than that, and spreading beats herding."""
-SAMPLE_MAX: Final = 128
-"""Above this many candidates a window of them is ranked first, so that a choice stays in microseconds at 10,000."""
+EXACT_MAX: Final = 24
+"""Up to so many candidates, all are ranked."""
+COSTED_MAX: Final = 16
+"""Of more, the first so many that can take the request, from the cheapest rung on (bench/routing chose it)."""
+EXAMINED_MAX: Final = 256
+"""And among at most so many that a decision looks at: the others may have no token budget left, or be excluded."""
 WAIT_S_MIN: Final = 1.0
 WAIT_S_MAX: Final = 60.0
 
 _PRECEDENCE: Final = (
     Reason.TRUST_UNAVAILABLE,
+    Reason.REGION_UNAVAILABLE,
+    Reason.BUILD_UNAVAILABLE,
+    Reason.PRICE_UNAVAILABLE,
     Reason.CONTEXT_UNAVAILABLE,
     Reason.FEATURES_UNAVAILABLE,
+    Reason.PROVIDER_UNAVAILABLE,
     Reason.EXHAUSTED,
 )
 """Of several reasons the first of these names the refusal: it says what the caller could change."""
 
 
-def route(view: FleetView, request: RouteRequest, *, seed: int) -> Decision:
+class View(Struct, frozen=True):
+    """What a decision sees: the candidates of one model, and every sealing key that some live provider can open with."""
+
+    index: ModelIndex
+    key_ids: Set[bytes] = frozenset()
+
+
+def route(view: View, request: RouteRequest, *, seed: int) -> Decision:
     """Choose a provider for `request`; `seed` >= 0 spreads near ties and is the only source of variety."""
     if request.recipients is not None:
-        return _route_sealed(view, request)
-    candidates = view.candidates
-    if len(candidates) > SAMPLE_MAX and (choice := _cheapest(_window(candidates.values(), seed), request, seed)):
-        return choice
-    return _cheapest(candidates.values(), request, seed) or _nobody(candidates.values(), request)
+        return _route_sealed(view, request, request.recipients, seed)
+    index, asked = view.index, request.preferences
+    if asked.own is not None:
+        own = index.places(index.owned_by(asked.own.account))
+        choice = _cheapest(own, request, seed)
+        if choice is not None:
+            return choice
+        if asked.own.is_only:
+            return _nobody(index.places(index.owned_by(asked.own.account)), request)
+    if asked.only:
+        return _cheapest(index.places(asked.only), request, seed) or _nobody(index.places(asked.only), request)
+    if len(index) <= EXACT_MAX:
+        return _cheapest(index.everybody(), request, seed) or _nobody(index.everybody(), request)
+    return _route_many(index, request, seed)
 
 
-def obstacle(candidate: Candidate, request: RouteRequest) -> Reason | None:
-    """Return why `candidate` can never serve `request`, or None when it can once it has room."""
-    if candidate.provider_id in request.excluded:
-        return Reason.EXHAUSTED
-    if not request.features <= candidate.features:
-        return Reason.FEATURES_UNAVAILABLE
-    if candidate.context_tokens < 1:
-        return Reason.CONTEXT_UNAVAILABLE
-    if candidate.tier < request.floor:
-        return Reason.TRUST_UNAVAILABLE
-    return None
+def _route_many(index: ModelIndex, request: RouteRequest, seed: int) -> Decision:
+    passing = index.passing(request)
+    likely = index.places(request.cached) if request.cached else ()
+    fitting = index.passing(request, tokens=sum(expected_tokens(request)))
+    choice = _cheapest(chain(likely, index.ready.climb(fitting, seed)), request, seed, costed_max=COSTED_MAX)
+    if choice is None and len(fitting) < len(passing):
+        choice = _cheapest(index.ready.climb(passing, seed), request, seed, costed_max=COSTED_MAX)
+    return choice or _nobody_of_many(index, passing, request, seed)
 
 
-def has_room(candidate: Candidate, request: RouteRequest) -> bool:
-    """Say whether `candidate` can start `request` at once."""
-    if candidate.slots_left < 1:
-        return False
-    if candidate.tokens_left is None:
-        return True
-    # A sequence never outgrows the context, whatever its bounds say.
-    return candidate.tokens_left >= min(request.prompt_tokens_max + request.output_tokens_max, candidate.context_tokens)
-
-
-def _route_sealed(view: FleetView, request: RouteRequest) -> Decision:
-    recipients = request.recipients or {}
+def _route_sealed(view: View, request: RouteRequest, recipients: Mapping[ProviderId, Entry], seed: int) -> Decision:
     if not any(entry.key_id in view.key_ids for entry in recipients.values()):
         return Refusal(Reason.KEYS_STALE)
     named = [
-        candidate
-        for provider_id, entry in recipients.items()
-        if (candidate := view.candidates.get(provider_id)) is not None and entry.key_id in candidate.key_ids
+        place
+        for place in view.index.places(recipients)
+        if recipients[place.candidate.provider_id].key_id in place.candidate.key_ids
     ]
-    choice = _cheapest(named, request, 0)
+    own = request.preferences.own
+    choice = None
+    if own is not None and not own.is_only:
+        choice = _cheapest((place for place in named if place.candidate.owner == own.account), request, 0)
+    choice = choice or _cheapest(named, request, 0)
     if choice is not None:
-        return Assignment(choice.provider_id, recipients[choice.provider_id].index, choice.cost_ms)
+        entry = recipients[choice.provider_id].index
+        return Assignment(choice.provider_id, entry, choice.cost_ms, choice.next_ms, choice.examined)
     outcome = _nobody(named, request)
     if isinstance(outcome, Refusal) and outcome.reason in (Reason.MODEL_UNAVAILABLE, Reason.EXHAUSTED):
         return Refusal(Reason.RECIPIENTS_UNAVAILABLE, outcome.passed)
     return outcome
 
 
-def _cheapest(candidates: Iterable[Candidate], request: RouteRequest, seed: int) -> Assignment | None:
+def _cheapest(
+    places: Iterable[Place], request: RouteRequest, seed: int, *, costed_max: int = EXAMINED_MAX
+) -> Assignment | None:
     """Rank those that can serve now; ties go by the seed, in sealed mode (seed 0) by the sealer's own order."""
-    costs = [
-        (cost_ms(candidate, request), candidate)
-        for candidate in candidates
-        if has_room(candidate, request) and obstacle(candidate, request) is None
-    ]
+    costs: list[tuple[int, Place]] = []
+    examined = 0
+    for place in islice(places, EXAMINED_MAX):
+        examined += 1
+        candidate = place.candidate
+        if has_room(candidate, request) and obstacle(candidate, request) is None:
+            costs.append((cost_ms(candidate, place.forecast, request), place))
+            if len(costs) >= costed_max:
+                break
     if not costs:
         return None
     best = min(cost for cost, _ in costs)
     limit = best + max(TIE_MS, int(best * TIE_SHARE))
-    ties = [(cost, candidate) for cost, candidate in costs if cost <= limit]
-    cost, chosen = ties[seed % len(ties)]
-    return Assignment(chosen.provider_id, None, cost)
+    ties = [each for each in costs if each[0] <= limit]
+    chosen = ties[seed % len(ties)]
+    others = [cost for cost, place in costs if place is not chosen[1]]
+    return Assignment(chosen[1].candidate.provider_id, None, chosen[0], min(others, default=None), examined)
 
 
-def _nobody(candidates: Iterable[Candidate], request: RouteRequest) -> Wait | Refusal:
+def _nobody(places: Iterable[Place], request: RouteRequest) -> Wait | Refusal:
     passed: Counter[Reason] = Counter()
     waits: list[float] = []
-    for candidate in candidates:
-        reason = obstacle(candidate, request)
+    for place in places:
+        reason = obstacle(place.candidate, request)
         if reason is None:
-            waits.append(wait_s(candidate))
+            waits.append(wait_s(place.candidate))
         passed[reason or Reason.BUSY] += 1
-    if waits:
-        return Wait(min(max(min(waits), WAIT_S_MIN), WAIT_S_MAX))
+    return _wait(waits) if waits else _refusal(passed)
+
+
+def _nobody_of_many(index: ModelIndex, passing: Set[int], request: RouteRequest, seed: int) -> Wait | Refusal:
+    """Say why nobody of a large fleet takes the request, from the sizes of its groups and the first to come free."""
+    asked = request.preferences
+    barred = {
+        place.candidate.provider_id: reason
+        for place in index.places(request.excluded | asked.ignore)
+        if (reason := own_obstacle(place.candidate, request)) and place.group in passing
+    }
+    if index.size_of(passing) > len(barred):
+        busy = islice(chain(index.full.climb(passing, seed), index.ready.climb(passing, seed)), EXAMINED_MAX)
+        waits = (wait_s(place.candidate) for place in busy if obstacle(place.candidate, request) is None)
+        return _wait(islice(waits, COSTED_MAX))
+    passed: Counter[Reason] = Counter(barred.values())
+    for traits, size in index.groups():
+        reason = trait_obstacle(traits, request)
+        if reason is not None:
+            passed[reason] += size
+    return _refusal(passed)
+
+
+def _wait(waits: Iterable[float]) -> Wait:
+    return Wait(min(max(min(waits, default=WAIT_S_MIN), WAIT_S_MIN), WAIT_S_MAX))
+
+
+def _refusal(passed: Counter[Reason]) -> Refusal:
     return Refusal(next((reason for reason in _PRECEDENCE if passed[reason]), Reason.MODEL_UNAVAILABLE), dict(passed))
-
-
-def _window(candidates: Iterable[Candidate], seed: int) -> Sequence[Candidate]:
-    """Take SAMPLE_MAX neighbours from a start that the seed picks."""
-    everyone = list(candidates)
-    start = (seed * 2654435761) % len(everyone)  # Knuth's multiplier: consecutive seeds land far apart
-    window = everyone[start : start + SAMPLE_MAX]
-    return window + list(islice(everyone, max(SAMPLE_MAX - len(window), 0)))

@@ -169,7 +169,7 @@ class RequestService:
         if self._is_closing:
             return Failure(FailureCode.SHUTTING_DOWN)
         model = body.facts.model
-        if not self._fleet.view(model).candidates:
+        if not self._fleet.view(model).index:
             is_known = self._fleet.has_seen(model) or self._desk.tariffs.tariff_of(model).id != 0
             return Failure(FailureCode.MODEL_UNAVAILABLE if is_known else FailureCode.MODEL_NOT_FOUND)
         if isinstance(body, SealedBody):

@@ -1,0 +1,69 @@
+"""Who may serve a request at all, whatever its cost: by the traits that many share, and by what is one candidate's own."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from hushnet.coordinator.routing.model import Candidate, Reason, RouteRequest, Traits
+from hushnet.foundation.money import BASIS_POINTS_ONE
+
+
+def filter_key(request: RouteRequest) -> Hashable:
+    """Return everything of `request` that `trait_obstacle` looks at: equal keys have equal answers."""
+    asked = request.preferences
+    price = request.price if asked.price_max is not None else None
+    return request.features, request.floor, asked.regions, asked.builds, asked.price_max, price
+
+
+def trait_obstacle(traits: Traits, request: RouteRequest) -> Reason | None:
+    """Return why no provider with `traits` can serve `request`, or None."""
+    asked = request.preferences
+    if not request.features <= traits.features:
+        return Reason.FEATURES_UNAVAILABLE
+    if traits.tier < request.floor:
+        return Reason.TRUST_UNAVAILABLE
+    if asked.regions and traits.region not in asked.regions:
+        return Reason.REGION_UNAVAILABLE
+    if asked.builds and traits.build not in asked.builds:
+        return Reason.BUILD_UNAVAILABLE
+    if asked.price_max is not None and not _is_affordable(traits, request):
+        return Reason.PRICE_UNAVAILABLE
+    return None
+
+
+def own_obstacle(candidate: Candidate, request: RouteRequest) -> Reason | None:
+    """Return why this very candidate can never serve `request`, traits aside, or None."""
+    asked = request.preferences
+    if candidate.provider_id in request.excluded:
+        return Reason.EXHAUSTED
+    if candidate.context_tokens < 1:
+        return Reason.CONTEXT_UNAVAILABLE
+    if candidate.provider_id in asked.ignore or (asked.only and candidate.provider_id not in asked.only):
+        return Reason.PROVIDER_UNAVAILABLE
+    if asked.own is not None and asked.own.is_only and candidate.owner != asked.own.account:
+        return Reason.PROVIDER_UNAVAILABLE
+    return None
+
+
+def obstacle(candidate: Candidate, request: RouteRequest) -> Reason | None:
+    """Return why `candidate` can never serve `request`, or None when it can once it has room."""
+    return own_obstacle(candidate, request) or trait_obstacle(candidate.traits, request)
+
+
+def has_room(candidate: Candidate, request: RouteRequest) -> bool:
+    """Say whether `candidate` can start `request` at once."""
+    if candidate.slots_left < 1:
+        return False
+    left = candidate.tokens_left
+    # A sequence never outgrows the context, whatever its bounds say.
+    return left is None or left >= min(request.prompt_tokens_max + request.output_tokens_max, candidate.context_tokens)
+
+
+def _is_affordable(traits: Traits, request: RouteRequest) -> bool:
+    price, most = request.price, request.preferences.price_max
+    if price is None or most is None:
+        return True
+    share = BASIS_POINTS_ONE - traits.discount_bps
+    return (
+        price.input * share <= most.input * BASIS_POINTS_ONE and price.output * share <= most.output * BASIS_POINTS_ONE
+    )
