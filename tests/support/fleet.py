@@ -201,7 +201,15 @@ class Network:
         shown = {"content-type": content_type, "authorization": f"Bearer {key}", **(headers or {})}
         return self._exchange("POST", PATH, body, shown)
 
-    def chat(self, *, key: str, stream: bool = True, model: str = MODEL, **members: Any) -> Exchange:
+    def chat(
+        self,
+        *,
+        key: str,
+        stream: bool = True,
+        model: str = MODEL,
+        headers: dict[str, str] | None = None,
+        **members: Any,
+    ) -> Exchange:
         """Send a standard request."""
         body = {
             "model": model,
@@ -210,7 +218,7 @@ class Network:
             "max_tokens": 100,
             **members,
         }
-        return self.post(json.dumps(body).encode(), key=key)
+        return self.post(json.dumps(body).encode(), key=key, headers=headers)
 
     def seal(
         self,

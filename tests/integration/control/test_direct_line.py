@@ -36,6 +36,8 @@ class Producer:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     is_endless: bool = False
+    before: bytes = b""
+    """What goes through `send` before the stream itself: a notice to a consumer that waits."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         outlet = Outlet(high_water=1 << 20, on_drained=self.drained.append)
@@ -44,6 +46,8 @@ class Producer:
         assert line is not None
         self.lines.append(line)
         await send({"type": "http.response.start", "status": 200, "headers": self.headers})
+        if self.before:
+            await send({"type": "http.response.body", "body": self.before, "more_body": True})
         pushing = asyncio.create_task(self._push(outlet))
         watching = asyncio.create_task(self._watch(receive, outlet))
         await relay(outlet, send, line if self.is_direct else None)
@@ -83,8 +87,8 @@ def chunks_of(*sizes: int) -> list[bytes]:
     return [source.randbytes(size) for size in sizes]
 
 
-async def bytes_of(is_direct: bool, chunks: list[bytes], request: str) -> bytes:
-    async with streaming(Producer(is_direct, chunks)) as (_, client):
+async def bytes_of(is_direct: bool, chunks: list[bytes], request: str, *, before: bytes = b"") -> bytes:
+    async with streaming(Producer(is_direct, chunks, before=before)) as (_, client):
         client.send(request)
         raw = await client.reader.read(-1)
     head, _, body = raw.partition(b"\r\n\r\n")
@@ -105,6 +109,15 @@ async def test_both_ways_give_the_same_bytes(request_text: str) -> None:
 
     # Each chunk is pushed in a pass of its own and the socket is never full, so both ways write chunk by chunk.
     assert await bytes_of(True, chunks, request_text) == await bytes_of(False, chunks, request_text)
+
+
+async def test_both_ways_give_the_same_bytes_after_a_notice() -> None:
+    request, chunks = f"GET /stream HTTP/1.1\r\n{HEAD}Connection: close\r\n\r\n", chunks_of(288, 15)
+
+    both = [await bytes_of(way, chunks, request, before=b": queue position=1\n\n") for way in (True, False)]
+
+    assert both[0] == both[1]
+    assert b"\r\n: queue position=1\n\n\r\n120\r\n" in both[0]
 
 
 @pytest.mark.parametrize("is_direct", [True, False])

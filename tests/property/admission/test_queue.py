@@ -69,6 +69,12 @@ class QueueMachine(RuleBasedStateMachine):
         assert set(self.queue.models()) == {ticket.model for ticket in self.tickets}
 
     @invariant()
+    def everybody_knows_how_many_are_served_before(self) -> None:
+        for model in MODELS:
+            for ahead, ticket in enumerate(self.queue.in_order(model)):
+                assert self.queue.ahead_of(ticket) == ahead
+
+    @invariant()
     def no_account_is_served_twice_before_another_is_served_once(self) -> None:
         for model in MODELS:
             ordered = [ticket for ticket in self.queue.in_order(model) if ticket.lane == ticket.account]

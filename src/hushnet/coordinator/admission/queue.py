@@ -108,6 +108,22 @@ class FairQueue(Generic[T]):
         self._drop_if_empty(ticket.model)
         return True
 
+    def ahead_of(self, ticket: Ticket[T]) -> int:
+        """Return how many are served before `ticket` if nobody joins or leaves; it must be waiting."""
+        lanes = self._models[ticket.model].lanes
+        turn = lanes[ticket.lane].index(ticket)
+        if ticket.lane == _RETRIES:
+            return turn
+        ahead, is_before = turn, True
+        for account, lane in lanes.items():
+            if account == ticket.lane:
+                is_before = False
+            elif account == _RETRIES:
+                ahead += len(lane)
+            else:
+                ahead += min(len(lane), turn + is_before)
+        return ahead
+
     def in_order(self, model: ModelId) -> Iterator[Ticket[T]]:
         """Iterate over a model's tickets in the order in which they should be served, as of the call."""
         queue = self._models.get(model)

@@ -23,6 +23,7 @@ from hushnet.foundation.errors import RequestError
 from hushnet.sealing.streaming import MEDIA_REQUEST
 
 _JSON: Final = frozenset({"application/json", ""})
+QUEUE_UPDATES: Final = b"hushnet-queue-updates"
 _STANDARD: Final = StandardForm()
 
 
@@ -41,7 +42,9 @@ class ChatEndpoint:
             None if authorization is None else authorization.decode("latin-1"), KeyScope.USER
         )
         body, form = await self._read(scope, receive, watch)
-        life = self._service.submit(Consumer(caller.account_id, caller.key_id), body, watch)
+        is_told = header_of(scope, QUEUE_UPDATES) == b"true" and body.facts.is_stream and form.is_events
+        consumer = Consumer(caller.account_id, caller.key_id)
+        life = self._service.submit(consumer, body, watch, is_told_its_place=is_told)
         if isinstance(life, Failure):
             headers = [(b"hushnet-mode", body.mode.value.encode()), (X_TIMING, watch.render())]
             await refuse(send, life, form, headers=headers)

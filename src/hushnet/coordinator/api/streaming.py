@@ -18,7 +18,7 @@ from hushnet.coordinator.api.dispatch import send_problem
 from hushnet.coordinator.api.http.direct import DirectLine
 from hushnet.coordinator.api.http.reader import SocketReader
 from hushnet.coordinator.api.problems import Problem, openai_body, problem_of
-from hushnet.coordinator.serving.failures import Failure
+from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.outlet import Outlet, ReplyHead
 from hushnet.coordinator.serving.rules.stops import Stop
@@ -27,6 +27,13 @@ from hushnet.sealing.records import relay_error_record
 from hushnet.sealing.streaming import encode_sse
 
 EVENTS: Final = "text/event-stream"
+ERROR_BYTES_MAX: Final = 64 * 1024
+"""What is kept of a provider's error that has to become an event; a longer one is not shown."""
+_STREAM_HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-content-type-options", b"nosniff"),
+)
 
 
 class Form(Protocol):
@@ -34,6 +41,11 @@ class Form(Protocol):
 
     @property
     def is_sealed(self) -> bool: ...
+
+    @property
+    def is_events(self) -> bool:
+        """Whether a streamed answer is a stream of server-sent events, which may carry comments."""
+        ...
 
     def in_band(self, problem: Problem) -> bytes:
         """Return a failure after the head, as bytes of the stream."""
@@ -44,6 +56,7 @@ class StandardForm:
     """The dialect's own stream: an error event, and no `[DONE]` after it."""
 
     is_sealed = False
+    is_events = True
 
     def in_band(self, problem: Problem) -> bytes:
         return b"data: " + openai_body(problem) + b"\n\n"
@@ -53,6 +66,7 @@ class SealedEventsForm:
     """Records in server-sent events."""
 
     is_sealed = True
+    is_events = True
 
     def in_band(self, problem: Problem) -> bytes:
         return encode_sse((relay_error_record(problem.code),))
@@ -62,6 +76,7 @@ class SealedBinaryForm:
     """Records back to back."""
 
     is_sealed = True
+    is_events = False
 
     def in_band(self, problem: Problem) -> bytes:
         return relay_error_record(problem.code)
@@ -116,20 +131,59 @@ async def _watch(receive: Receive, life: Life) -> None:
 async def _write(life: Life, send: Send, form: Form, line: DirectLine | None) -> None:
     outlet = life.outlet
     head = await outlet.opened()
+    is_begun = False
+    while isinstance(head, bytes):
+        await _write_notice(life, head, send, is_first=not is_begun)
+        is_begun = True
+        head = await outlet.opened()
     if head is None:
         return
     if isinstance(head, Failure):
-        await refuse(send, head, form, headers=common_headers(life))
+        await (_end(send, head, form) if is_begun else refuse(send, head, form, headers=common_headers(life)))
         return
     if head.is_whole:
         await _write_whole(life, outlet, head, send)
         return
-    await send({"type": "http.response.start", "status": head.status, "headers": _headers(life, head)})
+    if is_begun and (head.status != 200 or not head.content_type.startswith(EVENTS)):
+        await _write_late_refusal(outlet, form, send)
+        return
+    if not is_begun:
+        await send({"type": "http.response.start", "status": head.status, "headers": _headers(life, head)})
     await relay(outlet, send, line)
-    failure = outlet.failure
-    tail = b"" if failure is None else form.in_band(problem_of_failure(failure))
-    await send({"type": "http.response.body", "body": tail, "more_body": False})
+    await _end(send, outlet.failure, form)
     outlet.sent()
+
+
+async def _end(send: Send, failure: Failure | None, form: Form) -> None:
+    tail = b""
+    if failure is not None:
+        own = failure.detail if not form.is_sealed and failure.detail and _is_error_body(failure.detail) else None
+        tail = form.in_band(problem_of_failure(failure)) if own is None else _event_of(own)
+    await send({"type": "http.response.body", "body": tail, "more_body": False})
+
+
+async def _write_notice(life: Life, notice: bytes, send: Send, *, is_first: bool) -> None:
+    """Write a comment while the request waits; the first one begins the answer, before its provider is known."""
+    if is_first:
+        headers = [(b"content-type", EVENTS.encode()), *_STREAM_HEADERS, *common_headers(life)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": notice, "more_body": True})
+
+
+async def _write_late_refusal(outlet: Outlet, form: Form, send: Send) -> None:
+    """End an event stream that has begun with an answer that is none: the provider's error, or that there was one."""
+    detail = bytearray()
+    while (data := await outlet.take()) is not None:
+        detail += data[: ERROR_BYTES_MAX - len(detail)]
+        outlet.sent()
+    failure = outlet.failure or Failure(FailureCode.PROVIDER_FAILED, detail=bytes(detail))
+    await _end(send, failure, form)
+    outlet.sent()
+
+
+def _event_of(body: bytes) -> bytes:
+    """Put a JSON body, which may have lines, into one event."""
+    return b"data: " + msgspec.json.encode(msgspec.json.decode(body)) + b"\n\n"
 
 
 async def relay(outlet: Outlet, send: Send, line: DirectLine | None) -> None:
@@ -154,9 +208,7 @@ async def _write_whole(life: Life, outlet: Outlet, head: ReplyHead, send: Send) 
 def _headers(life: Life, head: ReplyHead) -> list[tuple[bytes, bytes]]:
     return [
         (b"content-type", head.content_type.encode("ascii")),
-        (b"cache-control", b"no-store"),
-        (b"x-accel-buffering", b"no"),
-        (b"x-content-type-options", b"nosniff"),
+        *_STREAM_HEADERS,
         (b"hushnet-provider", head.provider_id.encode()),
         (b"hushnet-trust", head.trust.encode()),
         *common_headers(life),

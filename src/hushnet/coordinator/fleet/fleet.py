@@ -30,7 +30,7 @@ HEALTH_REMEMBERED_MAX: Final = 16_384
 
 _NOBODY: Final = ModelIndex()
 
-Listener: TypeAlias = Callable[[Iterable[ModelId]], None]
+Listener: TypeAlias = Callable[[Iterable[ModelId], LiveProvider | None], None]
 Watcher: TypeAlias = Callable[[LiveProvider], None]
 
 
@@ -50,7 +50,7 @@ class Slot:
         if self._is_taken:
             self._is_taken = False
             self.provider.load.closed(self.model, tokens=self.tokens, output=self.output)
-            self._fleet.refresh(self.provider)
+            self._fleet.recount(self.provider)
 
 
 class Fleet:
@@ -94,7 +94,7 @@ class Fleet:
         return model in self._seen
 
     def subscribe(self, listener: Listener) -> None:
-        """Call `listener` with models whose candidates have changed."""
+        """Call `listener` with models whose candidates have changed: when a provider is named, only its room."""
         self._listeners.append(listener)
 
     def watch(self, watcher: Watcher) -> None:
@@ -150,12 +150,12 @@ class Fleet:
         self._unindex(provider)
         del self._providers[provider.provider_id]
         self._watched(provider)
-        self._tell(provider.offers)
+        self._tell(provider.offers, None)
         return True
 
     def reported(self, provider: LiveProvider, capacity: Capacity) -> None:
         provider.load.reported(capacity)
-        self.refresh(provider)
+        self.recount(provider)
 
     def judged(self, provider: LiveProvider, tier: Tier) -> None:
         if tier is not provider.tier:
@@ -172,7 +172,7 @@ class Fleet:
         gone = set(provider.offers)
         provider.offer(models)
         self.refresh(provider)
-        self._tell(gone - set(provider.offers))
+        self._tell(gone - set(provider.offers), None)
 
     def drained(self, provider: LiveProvider) -> None:
         provider.is_draining = True
@@ -181,7 +181,7 @@ class Fleet:
     def told(self, provider: LiveProvider, work: OthersWork) -> None:
         """Take the news of a provider elsewhere from the worker that holds its link."""
         provider.load.told(work)
-        self.refresh(provider)
+        self.recount(provider)
 
     def retire_stale(self) -> None:
         """Stop routing to providers whose statement has run out; called by the pulse."""
@@ -195,7 +195,13 @@ class Fleet:
         """Rebuild a provider's candidates and tell who waits; without effect once the provider is gone."""
         if self._providers.get(provider.provider_id) is provider:
             self._index(provider)
-            self._tell(provider.offers)
+            self._tell(provider.offers, None)
+
+    def recount(self, provider: LiveProvider) -> None:
+        """The same for a provider of which nothing but its room has changed."""
+        if self._providers.get(provider.provider_id) is provider:
+            self._index(provider)
+            self._tell(provider.offers, provider)
 
     def _index(self, provider: LiveProvider) -> None:
         if self._providers.get(provider.provider_id) is not provider:
@@ -241,6 +247,6 @@ class Fleet:
         for watcher in self._watchers:
             watcher(provider)
 
-    def _tell(self, models: Iterable[ModelId]) -> None:
+    def _tell(self, models: Iterable[ModelId], provider: LiveProvider | None) -> None:
         for listener in self._listeners:
-            listener(models)
+            listener(models, provider)

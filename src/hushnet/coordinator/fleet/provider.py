@@ -95,6 +95,7 @@ class LiveProvider:
             slots_left=self.load.slots_left(offer.model, offer.slots),
             tokens_ahead=self.load.tokens_ahead,
             tokens_left=self.load.tokens_left(),
+            tokens_max=capacity.tokens_max or None,
             decode_tokens_s=rate or capacity.decode_tokens_s,
             prefill_tokens_s=capacity.prefill_tokens_s,
             failures_ms=health.penalty_ms(now_s) if health is not None else 0,

@@ -36,7 +36,9 @@ def own_obstacle(candidate: Candidate, request: RouteRequest) -> Reason | None:
     asked = request.preferences
     if candidate.provider_id in request.excluded:
         return Reason.EXHAUSTED
-    if candidate.context_tokens < 1:
+    if candidate.context_tokens < 1 or (
+        candidate.tokens_max is not None and candidate.tokens_max < tokens_needed(candidate, request)
+    ):
         return Reason.CONTEXT_UNAVAILABLE
     if candidate.provider_id in asked.ignore or (asked.only and candidate.provider_id not in asked.only):
         return Reason.PROVIDER_UNAVAILABLE
@@ -54,9 +56,12 @@ def has_room(candidate: Candidate, request: RouteRequest) -> bool:
     """Say whether `candidate` can start `request` at once."""
     if candidate.slots_left < 1:
         return False
-    left = candidate.tokens_left
-    # A sequence never outgrows the context, whatever its bounds say.
-    return left is None or left >= min(request.prompt_tokens_max + request.output_tokens_max, candidate.context_tokens)
+    return candidate.tokens_left is None or candidate.tokens_left >= tokens_needed(candidate, request)
+
+
+def tokens_needed(candidate: Candidate, request: RouteRequest) -> int:
+    """Return how much of a token budget `request` takes: a sequence never outgrows the context, whatever its bounds say."""
+    return min(request.prompt_tokens_max + request.output_tokens_max, candidate.context_tokens)
 
 
 def _is_affordable(traits: Traits, request: RouteRequest) -> bool:

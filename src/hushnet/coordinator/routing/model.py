@@ -100,7 +100,8 @@ def context_ceiling(tokens: int) -> int:
 class Candidate(Struct, frozen=True, kw_only=True):
     """One provider's offer of one model, with what was dispatched to it already counted in.
 
-    `slots_left` and `tokens_left` are what a request may take; a `tokens_left` of None knows no budget.
+    `slots_left` and `tokens_left` are what a request may take, `tokens_max` what one may take when nothing else runs;
+    None where the provider knows no budget.
     `tokens_ahead` is what still has to be generated before and beside it. Rates are tokens per second, 0 when unknown.
     """
 
@@ -114,6 +115,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     slots_left: int
     tokens_ahead: int = 0
     tokens_left: int | None = None
+    tokens_max: int | None = None
     decode_tokens_s: float = 0.0
     prefill_tokens_s: float = 0.0
     load_ms: int = 0

@@ -8,6 +8,7 @@ provider in the same step of the event loop.
 from __future__ import annotations
 
 import logging
+import math
 from typing import Final
 
 from hushnet.coordinator.fleet.provider import LiveProvider
@@ -40,7 +41,14 @@ class Life:
     """One request. `outlet` is what its consumer reads; `run` is its task."""
 
     def __init__(
-        self, desk: Desk, request_id: RequestId, consumer: Consumer, body: RequestBody, watch: timing.Stopwatch
+        self,
+        desk: Desk,
+        request_id: RequestId,
+        consumer: Consumer,
+        body: RequestBody,
+        watch: timing.Stopwatch,
+        *,
+        is_told_its_place: bool = False,
     ) -> None:
         self.id = request_id
         self.body = body
@@ -61,6 +69,7 @@ class Life:
         self._tries = Tries()
         self._waiting: Waiting | None = None
         self._waited_s = 0.0
+        self._is_told_its_place = is_told_its_place
 
     # From outside.
 
@@ -90,6 +99,7 @@ class Life:
     def tick(self, now_s: float) -> None:
         """Look at the deadlines and the draft; called by the pulse, from `look_s` on or while the consumer's window is full."""
         self.look_s = now_s + LOOK_S
+        self._tell_its_place()
         attempt = self.attempt
         due = self._deadlines.due(now_s, attempt, self.outlet)
         if due is not None:
@@ -185,6 +195,7 @@ class Life:
         began_s = clock.monotonic_s()
         self._waiting = waiting
         self._watch.enter(timing.QUEUE)
+        self._tell_its_place()
         answer = await waiting.answer
         self._waiting = None
         waited_s = clock.monotonic_s() - began_s
@@ -192,6 +203,15 @@ class Life:
         self._desk.telemetry.queued(seconds=waited_s)
         # Stopped between the queue's answer and this step: `abandon` has given the slot back.
         return None if self.stopped is not None else answer
+
+    def _tell_its_place(self) -> None:
+        """Tell a consumer that asked for it where in the queue it is, whenever the pulse looks."""
+        place = None
+        if self._is_told_its_place and self._waiting is not None:
+            place = self._desk.placement.place_of(self._waiting)
+        if place is not None:
+            estimate = "unknown" if place.estimate_s is None else str(math.ceil(place.estimate_s))
+            self.outlet.tell(f": queue position={place.ahead + 1} estimate_s={estimate}\n\n".encode())
 
     async def _try(self, placed: Placed) -> AttemptEnd:
         """Make one attempt and wait for its end."""

@@ -64,6 +64,7 @@ class Outlet:
         "failure",
         "head",
         "is_finished",
+        "notice",
         "reader",
         "relayed",
     )
@@ -85,6 +86,7 @@ class Outlet:
         self._is_gone = False
         self.head: ReplyHead | None = None
         self.failure: Failure | None = None
+        self.notice: bytes | None = None
         self.is_finished = False
         self.relayed = Mark()
         self.drains = 0
@@ -92,6 +94,11 @@ class Outlet:
         """What tells how far the consumer has read, where anything does."""
 
     # The producer's side.
+
+    def tell(self, notice: bytes) -> None:
+        """Leave a notice for a consumer that waits for the beginning; a newer one takes its place."""
+        self.notice = notice
+        self._wake()
 
     def open(self, head: ReplyHead) -> None:
         """Decide how the answer begins."""
@@ -158,9 +165,15 @@ class Outlet:
 
     # The consumer's side.
 
-    async def opened(self) -> ReplyHead | Failure | None:
-        """Wait for the beginning: a head, a failure instead of one, or None when the consumer itself is gone."""
+    async def opened(self) -> ReplyHead | Failure | bytes | None:
+        """Wait for the beginning: a head, a failure instead of one, or None when the consumer itself is gone.
+
+        A notice that was left before it is returned as bytes: ask again.
+        """
         while self.head is None and not self.is_finished:
+            if self.notice is not None:
+                notice, self.notice = self.notice, None
+                return notice
             await self._wait()
         return self.head if self.head is not None else self.failure
 

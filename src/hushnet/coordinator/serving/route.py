@@ -2,7 +2,12 @@
 
 The queue of a model is looked at whenever something about its candidates changes (a report, a freed slot, a provider
 that came or went), in fair order; who can be placed is placed there and then, in the same step of the event loop, so a
-slot is never promised to somebody who has left.
+slot is never promised to somebody who has left. What has changed of one provider is held against those who wait by that
+provider alone: the others could not take them before, and nothing about them is new.
+
+Nobody is starved either: once a request has waited for `STARVED_S`, a provider that could serve it, and has room for
+smaller ones only, is kept for it. And nobody waits in vain: a request that the queue's pace would serve only after its time is refused at once, with the time
+at which it is worth another try.
 """
 
 from __future__ import annotations
@@ -10,18 +15,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
+from hushnet.coordinator.admission.pace import Pace
 from hushnet.coordinator.admission.queue import FairQueue, Ticket
 from hushnet.coordinator.fleet.fleet import Fleet, Slot
-from hushnet.coordinator.routing.model import Assignment, Reason, Refusal, RouteRequest, Wait
-from hushnet.coordinator.routing.router import WAIT_S_MAX, route
+from hushnet.coordinator.fleet.provider import LiveProvider
+from hushnet.coordinator.routing.filters import has_room, obstacle
+from hushnet.coordinator.routing.model import Assignment, Candidate, Reason, Refusal, RouteRequest, Wait
+from hushnet.coordinator.routing.router import WAIT_S_MAX, WAIT_S_MIN, route
 from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.foundation.clock import Clock
-from hushnet.foundation.ids import AccountId, ModelId, RequestId
+from hushnet.foundation.ids import AccountId, ModelId, ProviderId, RequestId
 
 PASSED_OVER_MAX: Final = 64
 """Waiting requests of one model that one look may pass over: they wait for other providers than the one with room."""
+STARVED_S: Final = 15.0
+"""A request with a large token budget needs several small ones to end at one provider before it fits."""
+STARVED_MAX: Final = 8
+"""Of each model: for so many of those who have waited for long, room is kept."""
 _SPREAD: Final = 0x9E3779B97F4A7C15
 
 _CODES: Final = {
@@ -44,6 +57,14 @@ class Placed:
     entry: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """How many are served before a request, and the seconds until its turn where the queue's pace is known."""
+
+    ahead: int
+    estimate_s: float | None
+
+
 @dataclass(eq=False, slots=True)
 class Waiting:
     """A place in the queue. `answer` resolves to what the queue decided; None when the request itself left."""
@@ -51,6 +72,7 @@ class Waiting:
     request: RouteRequest
     seed: int
     answer: asyncio.Future[Placed | Failure | None]
+    since_s: float
     ticket: Ticket[Waiting] | None = None
 
 
@@ -61,6 +83,8 @@ class Placement:
         self._fleet = fleet
         self._queue = queue
         self._clock = clock
+        self._paces: dict[ModelId, Pace] = {}
+        self._starved: dict[ModelId, list[Waiting]] = {}
         fleet.subscribe(self.capacity_changed)
 
     @property
@@ -80,28 +104,29 @@ class Placement:
     ) -> Placed | Failure | Waiting:
         """Place a request now, say why it can't be, or let it wait for up to `wait_s`; it keeps `size` bytes meanwhile."""
         seed = (request_id * _SPREAD & 0xFFFFFFFFFFFFFFFF) >> 32
+        now_s = self._clock.monotonic_s()
+        outcome = self._try(request, seed)
+        if not isinstance(outcome, Wait):
+            return outcome
+        waiting = Waiting(request, seed, asyncio.get_running_loop().create_future(), now_s)
         if self._queue.waiting(request.model) == 0:
-            outcome = self._try(request, seed)
-            if not isinstance(outcome, Wait):
-                return outcome
-            after_s = outcome.after_s
-        else:
-            after_s = 1.0
-        waiting = Waiting(request, seed, asyncio.get_running_loop().create_future())
+            self._paces[request.model] = Pace(now_s)
         waiting.ticket = self._queue.join(
-            request.model,
-            account,
-            waiting,
-            deadline_s=self._clock.monotonic_s() + wait_s,
-            size=size,
-            is_retry=is_retry,
+            request.model, account, waiting, deadline_s=now_s + wait_s, size=size, is_retry=is_retry
         )
-        if waiting.ticket is None or wait_s <= 0:
+        estimate_s = self._estimate_s(waiting.ticket, now_s)
+        if waiting.ticket is None or wait_s <= 0 or (estimate_s or 0.0) > wait_s:
             self.abandon(waiting)
-            return Failure(FailureCode.CAPACITY, retry_after_s=max(after_s, 1.0))
-        # Those who came before have their turn first; this request may still be placed in the same step.
-        self.capacity_changed((request.model,))
+            late_s = outcome.after_s if estimate_s is None else estimate_s - wait_s
+            return Failure(FailureCode.CAPACITY, retry_after_s=min(max(late_s, outcome.after_s), WAIT_S_MAX))
         return waiting
+
+    def place_of(self, waiting: Waiting) -> QueuePlace | None:
+        """Say where a request stands in its queue; None once it does not wait any more."""
+        if waiting.ticket is None or not waiting.ticket.is_waiting:
+            return None
+        estimate_s = self._estimate_s(waiting.ticket, self._clock.monotonic_s())
+        return QueuePlace(self._queue.ahead_of(waiting.ticket), estimate_s)
 
     def abandon(self, waiting: Waiting) -> None:
         """Leave the queue; a slot that was already given comes back."""
@@ -112,40 +137,85 @@ class Placement:
         elif isinstance(placed := waiting.answer.result(), Placed):
             placed.slot.release()
 
-    def capacity_changed(self, models: Iterable[ModelId]) -> None:
-        """Look at the queues of `models` and place who can be placed."""
+    def capacity_changed(self, models: Iterable[ModelId], provider: LiveProvider | None) -> None:
+        """Look at the queues of `models` and place who can be placed; `provider` is who has changed, if it was one."""
         for model in models:
             if self._queue.waiting(model):
-                self._drain(model)
+                self._drain(model, provider)
 
     def expire(self) -> None:
-        """Refuse those whose time in the queue is over; called by the pulse."""
-        for ticket in self._queue.expired(self._clock.monotonic_s()):
+        """Refuse those whose time in the queue is over, and see who has waited for long; called by the pulse."""
+        now_s = self._clock.monotonic_s()
+        for ticket in self._queue.expired(now_s):
             if not ticket.item.answer.done():
                 outcome = route(self._fleet.view(ticket.model), ticket.item.request, seed=ticket.item.seed)
                 after_s = outcome.after_s if isinstance(outcome, Wait) else WAIT_S_MAX
                 ticket.item.answer.set_result(Failure(FailureCode.CAPACITY, retry_after_s=after_s))
+        self._starved.clear()
+        for model in self._queue.models():
+            long = {  # one of each account, or the largest requests of one could keep everything
+                each.account: each.item
+                for each in self._queue.in_order(model)
+                if now_s - each.item.since_s >= STARVED_S
+            }
+            if long:
+                self._starved[model] = list(islice(long.values(), STARVED_MAX))
 
-    def _drain(self, model: ModelId) -> None:
+    def _drain(self, model: ModelId, provider: LiveProvider | None) -> None:
         passed_over = 0
         for ticket in self._queue.in_order(model):
             if not ticket.is_waiting:
                 continue  # served or refused by a step that this one set off
-            outcome = self._try(ticket.item.request, ticket.item.seed)
+            waiting = ticket.item
+            if provider is not None and not self._may_take(provider, waiting.request):
+                continue
+            outcome = self._try(waiting.request, waiting.seed, waiting)
             if isinstance(outcome, Wait):
                 passed_over += 1
                 if passed_over >= PASSED_OVER_MAX:
                     return
                 continue
-            self._queue.leave(ticket, is_served=isinstance(outcome, Placed))
-            ticket.item.answer.set_result(outcome)
+            is_served = isinstance(outcome, Placed)
+            self._queue.leave(ticket, is_served=is_served)
+            if is_served and (pace := self._paces.get(model)) is not None:
+                pace.note_served(self._clock.monotonic_s())
+            waiting.answer.set_result(outcome)
 
-    def _try(self, request: RouteRequest, seed: int) -> Placed | Failure | Wait:
+    def _may_take(self, provider: LiveProvider, request: RouteRequest) -> bool:
+        candidate = self._fleet.view(request.model).index.get(provider.provider_id)
+        return candidate is not None and has_room(candidate, request) and _fits(candidate, request)
+
+    def _estimate_s(self, ticket: Ticket[Waiting] | None, now_s: float) -> float | None:
+        pace = None if ticket is None else self._paces.get(ticket.model)
+        return None if ticket is None or pace is None else pace.estimate_s(self._queue.ahead_of(ticket), now_s)
+
+    def _is_kept(self, provider_id: ProviderId, model: ModelId, waiting: Waiting | None) -> bool:
+        """Say whether a provider is kept for others, who have waited for long; `waiting` is who asks, if it waits."""
+        candidate = self._fleet.view(model).index.get(provider_id)
+        for starved in self._starved.get(model, ()):
+            if starved is waiting or candidate is None:
+                return False
+            is_waiting = starved.ticket is not None and starved.ticket.is_waiting
+            if is_waiting and _fits(candidate, starved.request):
+                return True
+        return False
+
+    def _try(self, request: RouteRequest, seed: int, waiting: Waiting | None = None) -> Placed | Failure | Wait:
         decision = route(self._fleet.view(request.model), request, seed=seed)
         match decision:
             case Assignment():
+                if self._starved and self._is_kept(decision.provider_id, request.model, waiting):
+                    return Wait(WAIT_S_MIN)
                 return Placed(self._fleet.take(decision.provider_id, request), decision.entry)
             case Wait():
                 return decision
             case Refusal():
                 return Failure(_CODES[decision.reason], retry_after_s=None)
+
+
+def _fits(candidate: Candidate, request: RouteRequest) -> bool:
+    """Whether a provider could ever serve a request; in sealed mode only those can that its envelope names."""
+    entry = None if request.recipients is None else request.recipients.get(candidate.provider_id)
+    if request.recipients is not None and (entry is None or entry.key_id not in candidate.key_ids):
+        return False
+    return obstacle(candidate, request) is None

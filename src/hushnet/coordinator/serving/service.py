@@ -90,8 +90,13 @@ class RequestService:
         """Start the clock of a request that has just arrived."""
         return Stopwatch(self._clock.monotonic_s)
 
-    def submit(self, consumer: Consumer, body: RequestBody, watch: Stopwatch | None = None) -> Life | Failure:
-        """Begin to serve a request; its answer comes out of the life's outlet. A refusal here held nothing."""
+    def submit(
+        self, consumer: Consumer, body: RequestBody, watch: Stopwatch | None = None, *, is_told_its_place: bool = False
+    ) -> Life | Failure:
+        """Begin to serve a request; its answer comes out of the life's outlet. A refusal here held nothing.
+
+        `is_told_its_place`: while it waits in the queue, notices come out of the outlet, as comments of an event stream.
+        """
         refusal = self._refusal(consumer, body)
         if refusal is not None:
             return refusal
@@ -101,7 +106,7 @@ class RequestService:
             return Failure(FailureCode.BUSY, retry_after_s=error.retry_after_s)
         watch = watch or self.stopwatch()
         watch.enter(RESERVE)
-        life = Life(self._desk, request_id, consumer, body, watch)
+        life = Life(self._desk, request_id, consumer, body, watch, is_told_its_place=is_told_its_place)
         self._lives.add(life)
         self._idle.clear()
         self._tasks.spawn(self._run(life, consumer.account_id), name=f"request-{request_id}")
