@@ -26,6 +26,7 @@ from hushnet.coordinator.routing.filters import has_room, obstacle
 from hushnet.coordinator.routing.model import Assignment, Candidate, Reason, Refusal, RouteRequest, Wait
 from hushnet.coordinator.routing.router import WAIT_S_MAX, WAIT_S_MIN, route
 from hushnet.coordinator.serving.failures import Failure, FailureCode
+from hushnet.coordinator.serving.store import Silence, Telemetry
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.ids import AccountId, ModelId, ProviderId, RequestId
 
@@ -79,8 +80,11 @@ class Waiting:
 class Placement:
     """Joins router, fleet and queue."""
 
-    def __init__(self, fleet: Fleet, queue: FairQueue[Waiting], clock: Clock) -> None:
+    def __init__(
+        self, fleet: Fleet, queue: FairQueue[Waiting], clock: Clock, telemetry: Telemetry | None = None
+    ) -> None:
         self._fleet = fleet
+        self._telemetry = telemetry or Silence()
         self._queue = queue
         self._clock = clock
         self._paces: dict[ModelId, Pace] = {}
@@ -91,6 +95,10 @@ class Placement:
     def waiting(self) -> int:
         """How many requests wait."""
         return sum(self._queue.waiting(model) for model in self._queue.models())
+
+    def waiting_for(self, model: ModelId) -> int:
+        """Return how many requests wait for `model`."""
+        return self._queue.waiting(model)
 
     def begin(
         self,
@@ -201,7 +209,9 @@ class Placement:
         return False
 
     def _try(self, request: RouteRequest, seed: int, waiting: Waiting | None = None) -> Placed | Failure | Wait:
+        began_s = self._clock.monotonic_s()
         decision = route(self._fleet.view(request.model), request, seed=seed)
+        self._telemetry.decided(decision, seconds=self._clock.monotonic_s() - began_s)
         match decision:
             case Assignment():
                 if self._starved and self._is_kept(decision.provider_id, request.model, waiting):

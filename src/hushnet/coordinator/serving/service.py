@@ -24,7 +24,7 @@ from hushnet.coordinator.serving.store import EnvelopeClaims, RequestLedger, Sil
 from hushnet.coordinator.telemetry.timing import RESERVE, Stopwatch
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError
-from hushnet.foundation.ids import AccountId
+from hushnet.foundation.ids import AccountId, ModelId
 from hushnet.foundation.tasks import TaskSet
 from hushnet.sealing.limits import SKEW
 from hushnet.sealing.prepared import PreparedKeys
@@ -54,7 +54,7 @@ class RequestService:
         self.limits = limits or ServingLimits()
         self._fleet = fleet
         self._clock = clock
-        self._placement = Placement(fleet, FairQueue(queue_limits), clock)
+        self._placement = Placement(fleet, FairQueue(queue_limits), clock, telemetry)
         self._desk = Desk(
             fleet=fleet,
             placement=self._placement,
@@ -85,6 +85,10 @@ class RequestService:
     def waiting(self) -> int:
         """How many requests wait for a provider."""
         return self._placement.waiting
+
+    def waiting_for(self, model: ModelId) -> int:
+        """Return how many requests wait for a provider of `model`."""
+        return self._placement.waiting_for(model)
 
     def stopwatch(self) -> Stopwatch:
         """Start the clock of a request that has just arrived."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from hushnet.coordinator.ledger.model import Close, CloseOutcome, FreeUse, FreeUseOutcome, Hold, HoldOutcome
+from hushnet.coordinator.routing.model import Decision
 from hushnet.foundation.ids import AccountId, ModelId, RequestId
 from hushnet.foundation.money import Price
 
@@ -52,6 +53,8 @@ class Telemetry(Protocol):
 
     def queued(self, *, seconds: float) -> None: ...
 
+    def decided(self, decision: Decision, *, seconds: float) -> None: ...
+
 
 class EnvelopeClaims(Protocol):
     """What several processes know together of the envelopes that were posted to any of them."""
@@ -73,3 +76,5 @@ class Silence:
     def finding(self, *, kind: str) -> None: ...
 
     def queued(self, *, seconds: float) -> None: ...
+
+    def decided(self, decision: Decision, *, seconds: float) -> None: ...

@@ -1,6 +1,6 @@
 """What the coordinator says about itself: metrics and logs, both behind allow-lists, neither ever with content.
 
-A domain of the coordinator: it imports settings and foundation only.
+A domain of the coordinator: it imports settings and foundation only, and the nouns of routing for what it counts.
 """
 
 from hushnet.coordinator.telemetry.metrics import LABELS, Counter, Histogram, Metrics
