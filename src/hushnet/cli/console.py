@@ -63,7 +63,12 @@ def print_table(made: Table) -> None:
     from rich.measure import Measurement
 
     console = out()
-    least = Measurement.get(console, console.options.update(max_width=WIDTH_OF_A_FILE), made).minimum
+    wide = console.options.update(max_width=WIDTH_OF_A_FILE)
+    for column in made.columns:
+        if column.no_wrap:  # Rich counts the longest word of a cell, and would cut the rest off
+            cells = (column.header, *column.cells)
+            column.min_width = max(Measurement.get(console, wide, cell).maximum for cell in cells)
+    least = Measurement.get(console, wide, made).minimum
     made.width = least if least > console.width else None
     console.print(made)
 

@@ -50,6 +50,18 @@ def test_a_narrow_terminal_breaks_no_name_and_no_number(monkeypatch: pytest.Monk
     assert "$0.000001" in text
 
 
+def test_an_unbroken_cell_of_several_words_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("sys.stdout", screen)
+    table = console.table("name", "a long heading", numeric=frozenset({"a long heading"}), whole=frozenset({"name"}))
+    table.add_row("trust unavailable, own first", "12,345,678 ms")
+    console.print_table(table)
+    assert "trust unavailable, own first" in screen.getvalue()
+    assert "12,345,678 ms" in screen.getvalue()
+    assert "a long heading" in screen.getvalue()
+
+
 def test_a_notice_at_a_terminal_wraps_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen()
     monkeypatch.setenv("COLUMNS", "40")

@@ -16,6 +16,7 @@ from hushnet.coordinator.accounts import Accounts, ProviderBook
 from hushnet.coordinator.api import discovery
 from hushnet.coordinator.api.account import AccountApi
 from hushnet.coordinator.api.admin import AdminApi
+from hushnet.coordinator.api.admin_routing import AdminRoutingApi
 from hushnet.coordinator.api.chat import ChatEndpoint
 from hushnet.coordinator.api.dispatch import Dispatcher
 from hushnet.coordinator.api.health import Check, HealthApi
@@ -94,6 +95,7 @@ def _joined(
         *discovery.routes(serving),
         *AccountApi(accounts, ledger).routes(),
         *AdminApi(accounts, ledger, catalog, providers=providers, fleet=serving.fleet).routes(),
+        *AdminRoutingApi(accounts, catalog, serving).routes(),
     ]
     dispatcher = Dispatcher(
         hot={CHAT_PATH: {"POST": ChatEndpoint(serving.service, accounts, settings.http)}},

@@ -7,7 +7,7 @@ Whoever waits for capacity subscribes and is told the models for which something
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence, ValuesView
+from collections.abc import Callable, Iterable, KeysView, Sequence, ValuesView
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -88,6 +88,10 @@ class Fleet:
             model: [self._providers[provider_id].offers[model] for provider_id in candidates]
             for model, candidates in self._by_model.items()
         }
+
+    def on_offer(self) -> KeysView[ModelId]:
+        """Return the models that some routable provider offers now."""
+        return self._by_model.keys()
 
     def has_seen(self, model: ModelId) -> bool:
         """Say whether any provider has offered `model` since this process started."""
