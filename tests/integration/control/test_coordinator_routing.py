@@ -160,6 +160,8 @@ async def test_a_model_that_nobody_ever_offered_is_not_found(tmp_path: Path) -> 
         await net.operator.put(f"/v1/admin/models/{NOBODYS}/price", json=price)
         told = await explained(net, model=NOBODYS)
         assert (told["outcome"], told["reason"], told["total"]) == ("refused", "model_unavailable", 0)
+        (empty,) = (await net.operator.get(FLEET, params={"model": NOBODYS})).json()["data"]
+        assert (empty["candidates"], empty["ready"], empty["groups"]) == (0, 0, [])
 
 
 async def test_a_large_fleet_is_counted_whole_and_listed_within_the_limit(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from hushnet.attestation.tiers import Tier
 from hushnet.cli import console
+from hushnet.cli.route import app
 from hushnet.cli.route.operator import operator_client, operator_settings
 from hushnet.cli.route.tables import print_explanation, print_fleet, print_groups, span
 from hushnet.coordinator.routing.explain import explain
@@ -175,6 +177,14 @@ def test_a_fleet_is_a_line_a_model_and_its_kinds(monkeypatch: pytest.MonkeyPatch
     assert lines[2].split() == ["org/a-model:1", "8", "2", "1", "20/40", "100,000", "40", "3"]
     console.out.cache_clear()
     assert "self_signed" in shown(monkeypatch, 80, print_groups, model)
+
+
+@pytest.mark.parametrize("name", ["xyz", "0" * 7, "0" * 65, "ABCDEF012345"])
+def test_what_names_no_provider_is_refused_before_it_is_asked(tmp_path: Path, name: str) -> None:
+    arguments = ["explain", "m", "--only", name, "--api-key", OPERATOR, "--home", str(tmp_path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "first 8 characters" in re.sub(r"[│\s]+", " ", result.output)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -17,6 +18,9 @@ from hushnet.foundation.errors import RequestError
 app = typer.Typer()
 
 _MODELS_HINT = "`hush models` lists what is on offer; `hush route fleet` also who is connected and not routable"
+
+
+_PROVIDER = re.compile(r"[0-9a-f]{8,64}", re.ASCII)
 
 
 class Floor(StrEnum):
@@ -64,7 +68,12 @@ def explain(
         "output_tokens_max": max_tokens,
         "features": feature or [],
         "trust": trust.value,
-        "preferences": {"only": only or [], "ignore": ignore or [], "regions": region or [], "builds": build or []},
+        "preferences": {
+            "only": _checked(only),
+            "ignore": _checked(ignore),
+            "regions": region or [],
+            "builds": build or [],
+        },
         "seed": seed,
         "limit": limit,
     }
@@ -99,8 +108,15 @@ def fleet(
         console.print_json(models)
         return
     print_fleet(models)
-    if model and models:
+    if model:
         print_groups(models[0])
+
+
+def _checked(ids: list[str] | None) -> list[str]:
+    for each in ids or []:
+        if _PROVIDER.fullmatch(each) is None:
+            raise typer.BadParameter(f"{each} is no provider: give the first 8 characters or more of an id")
+    return ids or []
 
 
 def _asked(request: Any, *call: Any) -> Any:

@@ -12,7 +12,7 @@ ID_SHOWN: Final = 12
 """Enough of an id to name a provider with: `--only` and `--ignore` take it."""
 TERMS_SHOWN: Final = 4
 WORD_SHOWN: Final = 24
-NOBODY: Final = "no provider is connected: start one with `hush provider start`, or a whole network here with `hush up`"
+START: Final = "start one with `hush provider start`, or a whole network here with `hush up`"
 _WORDS: Final = (("trust", "trust"), ("region", "region"), ("agent", "agent_version"))
 _SECONDS_FROM_MS: Final = 100_000
 _HOURS_FROM_MS: Final = 10_000_000
@@ -30,13 +30,13 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
     for line in filter(None, rest):
         console.out().print(f"[dim]{line}[/]")
     if not explanation["total"] and not explanation["unroutable"]:
-        console.err().print(NOBODY)
+        console.err().print(f"no provider of this model is connected: {START}")
 
 
 def print_fleet(models: Sequence[Mapping[str, Any]]) -> None:
     """Print a line a model."""
     if not models:
-        console.err().print(NOBODY)
+        console.err().print(f"no provider is connected: {START}")
         return
     numbers = ("ready", "full", "unroutable", "slots", "tokens", "tok/s", "waiting")
     table = console.table("model", *numbers, numeric=frozenset(numbers), whole=frozenset({"model"}))
@@ -70,9 +70,12 @@ def print_groups(model: Mapping[str, Any]) -> None:
             str(group["slots_free"]),
             f"{group['context_tokens']:,}",
         )
-    console.print_table(table)
-    for line in filter(None, (_counted(model["unroutable"], "connected and not routable"),)):
-        console.out().print(f"[dim]{line}[/]")
+    if model["groups"]:
+        console.print_table(table)
+    else:
+        console.err().print("nobody whom the router sees offers this model")
+    if model["unroutable"]:
+        console.out().print(f"[dim]{_counted(model['unroutable'], 'connected and not routable')}[/]")
     if model["groups_unlisted"]:
         console.out().print(f"[dim]and {model['groups_unlisted']} smaller groups[/]")
 

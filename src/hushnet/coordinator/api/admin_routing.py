@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -25,7 +25,6 @@ from hushnet.coordinator.catalog import Catalog
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.routing.cost import PROMPT_BYTES_PER_TOKEN
 from hushnet.coordinator.routing.explain import LIMIT_DEFAULT, Survey
-from hushnet.coordinator.routing.explanation import Explanation
 from hushnet.coordinator.routing.model import Preferences, RouteRequest, SelfRoute
 from hushnet.coordinator.routing.router import View
 from hushnet.coordinator.routing.summary import Tally
@@ -34,11 +33,13 @@ from hushnet.foundation.errors import RequestError
 from hushnet.foundation.ids import AccountId, ModelId, ProviderId
 from hushnet.foundation.money import PRICE_MICRO_USD_MAX, Price
 
+T = TypeVar("T")
+
 LIMIT_MAX: Final = 200
 MODELS_MAX: Final = 32
 """Models in one answer, which stays below 1 MiB however wordy the providers; `after` asks for more."""
 SLICE: Final = 500
-"""Candidates between two turns of the event loop: about two milliseconds."""
+"""Candidates between two turns of the event loop: about a millisecond."""
 _TOKENS_MAX: Final = 1 << 24
 _WHOLE_ID: Final = 64
 
@@ -47,6 +48,7 @@ _Micros = Annotated[int, msgspec.Meta(ge=0, le=PRICE_MICRO_USD_MAX)]
 _Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _Words = Annotated[list[_Word], msgspec.Meta(max_length=64)]
 _Ids = Annotated[list[Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8,64}\Z")]], msgspec.Meta(max_length=64)]
+_Unroutable: TypeAlias = dict[ModelId, Counter[str]]
 _Trust = Literal["none", "self_signed", "measured", "hardware"]
 
 
@@ -112,48 +114,43 @@ class AdminRoutingApi:
         await self._operator(request)
         wish = await read_json(request, RouteWish)
         model = ModelId(wish.model)
-        self._check_known(model)
         async with self._turn:
+            unroutable = await self._unroutable(model)
+            self._check_known(model, unroutable)
             view = self._fleet.view(model)
             survey = Survey(view, self._route_request(wish, view), seed=wish.seed, limit=wish.limit)
             for _ in range(0, survey.total, SLICE):
                 survey.look(SLICE)
                 await asyncio.sleep(0)
-        return json_response(self._shown(survey.explanation(), model))
+        return json_response(self._with_state(survey.explanation(), model, unroutable))
 
     async def show_fleet(self, request: Request) -> Response:
         """Summarise the models on offer, in the order of their names, from `after` on; `?model=` asks for one."""
         await self._operator(request)
-        asked = request.query_params.get("model")
-        after = request.query_params.get("after", "")
+        asked, after = request.query_params.get("model"), request.query_params.get("after", "")
+        only = None if asked is None else ModelId(asked)
         async with self._turn:
-            unroutable = self._unroutable()
-            known = sorted({*self._fleet.on_offer(), *unroutable})
-            models = [model for model in known if (model > after if asked is None else model == asked)]
-            if asked is not None and not models:
-                self._check_known(ModelId(asked))
-            shown = [await self._summary(model, unroutable.get(model)) for model in models[:MODELS_MAX]]
+            unroutable = await self._unroutable(only)
+            if only is not None:
+                self._check_known(only, unroutable)
+                models = [only]
+            else:
+                models = [model for model in sorted({*self._fleet.on_offer(), *unroutable}) if model > after]
+            shown = [await self._summary(model, unroutable) for model in models[:MODELS_MAX]]
         return json_response({"object": "list", "data": shown, "has_more": len(models) > MODELS_MAX})
 
-    async def _summary(self, model: ModelId, unroutable: Counter[str] | None) -> dict[str, Any]:
+    async def _summary(self, model: ModelId, unroutable: _Unroutable) -> dict[str, Any]:
         index = self._fleet.view(model).index
         tally = Tally(model, index)
-        for some in _slices(list(index.values())):
+        for some in _slices([place.candidate for place in index.everybody()]):
             tally.add(some)
             await asyncio.sleep(0)
-        return {
-            **msgspec.to_builtins(tally.summary()),
-            "waiting": self._service.waiting_for(model),
-            "unroutable": dict(unroutable or {}),
-        }
+        return self._with_state(tally.summary(), model, unroutable)
 
-    def _shown(self, explanation: Explanation, model: ModelId) -> dict[str, Any]:
-        unroutable = self._unroutable(model).get(model)
-        return {
-            **msgspec.to_builtins(explanation),
-            "waiting": self._service.waiting_for(model),
-            "unroutable": dict(unroutable or {}),
-        }
+    def _with_state(self, found: msgspec.Struct, model: ModelId, unroutable: _Unroutable) -> dict[str, Any]:
+        """Add to what the router knows who waits for it, and who is connected and hidden from it."""
+        waiting, hidden = self._service.waiting_for(model), dict(unroutable.get(model, ()))
+        return {**msgspec.to_builtins(found), "waiting": waiting, "unroutable": hidden}
 
     def _route_request(self, wish: RouteWish, view: View) -> RouteRequest:
         asked = wish.preferences
@@ -180,18 +177,20 @@ class AdminRoutingApi:
             ),
         )
 
-    def _check_known(self, model: ModelId) -> None:
+    def _check_known(self, model: ModelId, unroutable: _Unroutable) -> None:
         """Raise `model_not_found` for a model that nobody has offered and that has no price: as a request for it is."""
-        if not self._fleet.has_seen(model) and self._catalog.tariff_of(model).id == 0 and not self._unroutable(model):
+        if not self._fleet.has_seen(model) and self._catalog.tariff_of(model).id == 0 and model not in unroutable:
             raise RequestError("no provider serves this model", code="model_not_found")
 
-    def _unroutable(self, model: ModelId | None = None) -> dict[ModelId, Counter[str]]:
-        """Count the connected providers that the router does not see, by model and by why."""
-        found: dict[ModelId, Counter[str]] = {}
-        for provider in self._fleet.providers():
-            if not provider.is_routable:
-                for offered in provider.offers if model is None else provider.offers.keys() & {model}:
-                    found.setdefault(offered, Counter())[_why_unroutable(provider)] += 1
+    async def _unroutable(self, model: ModelId | None) -> _Unroutable:
+        """Count the connected providers that the router does not see, of `model` or of all, by why."""
+        found: _Unroutable = {}
+        for some in _slices(list(self._fleet.providers())):
+            for provider in some:
+                if not provider.is_routable:
+                    for offered in provider.offers if model is None else provider.offers.keys() & {model}:
+                        found.setdefault(offered, Counter())[_why_unroutable(provider)] += 1
+            await asyncio.sleep(0)
         return found
 
     async def _operator(self, request: Request) -> None:
@@ -214,7 +213,7 @@ def _named(ids: Sequence[str], view: View) -> frozenset[ProviderId]:
     return frozenset((*found, *map(ProviderId, ids)))
 
 
-def _slices(everything: Iterable[Any]) -> Iterator[list[Any]]:
+def _slices(everything: Iterable[T]) -> Iterator[list[T]]:
     left = iter(everything)
     while some := list(islice(left, SLICE)):
         yield some

@@ -56,9 +56,10 @@ class Survey:
         self._request = request
         self._seed = seed
         self._limit = limit
-        everybody = [(place.candidate, place.forecast) for place in view.index.everybody()]
-        self.total = len(everybody)
-        self._left = iter(everybody)
+        # Two plain lists, since places change meanwhile: nothing is made for each of them that is collected later.
+        candidates = [place.candidate for place in view.index.everybody()]
+        self.total = len(candidates)
+        self._left = zip(candidates, [place.forecast for place in view.index.everybody()], strict=True)
         self._lost: Counter[Reason] = Counter()
         self._cheapest: dict[Reason, list[_Seen]] = {}
         chosen = view.index.get(self.decision.provider_id) if isinstance(self.decision, Assignment) else None
