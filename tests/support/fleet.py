@@ -30,7 +30,7 @@ from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.serving.assembly import Serving, build_serving
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.coordinator.storage import Database, open_ledger_store
-from hushnet.coordinator.telemetry import Metrics
+from hushnet.coordinator.telemetry import Metrics, ServingMetrics
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.errors import AccessError
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, RequestId
@@ -113,6 +113,7 @@ class Network:
         self.ledger = ledger
         self.store = store
         self.clock = clock
+        self.metrics = metrics
         self.desk: Desk = serving.gate._tokens  # type: ignore[assignment]
         self.tariffs: FixedTariffs = serving.service._desk.tariffs  # type: ignore[assignment]
         self.application = Dispatcher(
@@ -140,6 +141,7 @@ class Network:
         ledger = await Ledger.open(
             store, clock, settings=LedgerSettings(clock_skew_ms_max=None, renew_s=3600, sweep_s=3600, draft_s=5)
         )
+        metrics = Metrics()
         serving = build_serving(
             network=NETWORK,
             clock=clock,
@@ -148,8 +150,9 @@ class Network:
             tokens=Desk(),
             limits=limits,
             queue_limits=QueueLimits(waiting_max=waiting_max),
+            telemetry=ServingMetrics(metrics),
         )
-        network = Network(serving, ledger, store, clock, Metrics())
+        network = Network(serving, ledger, store, clock, metrics)
         try:
             yield network
             if is_checked:

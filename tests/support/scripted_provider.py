@@ -188,10 +188,12 @@ class ScriptedProvider:
         slots: int = 4,
         part: Part | None = None,
         decode_tokens_s: float = 40.0,
+        agent_version: str = "0.0.test",
     ) -> None:
         self.coordinator = coordinator
         self.account = account
         self.part = part
+        self.agent_version = agent_version
         self.offers = tuple(models or (ModelOffer(model=MODEL, context_tokens=8192, features=("tools",), slots=slots),))
         self.capacity = Capacity(slots=slots, active=0, decode_tokens_s=decode_tokens_s, prefill_tokens_s=400.0)
         self.signer = Ed25519Signer()
@@ -263,7 +265,7 @@ class ScriptedProvider:
             version=1,
             versions=(1,),
             token=Secret(token or f"provider-{self.account}"),
-            agent_version="0.0.test",
+            agent_version=self.agent_version,
             statement=document_of(self.statement.to_json_object()),
             models=self.offers,
             capacity=self.capacity,

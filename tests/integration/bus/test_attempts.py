@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hushnet.coordinator.bus.frames import Beat, Dispatch, Lost, Records
+from hushnet.coordinator.fleet.health import COOL_DOWN_MS, COOL_DOWN_S
 from hushnet.coordinator.ledger.model import UsageOutcome
 from hushnet.sealing.errors import WireCode
 from support.fleet import MODEL, Network, ScriptedProvider, ServedAttempt, body_of, open_answer, says
@@ -366,3 +367,71 @@ async def test_an_attempt_for_a_provider_that_is_not_there_is_lost(template: Pat
             assert [frame.number for frame in heard if isinstance(frame, Lost)] == [7, 8]
             assert provider.served == []
             raw.close()
+
+
+@pytest.mark.parametrize("is_backup_there", [True, False], ids=["backup elsewhere", "first elsewhere"])
+@pytest.mark.parametrize("is_backup_faster", [True, False], ids=["backup wins", "first wins"])
+async def test_a_race_between_workers_has_one_winner_and_frees_both_slots(
+    both: tuple[Worker, Worker], is_backup_there: bool, is_backup_faster: bool
+) -> None:
+    here, there = both
+    limits = here.network.serving.service.limits
+    if is_backup_there:
+        first = await here.network.provider(decode_tokens_s=400.0)
+        standby = await joined(here, there)
+    else:
+        first = await joined(here, there, decode_tokens_s=400.0)
+        standby = await here.network.provider()
+    exchange = here.network.chat(key=await here.network.consumer())
+    slow = await first.attempt()
+    here.network.advance(limits.first_content_s_max * limits.hedge_share)
+    backup = await standby.attempt()
+    winner, loser = (backup, slow) if is_backup_faster else (slow, backup)
+
+    says("won")(winner)
+    await exchange.finished()
+
+    assert exchange.text == "won"
+    await until(lambda: loser.cancelled is WireCode.CANCELLED and loser.is_over)
+    await until(lambda: there.bus.hosted == 0 and here.bus.crossing == 0)
+    assert (await here.network.usage_of(exchange)).usage.provider == winner.provider.account
+    for worker in both:
+        await until(
+            lambda worker=worker: not any(live.load.open_total for live in worker.network.serving.fleet.providers())
+        )
+
+
+async def test_a_worker_that_dies_in_a_race_takes_only_its_own_attempt_along(both: tuple[Worker, Worker]) -> None:
+    here, there = both
+    limits = here.network.serving.service.limits
+    first = await here.network.provider(decode_tokens_s=400.0)
+    standby = await joined(here, there)
+    exchange = here.network.chat(key=await here.network.consumer())
+    slow = await first.attempt()
+    here.network.advance(limits.first_content_s_max * limits.hedge_share)
+    await standby.attempt()
+
+    await there.bus.aclose()
+    await here.misses(standby)
+    assert slow.cancelled is None
+    says("alone")(slow)
+    await exchange.finished()
+
+    assert exchange.text == "alone"
+
+
+async def test_the_rest_of_a_provider_elsewhere_ends_with_its_reports_too(both: tuple[Worker, Worker]) -> None:
+    here, there = both
+    provider = await joined(here, there)
+    live = here.network.serving.fleet.get(provider.provider_id)
+    assert live is not None
+    for _ in range(2):
+        here.network.serving.fleet.note_failed(live, MODEL)
+
+    def shown_ms() -> int:
+        return here.network.serving.fleet.view(MODEL).index[provider.provider_id].failures_ms
+
+    assert shown_ms() == COOL_DOWN_MS
+    here.network.clock.advance(COOL_DOWN_S)
+    provider.report()
+    await until(lambda: shown_ms() == 0)

@@ -130,9 +130,30 @@ def test_a_whole_answer_forgives() -> None:
     health = Health()
     health.failed(100.0)
     health.failed(101.0)
-    health.succeeded()
 
+    assert health.succeeded(101.5)
     assert health.penalty_ms(102.0) == 0
+    assert not health.succeeded(103.0), "there is nothing left to forgive"
+
+
+def test_an_answer_that_began_before_the_last_failure_forgives_nothing() -> None:
+    health = Health()
+    health.failed(100.0)
+    health.failed(101.0)
+
+    assert not health.succeeded(100.5)
+    assert health.penalty_ms(102.0) == COOL_DOWN_MS
+
+
+def test_being_outrun_costs_two_seconds_for_a_minute_and_is_no_strike() -> None:
+    health = Health()
+    for at_s in (100.0, 101.0, 102.0):
+        health.outrun(at_s)
+
+    assert health.penalty_ms(103.0) == FAILURE_MS
+    assert health.penalty_ms(163.0) == 0
+    assert health.succeeded(110.0)
+    assert health.penalty_ms(110.0) == 0
 
 
 ATTEMPTS = st.lists(

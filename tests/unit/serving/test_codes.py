@@ -6,9 +6,9 @@ import pytest
 
 from hushnet.coordinator.api.problems import BY_CODE
 from hushnet.coordinator.serving.attempt import AttemptEnd, Ending
-from hushnet.coordinator.serving.failover import failure_of, judge
 from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.model import Mode
+from hushnet.coordinator.serving.rules.failover import failure_of, judge
 from hushnet.sealing.errors import WireCode
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hushnet.coordinator.serving.attempt import AttemptEnd, Ending
-from hushnet.coordinator.serving.failover import judge
+from hushnet.coordinator.serving.attempt import SEALERS_OWN, AttemptEnd, Ending
 from hushnet.coordinator.serving.model import Mode
+from hushnet.coordinator.serving.rules.failover import is_fault_of_provider, judge
 from hushnet.sealing.errors import Fault, WireCode
 
 
@@ -65,3 +65,21 @@ def test_in_standard_mode_no_refusal_is_blamed_on_the_consumer() -> None:
 def test_a_number_that_is_no_code_is_a_providers_fault() -> None:
     assert judge(refused(65_000), Mode.SEALED).is_fault
     assert judge(refused(65_000), Mode.STANDARD).failure.code == "provider_failed"
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_an_attempt_that_was_outrun_is_nobodys_fault(mode: Mode) -> None:
+    verdict = judge(AttemptEnd(Ending.OUTRUN, is_committed=False, code=WireCode.CANCELLED), mode)
+
+    assert (verdict.is_fault, verdict.is_full, verdict.is_final) == (False, False, False)
+
+
+@pytest.mark.parametrize("code", [*SEALERS_OWN, WireCode.BACKPRESSURE])
+def test_an_answer_that_its_consumer_broke_is_not_its_providers_fault(code: WireCode) -> None:
+    assert not is_fault_of_provider(AttemptEnd(Ending.ERROR, is_committed=True, code=code))
+    assert is_fault_of_provider(AttemptEnd(Ending.REFUSED, is_committed=True, code=code))
+
+
+@pytest.mark.parametrize("ending", [Ending.LINK_LOST, Ending.BROKEN_OFF, Ending.VIOLATION, Ending.ERROR])
+def test_an_answer_that_broke_at_its_provider_is_its_fault(ending: Ending) -> None:
+    assert is_fault_of_provider(AttemptEnd(ending, is_committed=True, code=WireCode.ENGINE_FAILED))

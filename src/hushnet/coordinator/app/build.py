@@ -147,6 +147,7 @@ def serving_limits(settings: ServingSettings) -> ServingLimits:
         queue_s_max=settings.queue_s_max,
         request_s_max=settings.request_s_max,
         first_content_s_max=settings.first_content_s_max,
+        hedge_share=settings.hedge_share,
         idle_s_max=settings.idle_s_max,
         attempts_max=settings.attempts_max,
         output_tokens_default=settings.output_tokens_default,

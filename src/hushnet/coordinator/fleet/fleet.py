@@ -127,11 +127,15 @@ class Fleet:
         provider.health_of(model).failed(self._clock.monotonic_s())
         self._index(provider)
 
-    def note_served(self, provider: LiveProvider, model: ModelId) -> None:
-        """A whole answer came: past failures are forgiven."""
+    def note_outrun(self, provider: LiveProvider, model: ModelId) -> None:
+        """A backup was there first, though it began later: no failure, but others are tried before for a while."""
+        provider.health_of(model).outrun(self._clock.monotonic_s())
+        self._index(provider)
+
+    def note_served(self, provider: LiveProvider, model: ModelId, *, began_s: float) -> None:
+        """A whole answer came to an attempt that began at `began_s`: failures before that are forgiven."""
         health = provider.health.get(model)
-        if health is not None and health.failed_s:
-            health.succeeded()
+        if health is not None and health.succeeded(began_s):
             self._index(provider)
 
     # What links report (through the gate).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 FAILURE_MS: Final = 2_000
@@ -22,6 +23,9 @@ class Health:
 
     failed_s: deque[float] = field(default_factory=lambda: deque(maxlen=STRIKES))
     cool_until_s: float = 0.0
+    outrun_s: float = -inf
+    """When a backup was last faster, though it began later. A provider that hangs is cancelled in every such race before
+    it could time out: without this it would be chosen again and again."""
 
     def failed(self, now_s: float) -> None:
         """Count a failure that is the provider's own fault."""
@@ -29,13 +33,25 @@ class Health:
         if len(self.failed_s) == STRIKES and now_s - self.failed_s[0] <= STRIKE_WINDOW_S:
             self.cool_until_s = now_s + COOL_DOWN_S
 
-    def succeeded(self) -> None:
-        """A whole answer forgives what came before."""
+    def outrun(self, now_s: float) -> None:
+        """Note that a backup was faster: that is no failure and never leads to a cool-down."""
+        self.outrun_s = now_s
+
+    def succeeded(self, began_s: float) -> bool:
+        """Forgive what came before a whole answer's attempt began; says whether there was anything.
+
+        An answer that began before the last failure proves nothing of what went wrong since.
+        """
+        last_s = max(self.outrun_s, self.failed_s[-1] if self.failed_s else -inf)
+        if not -inf < last_s <= began_s:
+            return False
         self.failed_s.clear()
         self.cool_until_s = 0.0
+        self.outrun_s = -inf
+        return True
 
     def penalty_ms(self, now_s: float) -> int:
         """Return what to add to the provider's estimated cost at `now_s`."""
         if now_s < self.cool_until_s:
             return COOL_DOWN_MS
-        return FAILURE_MS * sum(1 for at_s in self.failed_s if now_s - at_s <= STRIKE_WINDOW_S)
+        return FAILURE_MS * sum(1 for at_s in (*self.failed_s, self.outrun_s) if now_s - at_s <= STRIKE_WINDOW_S)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 
 from hushnet.coordinator.fleet.fleet import Slot
 from hushnet.coordinator.serving.model import SealedAttempt
@@ -44,6 +44,8 @@ class Ending(Enum):
     LINK_LOST = "link lost"
     STOPPED = "stopped"
     """We cancelled it."""
+    OUTRUN = "outrun"
+    """Another attempt of the request committed first, and we cancelled this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,14 @@ class AttemptEnd:
     is_committed: bool
     code: int = 0
     fault: str = ""
+
+
+class Referee(Protocol):
+    """Who hears of an attempt's commit and of its end, each at most once and in the same step."""
+
+    def committed(self, attempt: Attempt) -> None: ...
+
+    def ended(self, attempt: Attempt) -> None: ...
 
 
 class Attempt:
@@ -68,9 +78,10 @@ class Attempt:
         "_is_relaying",
         "_limits",
         "_now_s",
-        "_on_commit",
         "_outlet",
+        "_referee",
         "heard_s",
+        "is_backup",
         "is_committed",
         "is_over",
         "last_word",
@@ -89,8 +100,9 @@ class Attempt:
         *,
         limits: ServingLimits,
         is_gathered: bool,
-        on_commit: Callable[[], None],
+        referee: Referee,
         now_s: Callable[[], float],
+        is_backup: bool = False,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.slot = slot
@@ -99,6 +111,8 @@ class Attempt:
         self.outcome: asyncio.Future[AttemptEnd] = loop.create_future()
         self.last_word: asyncio.Future[None] = loop.create_future()
         """Resolves when nothing more will come of this attempt that a settlement could use."""
+        self.is_backup = is_backup
+        """Whether it was sent because another attempt, which was out, had shown nothing for long."""
         self.is_committed = False
         self.is_over = False
         self.started_s = self.heard_s = now_s()
@@ -107,7 +121,7 @@ class Attempt:
         self._is_gathered = is_gathered
         self._is_relaying = False
         """Committed to, live, and not gathered: nothing is held back, each record leaves as it comes."""
-        self._on_commit = on_commit
+        self._referee: Referee | None = referee
         self._now_s = now_s
         self._id: AttemptId | None = None
         self._held_records = 0
@@ -225,8 +239,8 @@ class Attempt:
     def _commit(self, *, is_error: bool = False) -> None:
         self.is_committed = True
         self._is_relaying = not self._is_gathered
-        on_commit, self._on_commit = self._on_commit, _nothing  # it leads to the life, which leads here
-        on_commit()
+        if self._referee is not None:
+            self._referee.committed(self)
         # An error that only we could open becomes an HTTP status; one that the consumer opens goes to it as a record.
         if not self._is_gathered and (self.reader.is_forwarding_errors or not is_error):
             self._open()
@@ -277,16 +291,15 @@ class Attempt:
         self._is_relaying = False
         if not self.outcome.done():
             self.outcome.set_result(end)
+            referee, self._referee = self._referee, None  # it leads here
+            if referee is not None:
+                referee.ended(self)
 
     def _set_over(self) -> None:
         self.is_over = True
-        self._on_commit = _nothing
         self.slot.release()
         self._settle_last_word()
 
     def _settle_last_word(self) -> None:
         if not self.last_word.done():
             self.last_word.set_result(None)
-
-
-def _nothing() -> None: ...

@@ -11,23 +11,22 @@ import logging
 import math
 from typing import Final
 
-from hushnet.coordinator.fleet.provider import LiveProvider
-from hushnet.coordinator.serving.attempt import SEALERS_OWN, Attempt, AttemptEnd, Ending
+from hushnet.coordinator.serving.attempt import SEALERS_OWN, Attempt, Ending
 from hushnet.coordinator.serving.desk import Desk
-from hushnet.coordinator.serving.failover import failure_of
 from hushnet.coordinator.serving.failures import Failure, FailureCode
-from hushnet.coordinator.serving.model import Consumer, Mode, RequestBody
+from hushnet.coordinator.serving.model import Consumer, RequestBody
 from hushnet.coordinator.serving.outlet import Outlet
+from hushnet.coordinator.serving.race import Ended, Race
 from hushnet.coordinator.serving.reserve import Free, reserve
 from hushnet.coordinator.serving.route import Placed, Waiting
+from hushnet.coordinator.serving.rules.failover import failure_of, is_fault_of_provider
 from hushnet.coordinator.serving.rules.stops import TOLD, Deadlines, Stop
 from hushnet.coordinator.serving.rules.tries import Tries
 from hushnet.coordinator.serving.settle import Finaliser, note_finding
 from hushnet.coordinator.serving.transitions import Event, State, advance
 from hushnet.coordinator.telemetry import timing
-from hushnet.foundation.errors import CapacityError, HushnetError
 from hushnet.foundation.ids import RequestId
-from hushnet.sealing.errors import SealingError, WireCode
+from hushnet.sealing.errors import WireCode
 
 _LOG = logging.getLogger(__name__)
 _OVER: Final = frozenset({State.SETTLING, State.SETTLED})
@@ -54,7 +53,6 @@ class Life:
         self.body = body
         self.state = State.ARRIVED
         self.stopped: Stop | None = None
-        self.attempt: Attempt | None = None
         window = desk.limits.window_bytes
         self.outlet = Outlet(high_water=window * 3 // 4, on_drained=self._drained, credit_step=window // 4)
         self._desk = desk
@@ -67,18 +65,24 @@ class Life:
         )
         self._watch = watch
         self._tries = Tries()
+        self._race = Race(desk, body, self.outlet, ends_s=self._deadlines.ends_s, on_won=self._won)
         self._waiting: Waiting | None = None
         self._waited_s = 0.0
         self._is_told_its_place = is_told_its_place
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt that speaks for the request (`Race.lead`)."""
+        return self._race.lead
 
     # From outside.
 
     def timing(self) -> bytes:
         """Return where the time went, as an answer's head says it; asked once, when the head is written."""
-        attempt = self.attempt
-        if attempt is not None and attempt.is_committed and self._watch.stage == timing.PROVIDER:
+        winner = self._race.winner
+        if winner is not None and self._watch.stage == timing.PROVIDER:
             # A whole answer begins with its last record.
-            self._watch.enter(timing.RELAY, at_s=attempt.heard_s)
+            self._watch.enter(timing.RELAY, at_s=winner.heard_s)
         return self._watch.render()
 
     def stop(self, reason: Stop) -> None:
@@ -93,27 +97,35 @@ class Life:
             self.outlet.fail(Failure(failure_code), is_cut=reason is Stop.STALLED)
         if self._waiting is not None:
             self._desk.placement.abandon(self._waiting)
-        if self.attempt is not None:
-            self.attempt.stop(wire_code)
+        self._race.stop(wire_code)
 
     def tick(self, now_s: float) -> None:
         """Look at the deadlines and the draft; called by the pulse, from `look_s` on or while the consumer's window is full."""
         self.look_s = now_s + LOOK_S
         self._tell_its_place()
-        attempt = self.attempt
-        due = self._deadlines.due(now_s, attempt, self.outlet)
+        winner = self._race.winner
+        due = self._deadlines.due(now_s, winner, self.outlet)
         if due is not None:
             if self.state is State.SETTLING:
                 self.outlet.abandon()  # the answer is complete and its consumer does not take it
             self.stop(due)
-        elif attempt is None or attempt.outcome.done() or self.stopped is not None:
+        elif self.stopped is not None:
             return
-        elif not attempt.is_committed:
-            if self._deadlines.is_late(now_s, attempt):
-                attempt.stop(WireCode.TIMED_OUT)
-        elif now_s - self._drafted_s >= self._desk.limits.draft_s:
+        elif winner is None:
+            self._hurry(now_s)
+        elif not winner.outcome.done() and now_s - self._drafted_s >= self._desk.limits.draft_s:
             self._drafted_s = now_s
-            self._finaliser.note_draft(attempt)
+            self._finaliser.note_draft(winner)
+
+    def _hurry(self, now_s: float) -> None:
+        """Give up on attempts that have shown nothing for too long, and call for a backup of one that is slow."""
+        race, deadlines = self._race, self._deadlines
+        for attempt in tuple(race.out):
+            if deadlines.is_late(now_s, attempt):
+                attempt.stop(WireCode.TIMED_OUT)
+        is_slow = len(race.out) == 1 and deadlines.is_slow(now_s, race.out[0])
+        if is_slow and self._tries.may_go_on(self.body, self._desk.limits):
+            race.call()
 
     # The task.
 
@@ -126,12 +138,12 @@ class Life:
             self._break_off()
         self.body.drop()
         if self.state is State.SETTLING:
-            attempt = self.attempt if self.attempt is not None and self.attempt.is_committed else None
-            outcome = await self._finaliser.settle(attempt, self.stopped)
+            outcome = await self._finaliser.settle(self._race.winner, self.stopped)
             self._advance(Event.CLOSED)
             seconds = self._desk.clock.monotonic_s() - self._started_s
             self._desk.telemetry.request_ended(mode=self.body.mode.value, outcome=outcome.name.lower(), seconds=seconds)
         self.outlet.part()
+        self._race.part()
 
     async def _serve(self) -> None:
         if self.stopped is not None:
@@ -144,11 +156,10 @@ class Life:
             placed = await self._place()
             if placed is None:
                 return
-            end = await self._try(placed)
-            if end.is_committed or self.stopped is not None:
-                self._conclude(end)
-                return
-            if not self._may_try_again(end, placed.slot.provider):
+            self._advance(Event.ASSIGNED)
+            self._tries.made += 1
+            await self._race.send(placed, self._watch)
+            if not await self._see_through():
                 return
         self._advance(Event.STOPPED)
 
@@ -213,76 +224,71 @@ class Life:
             estimate = "unknown" if place.estimate_s is None else str(math.ceil(place.estimate_s))
             self.outlet.tell(f": queue position={place.ahead + 1} estimate_s={estimate}\n\n".encode())
 
-    async def _try(self, placed: Placed) -> AttemptEnd:
-        """Make one attempt and wait for its end."""
-        desk, slot = self._desk, placed.slot
-        self._advance(Event.ASSIGNED)
-        self._watch.enter(timing.SEAL)
-        self._tries.made += 1
-        try:
-            sealed = await self.body.attempt(
-                slot.provider, placed.entry, now=desk.clock.now_ms() // 1000, prepared=desk.keys.take
-            )
-            self._watch.enter(timing.DISPATCH)
-            if self.stopped is not None:
-                slot.release()
-                return AttemptEnd(Ending.STOPPED, is_committed=False)
-            self.attempt = attempt = Attempt(
-                slot,
-                sealed,
-                self.outlet,
-                limits=desk.limits,
-                is_gathered=self.body.mode is Mode.STANDARD and not self.body.facts.is_stream,
-                on_commit=self._committed,
-                now_s=desk.clock.monotonic_s,
-            )
-            attempt.start(sealed.envelope, deadline_s=self._deadlines.ends_s - desk.clock.monotonic_s())
-        except SealingError:
-            # The provider's statement has run out, or changed since the request was routed.
-            slot.release()
-            return AttemptEnd(Ending.REFUSED, is_committed=False, code=WireCode.UNKNOWN_KEY)
-        except CapacityError:
-            slot.release()
-            return AttemptEnd(Ending.REFUSED, is_committed=False, code=WireCode.CAPACITY)
-        except HushnetError:
-            slot.release()
-            return AttemptEnd(Ending.LINK_LOST, is_committed=False)
-        except BaseException:
-            slot.release()
-            raise
-        self._watch.enter(timing.PROVIDER)
-        del sealed  # its envelope, up to 16 MiB, is the link's now
-        end = await attempt.outcome
-        if not attempt.is_over:
-            desk.linger(attempt)
-        return end
+    async def _see_through(self) -> bool:
+        """Wait until who won has ended, or nobody is out any more; False when no other attempt is to follow."""
+        race = self._race
+        while True:
+            for ended in race.take_ended():
+                if race.winner is None or ended.attempt is not race.winner:
+                    self._judge(ended)
+            if self.stopped is not None or (race.winner is not None and race.winner.outcome.done()):
+                self._conclude()
+                return False
+            if not race.out:
+                return self._may_try_again()
+            if race.is_called:
+                await self._hedge()
+            else:
+                await race.news()
 
-    def _committed(self) -> None:
+    async def _hedge(self) -> None:
+        """Send a backup, if somebody who was not tried has room that nobody waits for."""
+        race = self._race
+        if race.winner is None and len(race.out) == 1:
+            asked = self._tries.backup_request(self.body, race.out[0].slot.provider)
+            placed = self._desk.placement.spare(self.id, asked)
+            if placed is not None:
+                self._advance(Event.HEDGED)
+                self._tries.made += 1
+                await race.send(placed)
+        race.is_called = False
+
+    def _won(self) -> None:
         self._advance(Event.COMMITTED)
-        if self.attempt is not None and self.body.facts.is_stream:
-            self._watch.enter(timing.RELAY, at_s=self.attempt.heard_s)
+        winner = self._race.winner
+        if winner is not None and self.body.facts.is_stream:
+            self._watch.enter(timing.RELAY, at_s=winner.heard_s)
         self.body.drop()
         seconds = self._desk.clock.monotonic_s() - self._started_s
         self._desk.telemetry.first_content(mode=self.body.mode.value, seconds=seconds)
 
-    def _conclude(self, end: AttemptEnd) -> None:
-        """The attempt that was committed to has ended, or the request was stopped."""
-        if end.ending is Ending.COMPLETE and self.attempt is not None:
+    def _conclude(self) -> None:
+        """The attempt that won has ended, or the request was stopped."""
+        winner = self._race.winner
+        if winner is None:
+            self._advance(Event.STOPPED)
+            return
+        ended = Ended(winner.slot.provider, winner.outcome.result(), winner)
+        if ended.end.ending is Ending.COMPLETE:
             self._advance(Event.ENDED)
-            self._desk.fleet.note_served(self.attempt.slot.provider, self.body.facts.model)
+            self._desk.fleet.note_served(ended.provider, self.body.facts.model, began_s=winner.started_s)
             self.outlet.finish()
         elif self.stopped is not None:
             self._advance(Event.STOPPED)
+            if self.stopped is Stop.IDLE:
+                self._blame(ended)
         else:
             self._advance(Event.BROKEN_OFF)
-            if end.code not in SEALERS_OWN and self.attempt is not None:
-                self._blame(end, self.attempt.slot.provider)
-            self._fail(failure_of(end))
+            if is_fault_of_provider(ended.end):
+                self._blame(ended)
+            self._fail(failure_of(ended.end))
 
-    def _may_try_again(self, end: AttemptEnd, provider: LiveProvider) -> bool:
-        """Judge an attempt that showed nothing, tell the fleet, and say whether another may follow."""
-        tries, limits = self._tries, self._desk.limits
-        verdict = tries.learn(end, provider.provider_id, self.body.mode, limits)
+    def _judge(self, ended: Ended) -> None:
+        """Judge an attempt that showed nothing, and tell the fleet; without effect when the request was stopped."""
+        if self.stopped is not None:
+            return
+        end, provider = ended.end, ended.provider
+        verdict = self._tries.learn(end, provider, self.body.mode, self._desk.limits)
         if end.code == WireCode.NOT_FOR_ME:
             # Nobody but this relay can be at fault: an alarm (docs/sealing.md section 11).
             _LOG.error(
@@ -292,12 +298,19 @@ class Life:
         if verdict.is_full:
             self._desk.fleet.note_full(provider, self.body.facts.model)
         if verdict.is_fault:
-            self._blame(end, provider)
-        if tries.may_go_on(verdict, self.body, limits):
+            self._blame(ended)
+        elif end.ending is Ending.OUTRUN and ended.attempt is not None and not ended.attempt.is_backup:
+            self._desk.fleet.note_outrun(provider, self.body.facts.model)
+        if self._race.out and self._race.winner is None:
+            self._advance(Event.ONE_FAILED)
+
+    def _may_try_again(self) -> bool:
+        """Say whether another attempt may follow those that have failed; end the answer otherwise."""
+        if self._tries.may_go_on(self.body, self._desk.limits):
             self._advance(Event.ATTEMPT_FAILED)
             self._watch.enter(timing.ROUTE)
             return True
-        self._fail(verdict.failure)
+        self._fail(self._tries.last or Failure(FailureCode.PROVIDER_FAILED))
         self._advance(Event.ATTEMPTS_EXHAUSTED)
         return False
 
@@ -317,24 +330,25 @@ class Life:
         else:
             self.outlet.fail(failure)
 
-    def _blame(self, end: AttemptEnd, provider: LiveProvider) -> None:
+    def _blame(self, ended: Ended) -> None:
+        end = ended.end
         self._desk.telemetry.attempt_failed(reason=end.ending.name.lower())
-        if not end.fault or self.attempt is None:
-            self._desk.fleet.note_failed(provider, self.body.facts.model)
+        if not end.fault or ended.attempt is None:
+            self._desk.fleet.note_failed(ended.provider, self.body.facts.model)
         elif not end.is_committed:  # the finaliser notes the faults of the attempt that it bills
-            note_finding(self._desk, self.attempt, end.fault, self.id)
+            note_finding(self._desk, ended.attempt, end.fault, self.id)
 
     def _break_off(self) -> None:
-        """A bug: give up on the attempt, tell the consumer, and let the finaliser make the best of it."""
-        if self.attempt is not None:
-            self.attempt.stop(WireCode.CANCELLED)
+        """A bug: give up on the attempts, tell the consumer, and let the finaliser make the best of it."""
+        self._race.stop(WireCode.CANCELLED)
+        self._race.take_ended()
         self.outlet.fail(Failure(FailureCode.INTERNAL))
         if self.state is not State.SETTLED:
             self.state = State.SETTLING
 
     def _drained(self, credit: int) -> None:
-        if self.attempt is not None:
-            self.attempt.drained(credit)
+        if self._race.winner is not None:
+            self._race.winner.drained(credit)
 
     def _advance(self, event: Event) -> None:
         self.state = advance(self.state, event)

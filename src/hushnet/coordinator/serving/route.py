@@ -111,7 +111,7 @@ class Placement:
         is_retry: bool,
     ) -> Placed | Failure | Waiting:
         """Place a request now, say why it can't be, or let it wait for up to `wait_s`; it keeps `size` bytes meanwhile."""
-        seed = (request_id * _SPREAD & 0xFFFFFFFFFFFFFFFF) >> 32
+        seed = _seed_of(request_id)
         now_s = self._clock.monotonic_s()
         outcome = self._try(request, seed)
         if not isinstance(outcome, Wait):
@@ -135,6 +135,13 @@ class Placement:
             return None
         estimate_s = self._estimate_s(waiting.ticket, self._clock.monotonic_s())
         return QueuePlace(self._queue.ahead_of(waiting.ticket), estimate_s)
+
+    def spare(self, request_id: RequestId, request: RouteRequest) -> Placed | None:
+        """Place an attempt that can be done without: only in room that is there now, and that nobody waits for."""
+        if self._queue.waiting(request.model):
+            return None
+        outcome = self._try(request, _seed_of(request_id))
+        return outcome if isinstance(outcome, Placed) else None
 
     def abandon(self, waiting: Waiting) -> None:
         """Leave the queue; a slot that was already given comes back."""
@@ -229,3 +236,7 @@ def _fits(candidate: Candidate, request: RouteRequest) -> bool:
     if request.recipients is not None and (entry is None or entry.key_id not in candidate.key_ids):
         return False
     return obstacle(candidate, request) is None
+
+
+def _seed_of(request_id: RequestId) -> int:
+    return (request_id * _SPREAD & 0xFFFFFFFFFFFFFFFF) >> 32

@@ -17,6 +17,8 @@ class ServingLimits:
     """From the hold to the last byte, without the queue."""
     first_content_s_max: float = 60.0
     """From dispatch until the attempt shows content, an end or an error; then the next provider is tried."""
+    hedge_share: float = 0.5
+    """An attempt that has shown nothing after this part of `first_content_s_max` gets a backup elsewhere; 0: none does."""
     idle_s_max: float = 30.0
     """Silence of a provider in the middle of an answer."""
     attempts_max: int = 3

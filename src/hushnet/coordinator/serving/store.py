@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Protocol
 
 from hushnet.coordinator.ledger.model import Close, CloseOutcome, FreeUse, FreeUseOutcome, Hold, HoldOutcome
@@ -40,6 +41,14 @@ class Tariffs(Protocol):
     def tariff_of(self, model: ModelId) -> Tariff: ...
 
 
+class HedgeState(StrEnum):
+    """What becomes of a backup attempt: it is sent, and then either wins or not."""
+
+    SENT = "sent"
+    WON = "won"
+    LOST = "lost"
+
+
 class Telemetry(Protocol):
     """Counts; every word is one of a closed set, nothing names a person or holds content."""
 
@@ -54,6 +63,7 @@ class Telemetry(Protocol):
     def queued(self, *, seconds: float) -> None: ...
 
     def decided(self, decision: Decision, *, seconds: float) -> None: ...
+    def hedged(self, *, state: str) -> None: ...
 
 
 class EnvelopeClaims(Protocol):
@@ -78,3 +88,4 @@ class Silence:
     def queued(self, *, seconds: float) -> None: ...
 
     def decided(self, decision: Decision, *, seconds: float) -> None: ...
+    def hedged(self, *, state: str) -> None: ...

@@ -37,6 +37,9 @@ class Event(StrEnum):
     HELD = "held"
     ASSIGNED = "assigned"
     NOBODY_SERVES = "nobody serves"
+    HEDGED = "backup sent"
+    """The attempt that is out is slow: another goes beside it."""
+    ONE_FAILED = "one of two failed"
     ATTEMPT_FAILED = "attempt failed"
     ATTEMPTS_EXHAUSTED = "attempts exhausted"
     COMMITTED = "committed"
@@ -57,6 +60,8 @@ TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
     (_S.ROUTING, _E.ASSIGNED): _S.DISPATCHED,
     (_S.ROUTING, _E.NOBODY_SERVES): _S.SETTLING,
     (_S.ROUTING, _E.STOPPED): _S.SETTLING,
+    (_S.DISPATCHED, _E.HEDGED): _S.DISPATCHED,
+    (_S.DISPATCHED, _E.ONE_FAILED): _S.DISPATCHED,
     (_S.DISPATCHED, _E.ATTEMPT_FAILED): _S.ROUTING,
     (_S.DISPATCHED, _E.ATTEMPTS_EXHAUSTED): _S.SETTLING,
     (_S.DISPATCHED, _E.COMMITTED): _S.RELAYING,
@@ -101,13 +106,37 @@ _STAGES: Final = (
     ),
     (
         "dispatched",
-        "`seal.py`, `attempt.py`",
-        "an envelope is on its way; what comes back is held back until it shows content",
+        "`seal.py`, `attempt.py`, `race.py`",
+        "an envelope is on its way, or two are; what comes back is held back until it shows content",
     ),
     ("relaying", "`attempt.py`, `outlet.py`", "this attempt's records go to the consumer, as fast as it reads"),
     ("settling", "`settle.py`, `rules/bills.py`", "what was relayed is billed, the rest of the hold is released"),
     ("settled", "", "the hold is closed"),
 )
+_RACES: Final = """
+## Two attempts at once
+
+An attempt that has shown no content, and has reported no generated tokens, after `serving.hedge_share` of
+`serving.first_content_s_max` gets a *backup* beside it (`serving/race.py`). A backup goes to a provider that was not tried
+yet, of another agent version if that costs little, only into room that is free at that moment, and never while anybody
+waits for the model. It counts as one of `serving.attempts_max`; in sealed mode it uses an entry of the envelope of its own,
+so a request that was wrapped for one provider never gets one.
+
+- The first to commit wins: to content, an end, or an error that the request itself caused. In the same step of the event
+  loop the other is cancelled at its provider. Nothing of it is shown, billed to the consumer or paid to the provider, and it
+  is no failure of that provider's. A first attempt that was outrun ranks its provider 2 s lower for a minute: a provider
+  that hangs would otherwise never live to time out.
+- The end of one, while the other is out, is that one's alone; it is judged as ever. When both have failed, the next attempt
+  follows unseen, or the consumer is told of the last; a verdict that nothing can follow has the last word.
+- A stop reaches both in the same step. Each attempt has a first-content deadline of its own.
+
+## Failures and cool-down
+
+Errors of the provider's side, lost links, time-outs and broken records count against a provider with that model: one costs
+it 2 s in the ranking for a minute, two within 60 s rest it for 300 s (it serves only where nobody else can). Refusals for
+want of room, errors that the request caused, hang-ups, consumers too slow for the provider's patience and cancelled racers
+never count. A whole answer forgives the failures before the attempt that brought it began.
+"""
 
 
 def render_page() -> str:
@@ -116,7 +145,7 @@ def render_page() -> str:
     lines += [f"    {source} --> {target}: {event}" for (source, event), target in TRANSITIONS.items()]
     lines += [f"    {State.SETTLED} --> [*]", "```", "", "| state | where | meaning |", "|---|---|---|"]
     lines += [f"| {state} | {where} | {meaning} |" for state, where, meaning in _STAGES]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + _RACES
 
 
 if __name__ == "__main__":

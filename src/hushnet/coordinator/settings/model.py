@@ -135,6 +135,12 @@ class ServingSettings:
         low=0.1,
         high=3600,
     )
+    hedge_share: float = setting(
+        0.5,
+        "part of first_content_s_max after which a second provider is tried beside the first, if one has room; 0: never",
+        low=0,
+        high=1,
+    )
     idle_s_max: float = setting(
         30.0, "silence of a provider in the middle of an answer", unit="seconds", low=0.1, high=3600
     )

@@ -42,6 +42,7 @@ class ServingMetrics:
         )
         self._failed = metrics.counter("hush_attempts_failed_total", "Attempts that failed at a provider", ("reason",))
         self._findings = metrics.counter("hush_findings_total", "Rules that a provider broke", ("kind",))
+        self._hedges = metrics.counter("hush_hedges_total", "Backup attempts, and how they ended", ("state",))
         self._queue = metrics.histogram("hush_queue_seconds", "Time that requests waited for a provider")
         self._decisions = metrics.counter(
             "hush_route_decisions_total", "Answers of the router; one that waits is asked again", ("outcome",)
@@ -88,3 +89,6 @@ class ServingMetrics:
                 self._passed.add(reason.value, by=count)
         else:
             self._decisions.add("waited")
+
+    def hedged(self, *, state: str) -> None:
+        self._hedges.add(state)

@@ -78,6 +78,13 @@ class Deadlines:
             return now_s - attempt.heard_s >= self._limits.idle_s_max
         return now_s - attempt.started_s >= self._limits.first_content_s_max
 
+    def is_slow(self, now_s: float, attempt: Attempt) -> bool:
+        """Whether an attempt that has shown no content should get a backup: nothing came for a part of its time."""
+        limits = self._limits
+        if not limits.hedge_share or attempt.is_generating:
+            return False
+        return now_s - attempt.started_s >= limits.hedge_share * limits.first_content_s_max
+
     def _is_stalled(self, now_s: float, outlet: Outlet) -> bool:
         """Whether the consumer's window is full and its reader has stopped."""
         if not outlet.is_saturated:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
+from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.routing.model import RouteRequest
 from hushnet.coordinator.serving.attempt import AttemptEnd
-from hushnet.coordinator.serving.failover import Verdict, judge
 from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.model import Mode, RequestBody
+from hushnet.coordinator.serving.rules.failover import Verdict, judge
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.foundation.ids import ProviderId
 from hushnet.sealing.errors import WireCode
@@ -21,24 +24,32 @@ class Tries:
 
     made: int = 0
     last: Failure | None = None
+    """What to say when nobody is left to try."""
     _at: Counter[ProviderId] = field(default_factory=Counter)
     _excluded: frozenset[ProviderId] = frozenset()
+    _versions: frozenset[str] = frozenset()
+    """Versions of agents that were at fault."""
     _open_failures: int = 0
+    _is_final: bool = False
 
-    def learn(self, end: AttemptEnd, provider_id: ProviderId, mode: Mode, limits: ServingLimits) -> Verdict:
+    def learn(self, end: AttemptEnd, provider: LiveProvider, mode: Mode, limits: ServingLimits) -> Verdict:
         """Judge an attempt that showed nothing, and remember what follows for the next."""
         verdict = judge(end, mode, open_failures=self._open_failures)
-        self.last = verdict.failure
+        provider_id = provider.provider_id
+        if not self._is_final:  # of two attempts that were out, the one that nothing can follow has the last word
+            self.last, self._is_final = verdict.failure, verdict.is_final
         self._open_failures += end.code == WireCode.OPEN_FAILED
         self._at[provider_id] += 1
+        if verdict.is_fault:
+            self._versions |= {provider.agent_version}
         if verdict.is_excluded or self._at[provider_id] >= limits.attempts_at_one_max:
             self._excluded |= {provider_id}
         return verdict
 
-    def may_go_on(self, verdict: Verdict, body: RequestBody, limits: ServingLimits) -> bool:
+    def may_go_on(self, body: RequestBody, limits: ServingLimits) -> bool:
         """Say whether another attempt may follow; an envelope allows as many as it has entries."""
         tries_max = limits.attempts_max if body.recipients is None else len(body.recipients)
-        return not verdict.is_final and self.made < tries_max
+        return not self._is_final and self.made < tries_max
 
     def route_request(self, body: RequestBody) -> RouteRequest:
         """Return what the next attempt asks of the router."""
@@ -52,4 +63,14 @@ class Tries:
             recipients=body.recipients,
             excluded=self._excluded,
             avoided=frozenset(self._at),
+            avoided_versions=self._versions,
+        )
+
+    def backup_request(self, body: RequestBody, running: LiveProvider) -> RouteRequest:
+        """Return what a backup asks of the router while an attempt at `running` is out: somebody who has not been tried."""
+        asked = self.route_request(body)
+        return replace(
+            asked,
+            excluded=asked.excluded | asked.avoided | {running.provider_id},
+            avoided_versions=asked.avoided_versions | {running.agent_version},
         )

@@ -65,6 +65,8 @@ def judge(end: AttemptEnd, mode: Mode, *, open_failures: int = 0) -> Verdict:
     """
     is_sealed = mode is Mode.SEALED
     failure = _failure(end, mode)
+    if end.ending is Ending.OUTRUN or (end.ending in _CODED and end.code in _UNLUCKY):
+        return Verdict(failure, is_excluded=True)
     if end.ending is Ending.LINK_LOST:
         return Verdict(failure, is_fault=True, is_excluded=is_sealed)
     if end.ending not in _CODED:
@@ -72,12 +74,18 @@ def judge(end: AttemptEnd, mode: Mode, *, open_failures: int = 0) -> Verdict:
     code = end.code
     if code in _NO_ROOM:
         return Verdict(failure, is_full=True, is_excluded=is_sealed or code != WireCode.CAPACITY)
-    if code in _UNLUCKY:
-        return Verdict(failure, is_excluded=True)
     if code in _SEALERS and is_sealed:
         is_final = code in _HOPELESS or (code == WireCode.OPEN_FAILED and open_failures > 0)
         return Verdict(failure, is_excluded=True, is_final=is_final)
     return Verdict(failure, is_fault=True, is_excluded=is_sealed or code in _SEALERS or code == WireCode.TIMED_OUT)
+
+
+def is_fault_of_provider(end: AttemptEnd) -> bool:
+    """Say whether the end of an answer that had begun counts against its provider's health.
+
+    What the request itself caused does not, nor that a provider's patience with a slow consumer ran out.
+    """
+    return end.ending is not Ending.ERROR or (end.code not in SEALERS_OWN and end.code != WireCode.BACKPRESSURE)
 
 
 def failure_of(end: AttemptEnd) -> Failure:
