@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from hushnet.coordinator.api.http.protocol import GuardedHttpProtocol
 from hushnet.coordinator.serving.life import Life
 from support.fleet import Network, says, until
+from support.races import racing
 from support.raw_http import served
 
 
@@ -29,6 +30,20 @@ async def test_a_request_that_is_over_leaves_nothing_to_the_collector(network: N
             assert exchange.status == 200
             await network.usage_of(exchange)
             del exchange
+        await until(lambda: not leftovers())
+    finally:
+        gc.enable()
+
+
+async def test_a_race_that_is_over_leaves_nothing_to_the_collector(network: Network) -> None:
+    it, backup = await racing(network)
+    it.first.provider.ignores_cancel = True
+    gc.collect()
+    gc.disable()
+    try:
+        says("Hel", "lo")(backup)
+        await network.usage_of(await it.exchange.finished())
+        del it
         await until(lambda: not leftovers())
     finally:
         gc.enable()

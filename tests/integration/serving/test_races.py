@@ -83,6 +83,20 @@ async def test_an_error_that_is_heard_with_the_others_content_does_not_end_the_r
     assert strikes(network, it.first.provider) == is_failure_first
 
 
+async def test_a_call_for_a_backup_is_not_heard_by_the_attempt_after(network: Network) -> None:
+    it = await slow(network)
+    third = await network.provider(decode_tokens_s=1.0)
+
+    network.advance(HALF_S)
+    breaks(it.first)  # before the request's task has run
+    again = await it.standby.attempt()
+    await passes()
+
+    assert third.served == []
+    says("again")(again)
+    assert "again" in await it.asked.answer()
+
+
 @MODES
 async def test_when_both_fail_a_third_is_tried_unseen(network: Network, mode: str) -> None:
     it, backup = await racing(network, "stream" if mode == "sealed" else mode)
@@ -146,8 +160,10 @@ async def test_when_both_fail_and_nobody_is_left_the_consumer_gets_one_error_and
 
         assert (it.exchange.status, it.exchange.json["error"]["code"]) == (502, "link_lost")
         assert third.served == []
+        assert strikes(network, it.first.provider) == 1
         record = await network.usage_of(it.exchange)
         assert (record.cost, record.usage.outcome) == (0, UsageOutcome.NOT_DELIVERED)
+        assert not record.usage.machine, "nobody has served it"
 
 
 async def test_a_verdict_that_nothing_can_follow_waits_for_the_other_and_then_stands(network: Network) -> None:
@@ -257,16 +273,17 @@ async def test_a_shutdown_ends_both(database_path: Path) -> None:
 
 
 class Sealing:
-    """Holds the next envelope of a request back until it may go on."""
+    """Holds the next envelope of a request back until it may go on, as a thread that seals a large body does."""
 
     def __init__(self, life: Life) -> None:
         self.asked, self.go_on = asyncio.Event(), asyncio.Event()
         make = life.body.attempt
 
         async def attempt(*given: Any, **named: Any) -> Any:
+            made = await make(*given, **named)
             self.asked.set()
             await self.go_on.wait()
-            return await make(*given, **named)
+            return made
 
         life.body.attempt = attempt  # type: ignore[method-assign]
 

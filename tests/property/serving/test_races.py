@@ -18,10 +18,11 @@ from hushnet.foundation.ids import RequestId
 from hushnet.sealing.errors import SealingError, WireCode
 from hushnet.sealing.opening import FrameOpener
 from hushnet.sealing.streaming import BinaryRecordReader
+from support.exchange import Exchange
 from support.fleet import LIMITS, Network, ScriptedProvider, ServedAttempt, body_of, until
+from support.races import HALF_S, passes
 from support.scripted_provider import refuses
 
-HALF_S = LIMITS.first_content_s_max * LIMITS.hedge_share
 Step: TypeAlias = tuple[str, int]
 """What happens, and to which of the two."""
 
@@ -113,6 +114,9 @@ class Stage:
 
         for step, which in history:
             await self._step(step, attempts[which], exchange)
+            if step == "pass":
+                await self._look(exchange, [*providers, third])
+        await self._look(exchange, [*providers, third])
         await self._close_down(exchange, providers)
 
         assert life.state.value == "settled"
@@ -122,10 +126,17 @@ class Stage:
         for provider in (*providers, third):
             provider.close("played")
 
-    async def _step(self, step: str, attempt: ServedAttempt, exchange: Any) -> None:
+    async def _look(self, exchange: Exchange, providers: list[ScriptedProvider]) -> None:
+        """Whatever has happened: never more than two are out, and nobody once the consumer has been answered."""
+        await passes()
+        served = [attempt for provider in providers for attempt in provider.served]
+        out = [attempt for attempt in served if not attempt.is_over and attempt.cancelled is None]
+        assert len(out) <= (0 if exchange.task.done() else 2)
+
+    async def _step(self, step: str, attempt: ServedAttempt, exchange: Exchange) -> None:
         match step:
             case "pass":
-                await asyncio.sleep(0)
+                pass
             case "second":
                 self.network.advance(1.0)
             case "late":
@@ -136,7 +147,7 @@ class Stage:
                 with contextlib.suppress(SealingError):  # what an honest sealer does not say any more
                     STEPS[step](attempt)
 
-    async def _close_down(self, exchange: Any, providers: list[ScriptedProvider]) -> None:
+    async def _close_down(self, exchange: Exchange, providers: list[ScriptedProvider]) -> None:
         """End what is open, like agents that shut down, until the request has settled and every slot is free."""
 
         def is_over() -> bool:
@@ -151,7 +162,7 @@ class Stage:
         await exchange.finished()
 
     async def _check_answer(
-        self, request_id: RequestId, exchange: Any, sealed: Any, providers: list[ScriptedProvider]
+        self, request_id: RequestId, exchange: Exchange, sealed: Any, providers: list[ScriptedProvider]
     ) -> None:
         """The consumer saw one provider's words and no other's, and that provider alone was paid."""
         record = await self.network.ledger.usage_record(request_id)

@@ -119,13 +119,16 @@ class Life:
 
     def _hurry(self, now_s: float) -> None:
         """Give up on attempts that have shown nothing for too long, and call for a backup of one that is slow."""
-        race, deadlines = self._race, self._deadlines
-        for attempt in tuple(race.out):
-            if deadlines.is_late(now_s, attempt):
+        for attempt in tuple(self._race.out):
+            if self._deadlines.is_late(now_s, attempt):
                 attempt.stop(WireCode.TIMED_OUT)
-        is_slow = len(race.out) == 1 and deadlines.is_slow(now_s, race.out[0])
-        if is_slow and self._tries.may_go_on(self.body, self._desk.limits):
-            race.call()
+        if self._is_backup_due(now_s):
+            self._race.call()
+
+    def _is_backup_due(self, now_s: float) -> bool:
+        out = self._race.out
+        is_slow = self._race.winner is None and len(out) == 1 and self._deadlines.is_slow(now_s, out[0])
+        return is_slow and self._tries.may_go_on(self.body, self._desk.limits)
 
     # The task.
 
@@ -243,10 +246,10 @@ class Life:
 
     async def _hedge(self) -> None:
         """Send a backup, if somebody who was not tried has room that nobody waits for."""
-        race = self._race
-        if race.winner is None and len(race.out) == 1:
+        race, desk = self._race, self._desk
+        if self._is_backup_due(desk.clock.monotonic_s()):  # much may have happened since it was called for
             asked = self._tries.backup_request(self.body, race.out[0].slot.provider)
-            placed = self._desk.placement.spare(self.id, asked)
+            placed = desk.placement.spare(self.id, asked)
             if placed is not None:
                 self._advance(Event.HEDGED)
                 self._tries.made += 1
