@@ -133,7 +133,7 @@ so a request that was wrapped for one provider never gets one.
 ## Failures and cool-down
 
 Errors of the provider's side, lost links, time-outs and broken records count against a provider with that model: one costs
-it 2 s in the ranking for a minute, two within 60 s rest it for 300 s (it serves only where nobody else can). Refusals for
+it 2 s in the ranking for a minute, two within 60 s rest it for 300 s (it serves only where nobody else has room). Refusals for
 want of room, errors that the request caused, hang-ups, consumers too slow for the provider's patience and cancelled racers
 never count. A whole answer forgives the failures before the attempt that brought it began.
 """
