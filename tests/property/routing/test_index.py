@@ -104,6 +104,16 @@ class IndexMachine(RuleBasedStateMachine):
         assert found == {each for each, known in self.known.items() if trait_obstacle(known.traits, request) is None}
         assert self.index.size_of(passing) == len(found)
 
+    @rule(request=REQUESTS, tokens=st.integers(0, 8192))
+    def ask_for_a_context(self, request: RouteRequest, tokens: int) -> None:
+        fitting = self.index.passing(request, tokens=tokens)
+        found = {place.candidate.provider_id for place in self.index.everybody() if place.group in fitting}
+        assert found == {
+            each
+            for each, known in self.known.items()
+            if known.traits.context_floor >= context_ceiling(tokens) and trait_obstacle(known.traits, request) is None
+        }
+
     @invariant()
     def it_knows_everybody_once(self) -> None:
         assert dict(self.index) == self.known

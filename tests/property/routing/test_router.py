@@ -171,6 +171,15 @@ def test_cost_never_falls_with_load_or_bounds(candidate: Candidate, request: Rou
         assert cost_of(view(candidate), candidate, larger) >= base
 
 
+@given(candidates(IDS[0]), requests())
+def test_what_concerns_others_changes_no_cost(candidate: Candidate, request: RouteRequest) -> None:
+    plain = replace(request, avoided=frozenset(), excluded=frozenset())
+    base = cost_of(view(candidate), candidate, plain)
+
+    for changes in ({"avoided": frozenset({IDS[1]})}, {"cached": {IDS[1]: 50}}, {"avoided_versions": frozenset({"x"})}):
+        assert cost_of(view(candidate), candidate, replace(plain, **changes)) == base
+
+
 @given(st.lists(SEEDS, min_size=60, max_size=60, unique=True))
 def test_equal_providers_share_the_work(seeds: list[int]) -> None:
     fleet = view(*(candidate(each) for each in IDS[:3]))

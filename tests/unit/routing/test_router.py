@@ -6,8 +6,17 @@ import pytest
 from msgspec.structs import replace
 
 from hushnet.attestation.tiers import Tier
-from hushnet.coordinator.routing.model import Assignment, Candidate, Entry, Reason, Refusal, RouteRequest, Wait
-from hushnet.coordinator.routing.router import COSTED_MAX, route
+from hushnet.coordinator.routing.model import (
+    Assignment,
+    Candidate,
+    Entry,
+    Preferences,
+    Reason,
+    Refusal,
+    RouteRequest,
+    Wait,
+)
+from hushnet.coordinator.routing.router import COSTED_MAX, COSTED_WISHES_MAX, route
 from hushnet.foundation.ids import ProviderId
 from support.routing import REQUEST, A, B, C, candidate, numbered, view
 
@@ -100,6 +109,30 @@ def test_a_large_fleet_is_not_looked_at_as_a_whole() -> None:
 
     assert all(isinstance(each, Assignment) and each.examined == COSTED_MAX for each in decisions)
     assert len({each.provider_id for each in decisions if isinstance(each, Assignment)}) > 25
+
+
+def test_a_request_with_wishes_is_weighed_at_more_providers() -> None:
+    fleet = view(*(candidate(numbered(number)) for number in range(100)))
+    request = replace(REQUEST, preferences=Preferences(ignore=frozenset({A})))
+
+    decision = route(fleet, request, seed=5)
+
+    assert isinstance(decision, Assignment)
+    assert decision.examined == COSTED_WISHES_MAX > COSTED_MAX
+
+
+def test_in_a_large_fleet_a_kept_prefix_is_found_unless_its_provider_is_full_or_will_not_do() -> None:
+    def decided(**changes: object) -> ProviderId:
+        keeper = candidate(A, prefill_tokens_s=40.0, **changes)
+        others = (candidate(numbered(number), prefill_tokens_s=40.0) for number in range(100))
+        request = replace(REQUEST, prompt_tokens_max=3000, cached={A: 1000}, floor=Tier.SELF_SIGNED)
+        decision = route(view(keeper, *others), request, seed=5)
+        assert isinstance(decision, Assignment)
+        return decision.provider_id
+
+    assert decided(decode_tokens_s=35.0) == A
+    assert decided(slots_left=0) != A
+    assert decided(tier=Tier.NONE) != A
 
 
 def test_a_large_fleet_with_one_free_provider_finds_it() -> None:

@@ -70,21 +70,44 @@ def forecast(candidate: Candidate, *, decode_unknown: float = DECODE_UNKNOWN_TOK
     return Forecast(fixed_ms, 1000.0 / prefill_rate, 1000.0 * (1.0 + CONTENTION * busy) / rate)
 
 
+class Costing:
+    """What the cost of one request needs of it, worked out once for all the candidates that a decision looks at."""
+
+    __slots__ = ("_is_plain", "_output", "_prompt", "_request", "_total")
+
+    def __init__(self, request: RouteRequest) -> None:
+        self._request = request
+        self._prompt, self._output = expected_tokens(request)
+        self._total = self._prompt + self._output
+        self._is_plain = not (
+            request.cached or request.avoided or request.avoided_versions or request.preferences.ms_per_micro_usd
+        )
+
+    def at(self, candidate: Candidate, view: Forecast) -> int:
+        """Estimate the request's cost at `candidate`, whose forecast is `view`. Grows with every load and every bound."""
+        if self._is_plain and self._total <= candidate.context_tokens and not candidate.is_elsewhere:
+            return int(view.fixed_ms + self._prompt * view.prompt_ms + self._output * view.output_ms)
+        return int(self._with_everything(candidate, view))
+
+    def _with_everything(self, candidate: Candidate, view: Forecast) -> float:
+        request, prompt, output = self._request, self._prompt, self._output
+        cached = request.cached.get(candidate.provider_id, 0) if request.cached else 0
+        total = view.fixed_ms + max(prompt - cached, 0) * view.prompt_ms + output * view.output_ms
+        over = self._total - candidate.context_tokens
+        if over > 0:
+            total += OVERFLOW_MS + over * view.output_ms
+        if request.preferences.ms_per_micro_usd:
+            total += _price_ms(candidate, request, prompt, output)
+        if candidate.is_elsewhere:
+            total += max(CROSSING_MS, total * CROSSING_SHARE)
+        if request.avoided or request.avoided_versions:
+            total += _avoided_ms(candidate, request)
+        return total
+
+
 def cost_ms(candidate: Candidate, view: Forecast, request: RouteRequest) -> int:
-    """Estimate the cost of `request` at `candidate`, whose forecast is `view`. Grows with every load and every bound."""
-    prompt, output = expected_tokens(request)
-    cached = request.cached.get(candidate.provider_id, 0) if request.cached else 0
-    total = view.fixed_ms + max(prompt - cached, 0) * view.prompt_ms + output * view.output_ms
-    over = prompt + output - candidate.context_tokens
-    if over > 0:
-        total += OVERFLOW_MS + over * view.output_ms
-    if request.preferences.ms_per_micro_usd:
-        total += _price_ms(candidate, request, prompt, output)
-    if candidate.is_elsewhere:
-        total += max(CROSSING_MS, total * CROSSING_SHARE)
-    if request.avoided or request.avoided_versions:
-        total += _avoided_ms(candidate, request)
-    return int(total)
+    """Estimate the cost of `request` at one candidate, whose forecast is `view`."""
+    return Costing(request).at(candidate, view)
 
 
 def terms(candidate: Candidate, view: Forecast, request: RouteRequest) -> dict[Term, int]:

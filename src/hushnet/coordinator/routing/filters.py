@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from hushnet.coordinator.routing.model import Candidate, Reason, RouteRequest, Traits
+from hushnet.coordinator.routing.model import NO_PREFERENCES, Candidate, Reason, RouteRequest, Traits
 from hushnet.foundation.money import BASIS_POINTS_ONE
 
 
 def filter_key(request: RouteRequest) -> Hashable:
     """Return everything of `request` that `trait_obstacle` looks at: equal keys have equal answers."""
     asked = request.preferences
+    if asked is NO_PREFERENCES:
+        return request.features, request.floor
     price = request.price if asked.price_max is not None else None
     return request.features, request.floor, asked.regions, asked.builds, asked.price_max, price
 

@@ -8,7 +8,7 @@ as it has seen enough. Nothing here ever looks at every candidate.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from typing import Final
 
@@ -114,6 +114,8 @@ class ModelIndex(Mapping[ProviderId, Candidate]):
         self._groups: dict[int, Traits] = {}
         self._sizes: dict[int, int] = {}
         self._next_group = 0
+        self._contexts: Counter[int] = Counter()
+        self._context_min = 0
         self._filters: OrderedDict[Hashable, _Filtered] = OrderedDict()
         self._owners: dict[AccountId, set[ProviderId]] = {}
         self._rates = Rates()
@@ -191,7 +193,7 @@ class ModelIndex(Mapping[ProviderId, Candidate]):
 
         Worked out once for all requests that ask the same.
         """
-        tokens = context_ceiling(tokens)
+        tokens = context_ceiling(tokens) if tokens > self._context_min else 0
         key = (tokens, filter_key(request))
         known = self._filters.get(key)
         if known is None:
@@ -240,6 +242,8 @@ class ModelIndex(Mapping[ProviderId, Candidate]):
             self._next_group += 1
             self._groups[group] = traits
             self._sizes[group] = 0
+            self._contexts[traits.context_floor] += 1
+            self._context_min = min(self._contexts)
         self._sizes[group] += 1
         return group
 
@@ -247,7 +251,10 @@ class ModelIndex(Mapping[ProviderId, Candidate]):
         self._sizes[group] -= 1
         if not self._sizes[group]:
             del self._sizes[group]
-            del self._group_of[self._groups.pop(group)]
+            traits = self._groups.pop(group)
+            del self._group_of[traits]
+            self._contexts -= Counter((traits.context_floor,))
+            self._context_min = min(self._contexts, default=0)
             for known in self._filters.values():
                 known.groups.discard(group)
 
