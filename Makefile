@@ -4,7 +4,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PYTEST_WORKERS ?= 2
 
-.PHONY: help setup up demo test check format bench bench-relay profile-relay model docs lock clean
+.PHONY: help setup up demo test check format bench bench-relay bench-routing profile-relay model docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ bench: setup ## measure, write bench/results/*.json, render docs/performance.md
 
 bench-relay: setup ## what relaying costs, beside nginx and other routers: bench/relay/README.md (about an hour)
 	@$(BIN)/python -m bench.relay
+
+bench-routing: setup ## how fast and how good routing is, beside simpler routers: bench/routing/README.md (minutes)
+	@$(BIN)/python -m bench.routing
 
 profile-relay: setup ## where the coordinator's time goes while it relays: flame graph, cost a stage (ARGS="--mode sealed")
 	@$(BIN)/python -m bench.relay.profile $(ARGS)

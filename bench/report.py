@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from bench.record import RESULTS, ROOT, short
-from bench.relay import page
+from bench.relay import page as relay_page
+from bench.routing import page as routing_page
 
 _HEAD = """# Performance
 
 Every figure is from a bench that anyone can run (`make bench`); the JSON beside it has the raw rounds. Machines differ and
 shared ones are noisy: the ratios, taken in one interleaved run, are what to compare. This page is rendered by `make bench`.
 """
+
+
+_PAGES: Final = {"relay": relay_page.render, "routing": routing_page.render}
 
 
 def render() -> None:
@@ -29,9 +33,13 @@ def render() -> None:
             f"{result['date'][:10]}, commit {short(result['commit'])}, {machine['cores']} cores of {machine['cpu']}, "
             f"Python {machine['python']}, {result['rounds']} rounds.\n"
         )
-        parts.append(page.render(result) if result["bench"] == "relay" else figures(result["figures"]))
+        parts.append(_PAGES.get(result["bench"], _plain)(result))
     (ROOT / "docs" / "performance.md").write_text("\n".join(parts))
     print("rendered docs/performance.md")
+
+
+def _plain(result: Mapping[str, Any]) -> str:
+    return figures(result["figures"])
 
 
 def figures(found: Mapping[str, Mapping[str, Any]]) -> str:
