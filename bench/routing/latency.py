@@ -17,7 +17,6 @@ from typing import Any, Final
 
 from bench.record import Figure
 from bench.relay.spread import percentiles
-from bench.routing.fleets import id_of, live, report
 from bench.routing.plan import Part, Plan
 from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.app.interpreter import tune
@@ -28,6 +27,7 @@ from hushnet.coordinator.routing.router import route
 from hushnet.foundation.clock import SystemClock
 from hushnet.foundation.ids import AccountId, ModelId
 from hushnet.wire.frames import ModelOffer
+from support.live_fleet import id_of, live, report
 
 BUSY_SHARE: Final = 0.7
 """How many slots of the fleet are taken, on average; a tenth of the machines are full."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from bench.routing.affinity import Affinity, Nothing
-from bench.routing.fleets import id_of, live, report
 from bench.routing.machines import Asked, Engine, Machine
 from hushnet.coordinator.fleet.fleet import Fleet, Slot
 from hushnet.coordinator.routing.model import Assignment, RouteRequest
@@ -13,6 +12,7 @@ from hushnet.coordinator.routing.router import route
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.ids import ModelId, ProviderId
 from hushnet.wire.frames import ModelOffer
+from support.live_fleet import id_of, live, report
 
 MODEL: Final = ModelId("bench")
 CONTEXT_TOKENS: Final = 32_768

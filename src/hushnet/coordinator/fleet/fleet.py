@@ -226,8 +226,10 @@ class Fleet:
             index.put(provider.candidate(offer, now_s=now_s))
             if model not in self._seen and len(self._seen) < MODELS_REMEMBERED_MAX:
                 self._seen[model] = None
-        for key_id in provider.keys:
-            self._keys.setdefault(key_id, set()).add(provider.provider_id)
+        if provider.indexed_keys is not provider.key_ids:
+            provider.indexed_keys = provider.key_ids
+            for key_id in provider.keys:
+                self._keys.setdefault(key_id, set()).add(provider.provider_id)
 
     def _unindex(self, provider: LiveProvider) -> None:
         for model in provider.offers:
@@ -236,6 +238,7 @@ class Fleet:
                 index.remove(provider.provider_id)
                 if not index:
                     del self._by_model[model]
+        provider.indexed_keys = None
         # A key may be in several statements: whoever copies another's public key takes nothing away when it leaves.
         for key_id in provider.keys:
             holders = self._keys.get(key_id)

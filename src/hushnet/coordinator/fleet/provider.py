@@ -44,6 +44,8 @@ class LiveProvider:
     health: dict[ModelId, Health] = field(default_factory=dict)
     findings: Counter[str] = field(default_factory=Counter)
     key_ids: frozenset[bytes] = frozenset()
+    indexed_keys: frozenset[bytes] | None = None
+    """The keys that the fleet knows as its: looked at with every report, so they are not entered anew each time."""
     is_draining: bool = False
     is_lost: bool = False
     """Its link has ended; known to its attempts a step before the fleet hears of it."""

@@ -1,7 +1,7 @@
-"""Providers for the bench: the coordinator's own `LiveProvider`s and `Fleet`, without links and signatures.
+"""Live providers without links and signatures: the coordinator's own `LiveProvider`s, for a `Fleet` of any size.
 
-Admitting 100,000 providers through the gate would verify 100,000 statements and take minutes; what is measured begins
-behind that. Their statements are therefore of the right type, unsigned, and never looked at.
+Admitting 100,000 providers through the gate would verify 100,000 statements and take minutes. Their statements are of the
+right type, unsigned, and for tests and benches of what lies behind the gate only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hushnet.sealing.statements.checks import OfferedKey
 from hushnet.sealing.suites import PREFERENCE
 from hushnet.wire.frames import Capacity, ModelCapacity, ModelOffer
 
-_UNSIGNED: Final = Statement("", b"", ())
+UNSIGNED: Final = Statement("", b"", ())
 _NEVER: Final = 1 << 40
 PROVIDERS_AN_OWNER: Final = 3
 
@@ -31,7 +31,7 @@ class SilentLink:
         self.provider_id = provider_id
 
     def dispatch(self, envelope: bytes, *, deadline_ms: int, credit_bytes: int, sink: object) -> AttemptId:
-        raise AssertionError("the bench dispatches nothing")
+        raise AssertionError("nothing is dispatched here")
 
     def cancel(self, attempt: AttemptId, code: int) -> None: ...
 
@@ -51,19 +51,23 @@ def id_of(number: int) -> ProviderId:
     return ProviderId(f"{number * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF:016x}" * 4)
 
 
-def live(number: int, offers: Sequence[ModelOffer], capacity: Capacity, *, tier: Tier = Tier.MEASURED) -> LiveProvider:
-    """Return a provider as the gate would publish it, with a key of each suite."""
-    provider_id = id_of(number)
+def verified(number: int) -> VerifiedStatement:
+    """Return what the checks of a statement with a key of each suite would give."""
     keys = tuple(OfferedKey(suite, number.to_bytes(8, "big") + bytes([suite]) * 8, bytes(32)) for suite in PREFERENCE)
+    identity = bytes.fromhex(id_of(number))
+    return VerifiedStatement(identity, "nowhere", "ed25519", bytes(32), 1, 0, _NEVER, keys, None, bytes(32))
+
+
+def live(number: int, offers: Sequence[ModelOffer], capacity: Capacity, *, tier: Tier = Tier.MEASURED) -> LiveProvider:
+    """Return a provider as the gate would publish it."""
+    provider_id = id_of(number)
     provider = LiveProvider(
         provider_id=provider_id,
         owner=Owner(AccountId(1 + number // PROVIDERS_AN_OWNER), ApiKeyId(1)),
         link=SilentLink(provider_id),
         agent_version="0.1.0",
-        statement=_UNSIGNED,
-        verified=VerifiedStatement(
-            bytes.fromhex(provider_id), "bench", "ed25519", bytes(32), 1, 0, _NEVER, keys, None, bytes(32)
-        ),
+        statement=UNSIGNED,
+        verified=verified(number),
         tier=tier,
         load=Load(capacity),
         connected_ms=0,
