@@ -77,8 +77,8 @@ def trace(name: str, size: int, *, load: float, count: int, seed: int) -> Trace:
 def _shape(name: str, rate: float, horizon_s: float) -> tuple[Callable[[float], float], float]:
     """Return requests a second as a function of time, and its maximum; its mean is about `rate`."""
     if name == "diurnal":
-        # Two days in one trace, between a fifth of the mean rate and nearly twice of it.
-        return lambda now_s: rate * (1.0 - 0.8 * math.cos(4 * math.pi * now_s / horizon_s)), 1.8 * rate
+        # Two days in one trace; at a mean load of 70 % the peaks are just what the fleet can serve.
+        return lambda now_s: rate * (1.0 - 0.4 * math.cos(4 * math.pi * now_s / horizon_s)), 1.4 * rate
     if name == "flash_crowd":
         begins_s, lasts_s = 0.6 * horizon_s, 0.08 * horizon_s
         return lambda now_s: rate * (4.0 if begins_s <= now_s < begins_s + lasts_s else 0.75), 4.0 * rate

@@ -135,6 +135,15 @@ def test_in_a_large_fleet_a_kept_prefix_is_found_unless_its_provider_is_full_or_
     assert decided(tier=Tier.NONE) != A
 
 
+def test_of_equal_providers_the_one_that_has_read_the_prompt_is_chosen_whatever_the_seed() -> None:
+    fleet = view(*(candidate(each, prefill_tokens_s=10_000.0) for each in (A, B, C)))
+    request = replace(REQUEST, cached={B: 30})
+
+    decisions = [route(fleet, request, seed=seed) for seed in range(9)]
+
+    assert {each.provider_id for each in decisions if isinstance(each, Assignment)} == {B}
+
+
 def test_a_large_fleet_with_one_free_provider_finds_it() -> None:
     free = candidate(numbered(321))
     fleet = view(*(candidate(numbered(number), slots_left=0) for number in range(500) if number != 321), free)

@@ -58,7 +58,7 @@ def forecast(candidate: Candidate, *, decode_unknown: float = DECODE_UNKNOWN_TOK
     """Work out what does not depend on the request; `decode_unknown` is the rate of those that report none."""
     rate = _believable(candidate.decode_tokens_s or decode_unknown)
     prefill_rate = _believable(candidate.prefill_tokens_s or rate * PREFILL_OVER_DECODE)
-    busy = max(candidate.slots - candidate.slots_left, 0)
+    busy = candidate.slots - candidate.slots_left
     fixed_ms = (
         candidate.load_ms
         + _queue_ms(candidate, rate)
@@ -67,7 +67,7 @@ def forecast(candidate: Candidate, *, decode_unknown: float = DECODE_UNKNOWN_TOK
         + candidate.failures_ms
         + candidate.record_ms
     )
-    return Forecast(fixed_ms, 1000.0 / prefill_rate, 1000.0 * (1.0 + CONTENTION * busy) / rate)
+    return Forecast(fixed_ms, 1000.0 / prefill_rate, 1000.0 * (1.0 + CONTENTION * busy if busy > 0 else 1.0) / rate)
 
 
 class Costing:
@@ -159,6 +159,8 @@ def strain_ms(*, memory: float, cpu: float, gpu_memory: float, thermal: str) -> 
 
 
 def _queue_ms(candidate: Candidate, rate: float) -> float:
+    if not candidate.tokens_ahead:
+        return 0.0
     return min(candidate.tokens_ahead / (rate * max(candidate.slots, 1)), WAIT_S_LONGEST) * 1000.0
 
 
@@ -181,4 +183,4 @@ def _share(value: float) -> float:
 
 
 def _believable(rate: float) -> float:
-    return min(max(rate, RATE_MIN), RATE_MAX)
+    return rate if RATE_MIN <= rate <= RATE_MAX else min(max(rate, RATE_MIN), RATE_MAX)

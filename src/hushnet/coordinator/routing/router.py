@@ -157,16 +157,21 @@ def _cheapest(
         found.append(place)
         if len(costs) >= costed_max:
             break
-    return _chosen(costs, found, seed, examined) if costs else None
+    if not costs:
+        return None
+    chosen = _tie_broken(costs, found, request, seed)
+    cost = costs.pop(chosen)
+    return Assignment(found[chosen].candidate.provider_id, None, cost, min(costs, default=None), examined)
 
 
-def _chosen(costs: list[int], found: list[Place], seed: int, examined: int) -> Assignment:
+def _tie_broken(costs: list[int], found: list[Place], request: RouteRequest, seed: int) -> int:
+    """Return the position of the one to choose: of equals those that have read the prompt before, for they stay free sooner."""
     best = min(costs)
     limit = best + max(TIE_MS, int(best * TIE_SHARE))
     ties = [number for number, cost in enumerate(costs) if cost <= limit]
-    chosen = ties[seed % len(ties)]
-    cost = costs.pop(chosen)
-    return Assignment(found[chosen].candidate.provider_id, None, cost, min(costs, default=None), examined)
+    if request.cached:
+        ties = [number for number in ties if found[number].candidate.provider_id in request.cached] or ties
+    return ties[seed % len(ties)]
 
 
 def _nobody(places: Iterable[Place], request: RouteRequest) -> Wait | Refusal:
