@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final, Protocol
 
+from bench.routing.machines import Asked
 from hushnet.foundation.ids import ProviderId
 
 REMEMBERED_MAX: Final = 65_536
@@ -14,36 +15,39 @@ REMEMBERED_MAX: Final = 65_536
 class Affinity(Protocol):
     """What the bench asks of a memory; an adapter of this shape puts another one in its place."""
 
-    def likely(self, conversation: int) -> Mapping[ProviderId, int]:
-        """Return how many tokens of the conversation each provider has likely kept."""
+    def likely(self, asked: Asked, now_s: float) -> Mapping[ProviderId, int]:
+        """Return how many tokens of the prompt each provider has likely kept."""
         ...
 
-    def served(self, conversation: int, provider_id: ProviderId, tokens: int) -> None:
-        """Learn that a provider has read and written `tokens` of the conversation."""
+    def served(self, asked: Asked, provider_id: ProviderId, now_s: float) -> None:
+        """Learn that a provider has read the prompt of a turn."""
         ...
 
 
 class Nothing:
     """The router by load alone."""
 
-    def likely(self, conversation: int) -> Mapping[ProviderId, int]:
+    def likely(self, asked: Asked, now_s: float) -> Mapping[ProviderId, int]:
         return {}
 
-    def served(self, conversation: int, provider_id: ProviderId, tokens: int) -> None: ...
+    def served(self, asked: Asked, provider_id: ProviderId, now_s: float) -> None: ...
 
 
 class LastServed:
-    """The provider that answered last, for as many conversations as fit."""
+    """The provider that answered last, for as many conversations as fit.
+
+    It knows the length of the prompt that was read there to its power of two, as a tag that is to tell little would say it.
+    """
 
     def __init__(self, remembered_max: int = REMEMBERED_MAX) -> None:
         self._known: OrderedDict[int, dict[ProviderId, int]] = OrderedDict()
         self._remembered_max = remembered_max
 
-    def likely(self, conversation: int) -> Mapping[ProviderId, int]:
-        return self._known.get(conversation, {})
+    def likely(self, asked: Asked, now_s: float) -> Mapping[ProviderId, int]:
+        return self._known.get(asked.conversation, {})
 
-    def served(self, conversation: int, provider_id: ProviderId, tokens: int) -> None:
-        self._known[conversation] = {provider_id: tokens}
-        self._known.move_to_end(conversation)
+    def served(self, asked: Asked, provider_id: ProviderId, now_s: float) -> None:
+        self._known[asked.conversation] = {provider_id: 1 << asked.prompt.bit_length() - 1}
+        self._known.move_to_end(asked.conversation)
         if len(self._known) > self._remembered_max:
             self._known.popitem(last=False)

@@ -63,10 +63,12 @@ def _talk(drawn: random.Random, conversation: int) -> list[tuple[Asked, float]]:
     """Draw the turns of one conversation, each with the seconds of thought before it."""
     turns: list[tuple[Asked, float]] = []
     said, new = 0, _tokens(drawn, FIRST_MEDIAN)
+    prompts: tuple[int, ...] = ()
     while len(turns) < TURNS_MAX and said + new < CONTEXT_MAX:
         output = min(_tokens(drawn, ANSWER_MEDIAN), OUTPUT_MAX)
         number = conversation * TURNS_MAX + len(turns)
-        asked = Asked(number, 0.0, said + new, output, OUTPUT_MAX, conversation=conversation, prefix=said)
+        prompts += (said + new,)
+        asked = Asked(number, 0.0, said + new, output, OUTPUT_MAX, conversation, said, prompts)
         turns.append((asked, drawn.expovariate(1.0 / THOUGHT_MEAN_S)))
         said, new = said + new + output, _tokens(drawn, NEXT_MEDIAN)
         if drawn.random() < 1.0 / TURNS_MEAN:

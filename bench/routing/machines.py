@@ -40,7 +40,8 @@ class Machine:
 class Asked:
     """One request. `prompt` and `output` are its true lengths in tokens; a router sees only the bounds.
 
-    `prefix` tokens of the prompt are the conversation so far, which its last provider may have kept.
+    `prefix` tokens of the prompt are the conversation so far, which its last provider may have kept; `prompts` are the
+    lengths of the prompts of all its turns, this one included.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Asked:
     output_max: int
     conversation: int = -1
     prefix: int = 0
+    prompts: tuple[int, ...] = ()
 
 
 @dataclass(eq=False, slots=True)

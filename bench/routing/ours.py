@@ -25,6 +25,7 @@ class Hushnet:
     """Everything but the link and the queue is what a coordinator runs."""
 
     def __init__(self, clock: Clock, affinity: Affinity | None = None) -> None:
+        self._clock = clock
         self._fleet = Fleet(clock)
         self._affinity = affinity or Nothing()
         self._numbers: dict[ProviderId, int] = {}
@@ -48,7 +49,7 @@ class Hushnet:
             model=MODEL,
             prompt_tokens_max=asked.prompt * BYTES_A_TOKEN,
             output_tokens_max=asked.output_max,
-            cached=self._affinity.likely(asked.conversation),
+            cached=self._affinity.likely(asked, self._clock.monotonic_s()),
         )
         # The seed is made of the request's number as serving makes it.
         seed = (asked.number * _SPREAD & 0xFFFFFFFFFFFFFFFF) >> 32
@@ -62,7 +63,7 @@ class Hushnet:
     def closed(self, number: int, asked: Asked) -> None:
         self._slots.pop(asked.number).release()
         if asked.conversation >= 0:
-            self._affinity.served(asked.conversation, id_of(number), asked.prompt + asked.output)
+            self._affinity.served(asked, id_of(number), self._clock.monotonic_s())
 
     def reported(self, engine: Engine) -> None:
         provider = self._fleet.get(id_of(engine.machine.number))
