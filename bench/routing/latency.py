@@ -25,9 +25,9 @@ from hushnet.coordinator.fleet.gate import Gate
 from hushnet.coordinator.routing.model import NO_PREFERENCES, Assignment, Preferences, RouteRequest, SelfRoute, Wait
 from hushnet.coordinator.routing.router import route
 from hushnet.foundation.clock import SystemClock
-from hushnet.foundation.ids import AccountId, ModelId
+from hushnet.foundation.ids import AccountId, ModelId, ProviderId
 from hushnet.wire.frames import ModelOffer
-from support.live_fleet import id_of, live, report
+from support.live_fleet import live, report
 
 BUSY_SHARE: Final = 0.7
 """How many slots of the fleet are taken, on average; a tenth of the machines are full."""
@@ -89,6 +89,7 @@ class World:
         self._fleet = Fleet(SystemClock())
         # The gate's other parts stay out of a heartbeat's way: it asks the fleet and nothing else.
         self._gate = Gate(self._fleet, network="bench", tokens=_Absent(), trust=_Absent(), clock=SystemClock())  # type: ignore[arg-type]
+        self._ids: list[ProviderId] = []
         self._slots: list[int] = []
         self._offered: list[tuple[ModelId, ...]] = []
         self._open: deque[Slot] = deque()
@@ -146,7 +147,9 @@ class World:
         ]
         self._slots.append(slots)
         self._offered.append(models)
-        self._fleet.join(live(number, offers, self._report(number), tier=drawn.choice(TIERS)))
+        provider = live(number, offers, self._report(number), tier=drawn.choice(TIERS))
+        self._ids.append(provider.provider_id)
+        self._fleet.join(provider)
 
     def _report(self, number: int) -> Any:
         """Draw what a machine reports; what this bench has open there is not the machine's business."""
@@ -165,19 +168,22 @@ class World:
     def _reports(self, count: int) -> Iterator[tuple[Any, Any]]:
         """Draw heartbeats ahead, so that nothing but applying them is between two decisions."""
         numbers = [self._random.randrange(self.size.providers) for _ in range(count)]
-        return iter([(id_of(number), self._report(number)) for number in numbers])
+        return iter([(self._ids[number], self._report(number)) for number in numbers])
 
     def _request(self) -> RouteRequest:
         """Draw what a request asks: most have no wish, some have several."""
         drawn = self._random
-        providers = self.size.providers
 
         def some(share: float) -> frozenset[Any]:
             count = drawn.randint(1, 3) if drawn.random() < share else 0
-            return frozenset(id_of(drawn.randrange(providers)) for _ in range(count))
+            return frozenset(drawn.choices(self._ids, k=count))
 
         ignore = some(0.05)
-        own = SelfRoute(AccountId(1 + drawn.randrange(providers)), is_only=False) if drawn.random() < 0.03 else None
+        own = (
+            SelfRoute(AccountId(1 + drawn.randrange(self.size.providers)), is_only=False)
+            if drawn.random() < 0.03
+            else None
+        )
         return RouteRequest(
             model=drawn.choices(self._models, self._weights)[0],
             prompt_tokens_max=int(drawn.lognormvariate(7.4, 1.0)) + 8,
