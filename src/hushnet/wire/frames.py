@@ -33,16 +33,34 @@ Tokens: TypeAlias = Annotated[int, Meta(ge=0, le=2**40)]
 MemoryBytes: TypeAlias = Annotated[int, Meta(ge=0, le=2**60)]
 Rate: TypeAlias = Annotated[float, Meta(ge=0.0, le=1e7)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0.01, le=3600.0)]
+Share: TypeAlias = Annotated[float, Meta(ge=0.0, le=1.0)]
+LoadSeconds: TypeAlias = Annotated[float, Meta(ge=0.0, le=86_400.0)]
+Word: TypeAlias = Annotated[str, Meta(pattern=r"\A[a-z_]{0,32}\Z", max_length=32)]
+"""A word of a closed list that may grow: one that is not known is ignored."""
+REGION_CHARACTERS_MAX: Final = 32
+REGION_PATTERN: Final = r"\A(?:[a-z][a-z0-9-]{0,31})?\Z"
+Region: TypeAlias = Annotated[str, Meta(pattern=REGION_PATTERN, max_length=REGION_CHARACTERS_MAX)]
+"""Where a machine stands, as its operator says it: `de`, `us-east`."""
+
+THERMAL_WORDS: Final = ("nominal", "fair", "serious", "critical")
+"""What `Capacity.thermal` may say beside nothing: no throttling, warm, throttling, about to throttle to a halt."""
 
 
 class ModelOffer(Struct, frozen=True, kw_only=True):
-    """One model that a provider serves now; `build` is the SHA-256 of its files, empty when unknown."""
+    """One model that a provider serves; `build` is the SHA-256 of its files, empty when unknown.
+
+    A model that is not loaded takes about `load_s` to load before it serves. `is_template_sound` says whether the agent's
+    own rendering of a conversation with tools came out whole: null where it has not looked.
+    """
 
     model: ModelName
     build: BuildHex = ""
     context_tokens: Annotated[int, Meta(ge=1, le=2**24)]
     features: Annotated[tuple[Feature, ...], Meta(max_length=32)] = ()
     slots: Annotated[int, Meta(ge=1, le=4096)]
+    is_loaded: bool = True
+    load_s: LoadSeconds = 0.0
+    is_template_sound: bool | None = None
 
 
 class ModelCapacity(Struct, frozen=True, kw_only=True):
@@ -56,7 +74,11 @@ class ModelCapacity(Struct, frozen=True, kw_only=True):
 
 
 class Capacity(Struct, frozen=True, kw_only=True):
-    """What a provider can take, measured by its engine; `load` is 0 idle, 1 busy, more is overcommitted."""
+    """What a provider can take, measured by its engine; `load` is 0 idle, 1 busy, more is overcommitted.
+
+    `cpu` is the busy share of all processors; `thermal` is `nominal`, `fair`, `serious`, `critical`, or empty where the
+    machine tells nothing. A total of 0 bytes is unknown.
+    """
 
     slots: Count
     active: Count
@@ -69,6 +91,10 @@ class Capacity(Struct, frozen=True, kw_only=True):
     memory_bytes_free: MemoryBytes = 0
     memory_bytes_total: MemoryBytes = 0
     load: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
+    cpu: Share = 0.0
+    gpu_memory_bytes_used: MemoryBytes = 0
+    gpu_memory_bytes_total: MemoryBytes = 0
+    thermal: Word = ""
     per_model: Annotated[tuple[ModelCapacity, ...], Meta(max_length=64)] = ()
 
 
@@ -184,7 +210,7 @@ class Bye(Frame, frozen=True, tag="bye"):
 
 
 class Register(Frame, frozen=True, tag="register"):
-    """Name the provider: its token, statement, models, capacity, and the signature over the hello's nonce."""
+    """Name the provider: its token, statement, models, capacity, region, and the signature over the hello's nonce."""
 
     version: Version
     versions: Annotated[tuple[Version, ...], Meta(min_length=1, max_length=16)]
@@ -194,6 +220,7 @@ class Register(Frame, frozen=True, tag="register"):
     models: Annotated[tuple[ModelOffer, ...], Meta(max_length=64)]
     capacity: Capacity
     challenge_signature: Signature
+    region: Region = ""
 
 
 class Heartbeat(Frame, frozen=True, tag="heartbeat"):

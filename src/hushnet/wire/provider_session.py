@@ -113,6 +113,7 @@ class ProviderSession:
         models: Sequence[fr.ModelOffer],
         capacity: fr.Capacity,
         challenge_signature: bytes,
+        region: str = "",
     ) -> None:
         """Answer the hello; raises `LocalProtocolError` when a value breaks a bound of its frame."""
         self._send_checked(
@@ -126,6 +127,7 @@ class ProviderSession:
                 models=tuple(models),
                 capacity=capacity,
                 challenge_signature=challenge_signature,
+                region=region,
             ),
         )
 

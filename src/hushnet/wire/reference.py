@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
+from inspect import cleandoc
 from typing import Any, Final, get_args
 
 import msgspec
@@ -97,7 +98,7 @@ def _structs(structs: tuple[type[msgspec.Struct], ...]) -> Iterator[str]:
         if not isinstance(info, inspect.StructType):
             raise TypeError(f"{struct.__name__} is no struct")
         yield f"#### `{info.tag or struct.__name__}`\n"
-        yield f"{(struct.__doc__ or '').strip()}\n"
+        yield f"{cleandoc(struct.__doc__ or '')}\n"
         if info.fields:
             rows = [f"| `{each.encode_name}` | {_type(each.type)} | {_default(each)} |" for each in info.fields]
             yield _table("member | value | when absent", rows)
@@ -122,6 +123,8 @@ def _type(kind: inspect.Type) -> str:
             text = " or ".join(_type(each) for each in kind.types)
         case inspect.NoneType():
             text = "null"
+        case inspect.BoolType():
+            text = "true or false"
         case _:
             text = f"string, at most {fr.TOKEN_CHARACTERS_MAX} characters, never logged"
     return text

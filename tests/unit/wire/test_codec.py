@@ -68,6 +68,61 @@ def test_a_frame_that_breaks_its_own_bounds_is_not_sent() -> None:
         encode_checked(fr.Rejected(code="Not A Word"))
 
 
+@pytest.mark.parametrize("result", [None, True, False])
+def test_what_the_template_check_found_survives_the_wire_whichever_it_was(result: bool | None) -> None:
+    offer = fr.ModelOffer(model="m", context_tokens=1, slots=1, is_template_sound=result)
+    frame = decode_provider_frame(encode_control(fr.Models(models=(offer,))))
+    assert isinstance(frame, fr.Models)
+    assert frame.models[0].is_template_sound is result
+
+
+def test_an_agent_that_says_less_is_taken_as_loaded_and_unknown() -> None:
+    raw = b'{"type":"models","models":[{"model":"m","context_tokens":1,"slots":1}]}'
+    frame = decode_provider_frame(raw)
+    assert isinstance(frame, fr.Models)
+    (offer,) = frame.models
+    assert (offer.is_loaded, offer.load_s, offer.is_template_sound) == (True, 0.0, None)
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"cpu": -0.1},
+        {"cpu": 1.1},
+        {"cpu": "0.5"},
+        {"gpu_memory_bytes_used": -1},
+        {"gpu_memory_bytes_total": 2**61},
+        {"thermal": "Hot!"},
+        {"thermal": "x" * 33},
+        {"decode_tokens_s": -1.0},
+        {"slots": -1},
+        {"slots": 2**21},
+        {"tokens_active": 2**41},
+    ],
+)
+def test_a_report_beyond_its_bounds_is_no_report(member: dict[str, object]) -> None:
+    raw = msgspec.json.encode({"type": "heartbeat", "capacity": {"slots": 1, "active": 0, **member}})
+    with pytest.raises(RemoteProtocolError) as caught:
+        decode_provider_frame(raw)
+    assert caught.value.error_code == LinkFault.BAD_MESSAGE
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e-3"])
+def test_a_rate_is_a_finite_number_and_none_below_zero(number: str) -> None:
+    raw = f'{{"type":"heartbeat","capacity":{{"slots":1,"active":0,"decode_tokens_s":{number}}}}}'
+    with pytest.raises(RemoteProtocolError):
+        decode_provider_frame(raw.encode())
+
+
+@pytest.mark.parametrize("region", ["DE", "-de", "a" * 33, "de\n", 4])
+def test_a_region_is_a_short_word(region: object) -> None:
+    with pytest.raises(RemoteProtocolError):
+        decode_provider_frame(msgspec.json.encode(register_frame(identity(), region=region)))
+    frame = decode_provider_frame(msgspec.json.encode(register_frame(identity(), region="us-east")))
+    assert isinstance(frame, fr.Register)
+    assert frame.region == "us-east"
+
+
 def test_payloads_are_cut_out_whole() -> None:
     message = pack_header(1, 7, 3) + b"abc" + pack_header(2, 2**32 - 1, 1) + b"d"
     assert split_data(message, FROM_COORDINATOR) == [(1, 7, b"abc"), (2, 2**32 - 1, b"d")]
