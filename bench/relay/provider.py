@@ -94,6 +94,9 @@ class SyntheticProvider:
     def network(self) -> str:
         return self._network
 
+    def region(self) -> str:
+        return ""
+
     def statement(self) -> Statement:
         assert self._keyring.statement is not None
         return self._keyring.statement

@@ -134,10 +134,14 @@ class ScriptedAgent:
         self.present = self.who.statement(network=network)
         self.offers = [ModelOffer(model=ModelId("hush-tiny"), context_tokens=2048, slots=4)]
         self.load = Capacity(slots=4, active=0)
+        self.where = ""
         self._network = network
 
     def network(self) -> str:
         return self._network
+
+    def region(self) -> str:
+        return self.where
 
     def statement(self) -> Statement:
         return self.present
@@ -217,6 +221,7 @@ class ScriptedGate(Chronicle):
     def __init__(self) -> None:
         super().__init__()
         self.links: dict[ProviderId, ProviderLink] = {}
+        self.link_ms = 0
         self.decide: Callable[[Register], Admitted | Rejected] = self._decide
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -232,8 +237,9 @@ class ScriptedGate(Chronicle):
             self.note("admitted", verdict.provider_id, link)
         return verdict
 
-    def heartbeat(self, provider_id: ProviderId, capacity: Capacity) -> None:
+    def heartbeat(self, provider_id: ProviderId, capacity: Capacity, *, link_ms: int = 0) -> None:
         self.note("heartbeat", provider_id, capacity)
+        self.link_ms = link_ms
 
     def challenge_replied(self, provider_id: ProviderId, nonce: bytes, signature: bytes) -> None:
         self.note("replied", provider_id, nonce, signature)
@@ -266,11 +272,17 @@ class ScriptedGate(Chronicle):
 
 @asynccontextmanager
 async def listening(
-    gate: ScriptedGate, *, limits: LinkLimits = QUICK, port: int = 0, clock: Clock | None = None, **settings: Any
+    gate: ScriptedGate,
+    *,
+    limits: LinkLimits = QUICK,
+    port: int = 0,
+    clock: Clock | None = None,
+    on_fault: Callable[[str], None] = lambda _: None,
+    **settings: Any,
 ) -> AsyncIterator[tuple[ProviderListener, str]]:
     """A listener on loopback and its link address."""
     settings_ = ListenerSettings(network=NETWORK, limits=limits, **settings)
-    listener = ProviderListener(gate, settings_, clock or SystemClock())
+    listener = ProviderListener(gate, settings_, clock or SystemClock(), on_fault=on_fault)
     bound = await listener.start("127.0.0.1", port)
     try:
         yield listener, f"ws://127.0.0.1:{bound}{LINK_PATH}"

@@ -55,6 +55,9 @@ Threads = Annotated[int | None, typer.Option("--threads", help="Threads of the e
 ContextTokens = Annotated[
     int | None, typer.Option("--context-tokens", help="Context of one slot; default: the model's own.")
 ]
+Region = Annotated[
+    str | None, typer.Option("--region", metavar="WORD", help="Where this machine stands, like de or us-east.")
+]
 Network = Annotated[str | None, typer.Option("--network", metavar="NAME", help="Serve this network and no other.")]
 DrainS = Annotated[
     float | None, typer.Option("--drain-s", help="Seconds for running requests when stopping; default 30.")
@@ -78,6 +81,7 @@ def start(
     threads: Threads = None,
     context_tokens: ContextTokens = None,
     network: Network = None,
+    region: Region = None,
     drain_s: DrainS = None,
     home: Home = None,
     as_json: ReadyAsJson = False,
@@ -99,6 +103,7 @@ def start(
             "threads": threads,
             "context_tokens": context_tokens,
             "network": network,
+            "region": region,
             "drain_s": drain_s,
         },
         environ=os.environ,

@@ -6,9 +6,12 @@ import asyncio
 from importlib.metadata import version
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from hushnet.foundation.errors import LocalProtocolError
 from hushnet.identity.keys import IdentityKey
 from hushnet.provider.hardware import read_load
+from hushnet.provider.machine import MachineWatch
 from hushnet.provider.supervision import LoadedModel
 from hushnet.sealing.keyring import Keyring
 from hushnet.sealing.statements import Statement
@@ -36,7 +39,15 @@ class Agent:
     """The link's `AgentDescription`."""
 
     def __init__(
-        self, *, identity: IdentityKey, keyring: Keyring, network: str, engines: LoadedHost, serving: QueuedTokens
+        self,
+        *,
+        identity: IdentityKey,
+        keyring: Keyring,
+        network: str,
+        engines: LoadedHost,
+        serving: QueuedTokens,
+        machine: MachineWatch | None = None,
+        region: str = "",
     ) -> None:
         self.agent_version = version("hushnet")
         self.statement_changed = asyncio.Event()
@@ -45,10 +56,16 @@ class Agent:
         self._network = network
         self._engines = engines
         self._serving = serving
+        self._machine = machine or MachineWatch()
+        self._region = region
 
     def network(self) -> str:
         """Return the network that the statements name."""
         return self._network
+
+    def region(self) -> str:
+        """Return where this machine stands, as its operator says."""
+        return self._region
 
     def statement(self) -> Statement:
         """Return the statement of the present keys; raises `LocalProtocolError` before the first rotation."""
@@ -72,26 +89,22 @@ class Agent:
                 context_tokens=loaded.capabilities.context_tokens,
                 features=tuple(sorted(loaded.capabilities.features)),
                 slots=loaded.slots.total,
+                is_template_sound=loaded.capabilities.is_template_sound,
             )
         ]
 
     def capacity(self) -> Capacity:
-        """Return the load now, from memory and two cheap system calls.
+        """Return the load now, from memory and two cheap system calls; what takes longer was sampled before.
 
         `tokens_max` stays 0: every slot brings a context of its own, so slots are the only limit.
         """
-        machine, loaded = read_load(), self._engines.loaded
+        machine, loaded = self._idle_capacity(), self._engines.loaded
         if loaded is None:
-            return Capacity(
-                slots=0,
-                active=0,
-                memory_bytes_free=machine.memory_bytes_free,
-                memory_bytes_total=machine.memory_bytes_total,
-                load=min(machine.load, _LOAD_MAX),
-            )
+            return machine
         engine, slots = loaded.engine.capacity(), loaded.slots
         decode_tokens_s = _rate(engine.decode_tokens_s)
-        return Capacity(
+        return replace(
+            machine,
             slots=slots.total,
             active=slots.active,
             queued=slots.waiting,
@@ -99,8 +112,6 @@ class Agent:
             tokens_queued=self._serving.tokens_queued,
             decode_tokens_s=decode_tokens_s,
             prefill_tokens_s=_rate(engine.prefill_tokens_s),
-            memory_bytes_free=machine.memory_bytes_free,
-            memory_bytes_total=machine.memory_bytes_total,
             load=min(max((slots.active + slots.waiting) / slots.total, machine.load), _LOAD_MAX),
             per_model=(
                 ModelCapacity(
@@ -111,6 +122,21 @@ class Agent:
                     decode_tokens_s=decode_tokens_s,
                 ),
             ),
+        )
+
+    def _idle_capacity(self) -> Capacity:
+        """Return the machine alone, without an engine."""
+        load, strain = read_load(), self._machine.now
+        return Capacity(
+            slots=0,
+            active=0,
+            memory_bytes_free=load.memory_bytes_free,
+            memory_bytes_total=load.memory_bytes_total,
+            load=min(load.load, _LOAD_MAX),
+            cpu=strain.cpu,
+            gpu_memory_bytes_used=strain.gpu_memory_bytes_used,
+            gpu_memory_bytes_total=strain.gpu_memory_bytes_total,
+            thermal=strain.thermal,
         )
 
 

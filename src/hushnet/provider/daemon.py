@@ -25,6 +25,7 @@ from hushnet.provider.hardware import probe_hardware
 from hushnet.provider.identity import load_or_create_identity, sole_provider
 from hushnet.provider.link import ProviderLink
 from hushnet.provider.link.locate import Place, locate
+from hushnet.provider.machine import MachineWatch
 from hushnet.provider.models.source import resolve_model
 from hushnet.provider.notices import Notify
 from hushnet.provider.serving import Serving
@@ -75,12 +76,15 @@ class Provider:
             on_ended=self._notify,
             on_link_lost=self._link_lost,
         )
+        self._machine = MachineWatch()
         self.agent = Agent(
             identity=identity,
             keyring=self._keyring,
             network=place.network,
             engines=self._supervisor,
             serving=self.serving,
+            machine=self._machine,
+            region=settings.region,
         )
         self.link = ProviderLink(
             url=place.link_url,
@@ -139,6 +143,7 @@ class Provider:
             link,
             asyncio.create_task(self._rotate_in_time(), name="key rotation"),
             asyncio.create_task(self._supervisor.watch(), name="engine supervision"),
+            asyncio.create_task(self._machine.run(), name="machine watch"),
             asyncio.create_task(self._tell_of_link(), name="link notices"),
         )
         stopping = asyncio.create_task(self._is_stopping.wait(), name="stop")

@@ -89,28 +89,35 @@ def parse_nvidia_report(text: str) -> tuple[Gpu, ...]:
 
 
 async def _probe_nvidia() -> tuple[Gpu, ...]:
-    program = shutil.which("nvidia-smi")
+    arguments = (f"--query-gpu={_GPU_FIELDS}", "--format=csv,noheader,nounits")
+    return parse_nvidia_report(await run_tool("nvidia-smi", *arguments, seconds_max=GPU_PROBE_S_MAX))
+
+
+async def run_tool(name: str, *arguments: str, seconds_max: float) -> str:
+    """Return what a tool of the system prints; empty where there is none, it fails, or it takes too long."""
+    program = shutil.which(name)
     if program is None:
-        return ()
+        return ""
     try:
         process = await asyncio.create_subprocess_exec(
             program,
-            f"--query-gpu={_GPU_FIELDS}",
-            "--format=csv,noheader,nounits",
+            *arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
     except OSError:
-        return ()
+        return ""
     try:
-        async with asyncio.timeout(GPU_PROBE_S_MAX):
+        async with asyncio.timeout(seconds_max):
             output, _ = await process.communicate()
-    except TimeoutError:
+    except BaseException as error:
         process.kill()
         await process.wait()
-        return ()
-    return parse_nvidia_report(output.decode("utf-8", "replace")) if process.returncode == 0 else ()
+        if isinstance(error, TimeoutError):
+            return ""
+        raise
+    return output.decode("utf-8", "replace") if process.returncode == 0 else ""
 
 
 def _cpu_model(root: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.home import resolve_home
 from hushnet.foundation.redaction import Secret
+from hushnet.wire.frames import REGION_CHARACTERS_MAX, REGION_PATTERN
 
 FILE_NAME: Final = "provider.toml"
 _FILE_BYTES_MAX = 64 * 1024
@@ -26,6 +28,7 @@ class ProviderSettings:
     token: Secret = field(default_factory=lambda: Secret(""))
     coordinator: str = "http://127.0.0.1:8470"
     network: str | None = None
+    region: str = ""
     model: str | None = None
     engine: str | None = None
     slots: int = 4
@@ -71,6 +74,12 @@ def _text(text: str) -> str:
     return text.strip()
 
 
+def _region(text: str) -> str:
+    if re.fullmatch(REGION_PATTERN, text) is None or len(text) > REGION_CHARACTERS_MAX:
+        raise ValueError("must be a short word of small letters, digits and dashes, like de or us-east")
+    return text
+
+
 def _secret(text: str) -> Secret:
     if len(text) > _TOKEN_BYTES_MAX:
         raise ValueError(f"must be at most {_TOKEN_BYTES_MAX} characters")
@@ -111,6 +120,9 @@ TABLE: Final = (
     Setting("token", _secret, "the provider token (scope provider) that the operator gave out"),
     Setting("token_file", _text, "a file that holds the provider token; used where `token` is not set"),
     Setting("network", _text, "the network's name; asked of the coordinator when not set"),
+    Setting(
+        "region", _region, "where this machine stands, a short word like de or us-east; consumers may ask for regions"
+    ),
     Setting("model", _text, "the model: empty for the built-in one, PATH.gguf, hf:OWNER/REPO:FILE.gguf or URL#NAME"),
     Setting("engine", _text, "the engine's name; chosen by the model when not set"),
     Setting("slots", _whole(1, 256), "requests generated at the same time"),

@@ -111,3 +111,11 @@ def test_a_missing_token_file_is_named(tmp_path: Path) -> None:
 def test_every_row_of_the_table_has_a_meaning_and_a_variable() -> None:
     assert all(row.meaning and row.variable.startswith("HUSH_PROVIDER_") for row in TABLE)
     assert len({row.name for row in TABLE}) == len(TABLE)
+
+
+@pytest.mark.parametrize("region", ["DE", "de west", "-de", "x" * 33, "1a"])
+def test_a_region_is_a_short_word_or_refused(tmp_path: Path, region: str) -> None:
+    assert load(tmp_path).region == ""
+    assert load(tmp_path, environ={"HUSH_PROVIDER_REGION": "us-east"}).region == "us-east"
+    with pytest.raises(ConfigurationError, match="region"):
+        load(tmp_path, region=region)

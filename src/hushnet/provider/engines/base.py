@@ -116,11 +116,15 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What probing found: feature names of the sealing header, context tokens of one request, parallel requests."""
+    """What probing found: feature names of the sealing header, context tokens of one request, parallel requests.
+
+    `is_template_sound` says whether a conversation with tools reached the model whole; None where nobody has looked.
+    """
 
     features: frozenset[str]
     context_tokens: int
     slots: int
+    is_template_sound: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

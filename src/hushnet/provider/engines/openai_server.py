@@ -38,7 +38,7 @@ from hushnet.provider.engines.base import (
 from hushnet.provider.engines.bodies import plain_messages, request_body
 from hushnet.provider.engines.chunks import AnswerReader, reported_error, tells_usage
 from hushnet.provider.engines.grammar import compile_format
-from hushnet.provider.engines.probes import probe_features, probe_request
+from hushnet.provider.engines.probes import check_template, probe_features, probe_request
 from hushnet.provider.engines.slots import Lease, SlotPool
 from hushnet.provider.engines.sse import DataLines
 
@@ -110,11 +110,12 @@ class OpenAiServerEngine:
             self._server = server = replace(server, counts_prompts=await self._counts_prompts(server))
             self._server = server = replace(server, tells_usage=await self._tells_usage(server))
             self._features = await probe_features(self._answer, spec.model, may_use_tools=not server.is_llamacpp)
+            is_sound = await check_template(self._answer, spec.model) if "tools" in self._features else None
         except BaseException:
             self._server = None
             await client.aclose()
             raise
-        return Capabilities(self._features, server.context_tokens, server.slots)
+        return Capabilities(self._features, server.context_tokens, server.slots, is_sound)
 
     async def unload(self) -> None:
         """Let go of the server; what runs breaks off."""

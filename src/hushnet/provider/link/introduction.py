@@ -35,6 +35,7 @@ class Introduction:
             models=self._offers,
             capacity=self._agent.capacity(),
             challenge_signature=self._sign(hello.nonce, statement),
+            region=self._agent.region(),
         )
         self._announced = statement
         return True
