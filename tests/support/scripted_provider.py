@@ -189,11 +189,13 @@ class ScriptedProvider:
         part: Part | None = None,
         decode_tokens_s: float = 40.0,
         agent_version: str = "0.0.test",
+        region: str = "",
     ) -> None:
         self.coordinator = coordinator
         self.account = account
         self.part = part
         self.agent_version = agent_version
+        self.region = region
         self.offers = tuple(models or (ModelOffer(model=MODEL, context_tokens=8192, features=("tools",), slots=slots),))
         self.capacity = Capacity(slots=slots, active=0, decode_tokens_s=decode_tokens_s, prefill_tokens_s=400.0)
         self.signer = Ed25519Signer()
@@ -270,6 +272,7 @@ class ScriptedProvider:
             models=self.offers,
             capacity=self.capacity,
             challenge_signature=self.sign(nonce) if signature is None else signature,
+            region=self.region,
         )
 
     async def join(self, **changes: Any) -> Admitted | Rejected:

@@ -53,6 +53,8 @@ class CoordinatorSession:
         self._limits = limits
         self._versions = tuple(versions)
         self._frames = Pace(limits.control_frames_per_s, burst=limits.control_frames_burst, now_s=now_s)
+        reports_per_s = limits.reports_per_beat / limits.heartbeat_s
+        self._reports = Pace(reports_per_s, burst=limits.reports_burst, now_s=now_s)
         self._faults = Pace(limits.faults_max / _FAULT_WINDOW_S, burst=limits.faults_max, now_s=now_s)
         hello = fr.Hello(versions=self._versions, network=network, nonce=nonce, register_within_s=limits.register_s)
         self.lanes.push_control(encode_checked(hello))
@@ -205,7 +207,13 @@ class CoordinatorSession:
             case fr.Refused() | fr.Finished():
                 return self._end_attempt(frame, now_s)
             case _:
-                return [self._reported(frame, now_s)]
+                return self._take_report(frame, now_s)
+
+    def _take_report(self, frame: fr.ProviderFrame, now_s: float) -> Events:
+        is_paced = isinstance(frame, fr.Heartbeat | fr.Models | fr.StatementUpdate)
+        if is_paced and not self._reports.take(now_s):
+            return self._found(LinkFault.TOO_MANY_REPORTS, None, now_s)
+        return [self._reported(frame, now_s)]
 
     def _reported(self, frame: fr.ProviderFrame, now_s: float) -> ev.CoordinatorEvent:
         event: ev.CoordinatorEvent

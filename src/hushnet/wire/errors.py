@@ -50,6 +50,7 @@ class LinkFault(StrEnum):
     REFUSED_AFTER_RECORDS = "refused_after_records"
 
     SECOND_REGISTER = "second_register"
+    TOO_MANY_REPORTS = "too_many_reports"
     UNKNOWN_ATTEMPT = "unknown_attempt"
     RECORD_AFTER_FINAL = "record_after_final"
     FINISHED_EARLY = "finished_early"
@@ -124,6 +125,9 @@ FAULTS: Final[Mapping[LinkFault, FaultRule]] = {
         "`refused` after the first record; the attempt fails with `internal`", reach=Reach.ATTEMPT
     ),
     LinkFault.SECOND_REGISTER: FaultRule("`register` on a registered link; it is ignored", reach=Reach.FRAME),
+    LinkFault.TOO_MANY_REPORTS: FaultRule(
+        "`heartbeat`, `models` or `statement` beyond the pace of reports; it is ignored", reach=Reach.FRAME
+    ),
     LinkFault.UNKNOWN_ATTEMPT: FaultRule(
         "an attempt number that was never given out; it is ignored (at the provider it ends the link)",
         reach=Reach.FRAME,

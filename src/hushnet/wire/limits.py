@@ -67,6 +67,11 @@ class LinkLimits:
     control_frames_burst: int = 500
     """Heartbeats, replies and updates are a few a second; frames that end a dispatched attempt do not count."""
 
+    reports_per_beat: float = 10.0
+    reports_burst: int = 20
+    """Heartbeats, model lists and statements, counted by the heartbeat's interval: an agent sends one a beat, and a few more
+    at once when its engine or its keys change. One too many is dropped and counts as a fault."""
+
     faults_max: int = 16
     """Tolerated rule breaches on one link before it is closed."""
 

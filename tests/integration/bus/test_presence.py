@@ -8,13 +8,14 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.bus.frames import Beat, Claimed, KeysChanged, Present, PricesChanged, ProviderBarred
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, ProviderId
-from hushnet.wire.frames import ModelOffer
+from hushnet.wire.frames import Capacity, ModelOffer
 from support.fleet import MODEL, Network, ScriptedProvider, document_of, says
 from support.mesh import QUICK, RawPeer, folder, until
 from support.pair import Worker, pair, worker_of
@@ -58,6 +59,58 @@ async def test_a_provider_is_known_on_the_other_worker_with_all_that_it_has_prov
     assert entry["last_challenge"]["missed"] == 0
     listed = await here.network.get(f"/v1/sealing/providers?model={MODEL}")
     assert [each["provider"] for each in listed.json["providers"]] == [provider.provider_id]
+
+
+def shown(worker: Worker, provider: ScriptedProvider) -> dict[str, object]:
+    """The candidate as the router of that worker sees it, but for where it is."""
+    candidate = worker.network.serving.fleet.view(MODEL).index[provider.provider_id]
+    return {**msgspec.structs.asdict(candidate), "is_elsewhere": None}
+
+
+async def test_a_candidate_is_the_same_on_every_worker(both: Both) -> None:
+    here, there = both
+    offer = ModelOffer(
+        model=MODEL,
+        context_tokens=8192,
+        slots=4,
+        is_loaded=False,
+        load_s=7.0,
+        features=("tools",),
+        is_template_sound=False,
+    )
+    provider = await there.network.provider(region="de", models=[offer])
+    await here.knows(provider)
+    assert shown(here, provider) == shown(there, provider)
+    strained = report_of(provider, thermal="serious", cpu=0.9, slots=2**20, decode_tokens_s=33.0)
+    there.network.gate.heartbeat(provider.provider_id, strained, link_ms=42)
+    await until(lambda: shown(here, provider)["link_ms"] == 42)
+    assert shown(here, provider) == shown(there, provider)
+    assert shown(here, provider)["strain_ms"] != 0
+    assert live(here, provider).region == "de"
+
+
+def report_of(provider: ScriptedProvider, **changes: object) -> Capacity:
+    return msgspec.structs.replace(provider.capacity, **changes)
+
+
+async def test_a_provider_that_flaps_is_set_back_on_every_worker(both: Both) -> None:
+    here, there = both
+    provider = ScriptedProvider(there.network, account=there.network.new_account())
+    for time in range(5):
+        provider.closed = None
+        await provider.join()
+        await here.knows(provider)
+        if time < 4:
+            provider.close("connection_lost")
+            await here.misses(provider)
+            for worker in both:
+                worker.network.clock.advance(1)
+    assert shown(here, provider)["failures_ms"] == shown(there, provider)["failures_ms"] == 4_000
+    peer = here.bus.mesh.peer(2)
+    assert peer is not None
+    peer.drop("test")
+    await here.knows(provider)
+    assert shown(here, provider)["failures_ms"] == 4_000  # hearing of the same link again is no join
 
 
 async def test_what_changes_is_heard(both: Both) -> None:

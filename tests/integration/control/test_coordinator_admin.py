@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from hushnet.foundation.ids import AccountId, ProviderId
-from support.control import MODEL, network
+from hushnet.wire.frames import Capacity
+from support.control import MODEL, Network, network
 from support.exchange import until
 
 PRICE = {"input": 1_000_000, "cached": 500_000, "output": 4_000_000, "minimum": 2}
@@ -17,6 +18,15 @@ PRICE = {"input": 1_000_000, "cached": 500_000, "output": 4_000_000, "minimum": 
 
 def code_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
+
+
+async def listed(net: Network, provider_id: str) -> dict[str, Any]:
+    """Return the operator's view of a provider, once it is in the book: that is written in the background."""
+    while True:
+        answer = (await net.operator.get("/v1/admin/providers")).json()
+        for row in answer["data"]:
+            if row["provider_id"] == provider_id:
+                return dict(row)
 
 
 async def test_the_same_name_gives_the_same_account(tmp_path: Path) -> None:
@@ -135,6 +145,21 @@ async def test_a_strange_provider_is_not_found(tmp_path: Path) -> None:
         for provider_id in ("x", "0" * 64):
             path = f"/v1/admin/providers/{provider_id}/suspend"
             assert code_of(await net.operator.post(path, json={})) == (404, "provider_not_found")
+
+
+async def test_an_operator_sees_what_is_not_believed_of_a_provider_and_how_often_it_joined(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        bob = await net.account("bob", scope="provider")
+        async with net.provider(tmp_path, bob.key):
+            await net.until(f"/v1/models/{MODEL}")
+            [live] = net.coordinator.serving.fleet.providers()
+            net.coordinator.serving.gate.heartbeat(live.provider_id, Capacity(slots=2**20, active=0), link_ms=3)
+            shown = await listed(net, live.provider_id)
+            assert shown["doubts"] == ["report_slots"]
+            assert shown["findings"] == {"report_slots": 1}
+            assert (shown["joins_last_minute"], shown["region"], shown["link_ms"]) == (1, "", 3)
+            page = (await net.public.get("/metrics")).text
+            assert 'hush_findings_total{kind="report_slots"} 1.0' in page
 
 
 @pytest.mark.parametrize("is_whole_account", [False, True])

@@ -16,6 +16,7 @@ from picows import WSHandshakeError, WSMsgType
 
 from hushnet.coordinator.api.provider_socket import ProviderListener, network_of
 from hushnet.coordinator.fleet.link import ProviderLink
+from hushnet.foundation.clock import ManualClock
 from hushnet.wire.codec import DataType, pack_header
 from hushnet.wire.limits import LINK_PATH, MESSAGE_BYTES_MAX
 from support.links import (
@@ -161,6 +162,75 @@ async def test_a_stream_of_control_frames_ends_the_link() -> None:
             peer.send({"type": "heartbeat", "capacity": {"slots": 1, "active": 0}})
         assert (await peer.said("bye"))["code"] == "too_many_frames"
         assert sink.endings == ["lost"]
+
+
+HEARTBEAT = {"type": "heartbeat", "capacity": {"slots": 1, "active": 0}}
+
+
+async def test_a_storm_of_heartbeats_is_cut_to_a_few_and_ends_its_own_link_only() -> None:
+    gate, faults = ScriptedGate(), list[str]()
+    async with (
+        listening(gate, on_fault=faults.append) as (listener, url),
+        raw_peer(url) as honest,
+        raw_peer(url) as storming,
+    ):
+        await honest.register()
+        await storming.register(identity(1))
+        await gate.saw("admitted", times=2)
+        for _ in range(1000):
+            storming.send(HEARTBEAT)
+        await storming.saw("gone")  # what it was told may be lost: it wrote on while the socket closed
+        honest.send(HEARTBEAT)
+        await gate.until(lambda: any(entry[1] == identity().provider_id for entry in gate.all("heartbeat")))
+        taken = [entry for entry in gate.all("heartbeat") if entry[1] == identity(1).provider_id]
+        assert len(taken) <= 2 * QUICK.reports_burst
+        assert set(faults) == {"too_many_reports", "too_many_faults"}
+        assert faults.count("too_many_reports") <= QUICK.faults_max + 2
+        assert listener.links == 1
+
+
+async def test_a_report_too_many_is_told_to_its_author_and_changes_nothing() -> None:
+    gate = ScriptedGate()
+    limits = replace(QUICK, reports_burst=2, reports_per_beat=0.0)
+    async with listening(gate, limits=limits) as (listener, url), raw_peer(url) as peer:
+        await peer.register()
+        for active in range(3):
+            peer.send({"type": "heartbeat", "capacity": {"slots": 8, "active": active}})
+        assert await peer.said("fault") == {"type": "fault", "code": "too_many_reports", "attempt": None}
+        assert [entry[2].active for entry in gate.all("heartbeat")] == [0, 1]
+        assert listener.links == 1
+
+
+async def test_an_agent_that_announces_now_and_then_is_not_paced() -> None:
+    async with serving() as (peer, link, listener):
+        for _ in range(6):
+            peer.send({"type": "models", "models": []})
+            peer.send(HEARTBEAT)
+        link.challenge(bytes(32))
+        await peer.said("challenge")
+        assert peer._of("fault") == []
+        assert listener.links == 1
+
+
+async def test_the_round_trip_of_a_link_is_measured_and_told_with_the_next_report() -> None:
+    clock = ManualClock()
+    gate = ScriptedGate()
+    async with listening(gate, clock=clock) as (_, url), raw_peer(url) as peer:
+        await peer.register()
+        connection = await gate.link()
+        peer.send(HEARTBEAT)
+        await gate.saw("heartbeat")
+        trip = connection._round_trip  # type: ignore[attr-defined]
+        await eventually(lambda: not trip._token)  # the peer's echo has come
+        trip.ask(b"held", clock.monotonic_s())
+        clock.advance(0.25)
+        assert peer.transport is not None
+        peer.transport.send_pong(b"guess")
+        peer.transport.send_pong(b"held")
+        await eventually(lambda: not trip._token)
+        peer.send(HEARTBEAT)
+        await gate.saw("heartbeat", times=2)
+        assert gate.link_ms == round(250 / 8)
 
 
 # After registration: the other attempts go on.

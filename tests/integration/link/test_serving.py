@@ -300,7 +300,7 @@ async def test_a_handler_that_fails_refuses_its_attempt(caplog: pytest.LogCaptur
 async def test_a_gate_that_fails_leaves_the_link_alone() -> None:
     async with pair() as both:
 
-        def fail(*_: object) -> None:
+        def fail(*_: object, **__: object) -> None:
             both.gate.note("failed")
             raise RuntimeError("broken")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import socket
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -26,9 +27,11 @@ from hushnet.wire.errors import LinkFault, close_code_of
 from hushnet.wire.frames import Register
 from hushnet.wire.lanes import Outflow
 from hushnet.wire.limits import MESSAGE_BYTES_MAX, LinkLimits
+from hushnet.wire.round_trip import RoundTrip
 
 _LOG = logging.getLogger(__name__)
 _BINARY: Final = WSMsgType.BINARY
+_PING_BYTES: Final = 8
 _UNDECIDED: Final = Rejected("try_later", "the coordinator could not decide; the provider tries again by itself")
 
 
@@ -47,6 +50,7 @@ class ProviderConnection(WSListener):
         on_connected: Callable[[ProviderConnection], None],
         on_registered: Callable[[ProviderConnection], None],
         on_ended: Callable[[ProviderConnection], None],
+        on_fault: Callable[[str], None],
     ) -> None:
         self._gate = gate
         self._session = session
@@ -56,6 +60,8 @@ class ProviderConnection(WSListener):
         self._on_connected = on_connected
         self._on_registered = on_registered
         self._on_ended = on_ended
+        self._on_fault = on_fault
+        self._round_trip = RoundTrip()
         self._loop = asyncio.get_running_loop()
         self._tasks = tasks
         self._admission: asyncio.Task[None] | None = None
@@ -163,6 +169,8 @@ class ProviderConnection(WSListener):
         elif kind == WSMsgType.CLOSE:
             self._handle(self._session.lose())
         else:
+            if kind == WSMsgType.PONG:
+                self._round_trip.answer(frame.get_payload_as_bytes(), now_s)
             events = self._session.receive_ping(now_s)
             if kind == WSMsgType.PING and not self._session.is_closed and not self._outflow.is_paused:
                 transport.send_pong(frame.get_payload_as_bytes())
@@ -224,6 +232,7 @@ class ProviderConnection(WSListener):
                     self._arm()
                     self._admission = self._tasks.spawn(self._admit(event.frame), name="link-admission")
                 case ev.FaultFound():
+                    self._on_fault(event.fault)
                     _LOG.warning(
                         "provider broke a rule of the link",
                         extra={"code": event.fault.value, "provider_id": self._session.provider_id},
@@ -236,7 +245,8 @@ class ProviderConnection(WSListener):
     def _tell_gate(self, event: ev.CoordinatorEvent) -> None:
         match event:
             case ev.CapacityReported():
-                self._gate.heartbeat(self.provider_id, event.capacity)
+                self._gate.heartbeat(self.provider_id, event.capacity, link_ms=self._round_trip.ms)
+                self._ping()
             case ev.ChallengeAnswered():
                 self._gate.challenge_replied(self.provider_id, event.nonce, event.signature)
             case ev.StatementReplaced():
@@ -259,6 +269,7 @@ class ProviderConnection(WSListener):
             self._flush_control()
             self._arm()
             self._on_registered(self)
+            self._ping()
             _LOG.info("provider registered", extra={"provider_id": verdict.provider_id})
         else:
             _LOG.info("provider rejected", extra={"code": verdict.code})
@@ -269,6 +280,8 @@ class ProviderConnection(WSListener):
     def _end(self, event: ev.LinkEnded) -> None:
         provider_id = self._session.provider_id
         _LOG.info("link ended", extra={"code": event.code, "provider_id": provider_id, "attempts": len(self._sinks)})
+        if event.is_fault_of_peer:
+            self._on_fault(event.code)
         if self._admission is not None:
             self._admission.cancel()
         sinks = list(self._sinks.values())
@@ -315,6 +328,16 @@ class ProviderConnection(WSListener):
     def _send_binary(self, raw: bytes) -> None:
         if self._transport is not None:
             self._transport.send(WSMsgType.BINARY, raw)
+
+    def _ping(self) -> None:
+        """Measure the link, once an honest heartbeat; a full socket measures only itself."""
+        now_s = self._clock.monotonic_s()
+        if self._transport is None or self._session.is_closed or self._outflow.is_paused:
+            return
+        if self._round_trip.is_due(now_s, every_s=self._limits.heartbeat_s / 2):
+            token = secrets.token_bytes(_PING_BYTES)
+            self._round_trip.ask(token, now_s)
+            self._transport.send_ping(token)
 
     def _arm(self) -> None:
         if self._deadline is not None:

@@ -12,6 +12,7 @@ import ipaddress
 import logging
 import secrets
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Final
@@ -62,8 +63,17 @@ class ListenerSettings:
 class ProviderListener:
     """All provider links of one coordinator process."""
 
-    def __init__(self, gate: FleetGate, settings: ListenerSettings, clock: Clock) -> None:
+    def __init__(
+        self,
+        gate: FleetGate,
+        settings: ListenerSettings,
+        clock: Clock,
+        *,
+        on_fault: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`on_fault` hears the `LinkFault` of every rule that a provider broke, to count it."""
         self._gate = gate
+        self._on_fault = on_fault
         self._settings = settings
         self._clock = clock
         self._tasks = TaskSet()
@@ -166,6 +176,7 @@ class ProviderListener:
             on_connected=lambda connection: self._keep(connection, protocol),
             on_registered=lambda connection: self._register(connection, protocol),
             on_ended=self._forget,
+            on_fault=self._on_fault,
         )
 
     @property

@@ -29,6 +29,7 @@ from hushnet.coordinator.app.initialise import prepare_files
 from hushnet.coordinator.app.joints import KeyTokens, WatchedGate, end_links
 from hushnet.coordinator.app.workers import Place, bury, join_bus
 from hushnet.coordinator.catalog import Catalog
+from hushnet.coordinator.fleet.beliefs import BeliefPolicy
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.serving.assembly import Serving, build_serving
 from hushnet.coordinator.serving.settings import ServingLimits
@@ -84,12 +85,14 @@ def _joined(
         tokens=KeyTokens(accounts),
         limits=serving_limits(settings.serving),
         telemetry=ServingMetrics(metrics),
+        beliefs=BeliefPolicy(tools_agent_version_min=settings.fleet.tools_agent_version_min),
     )
     accounts.subscribe(partial(end_links, serving.fleet))
     gate = WatchedGate(serving.gate, providers, serving.fleet, tasks)
     bus = join_bus(place, serving, accounts=accounts, providers=providers, catalog=catalog, metrics=metrics)
     listener = ListenerSettings(network=settings.network, is_port_shared=place is not None)
-    links = ProviderListener(gate, listener, clock)
+    faults = metrics.counter("hush_link_faults_total", "Rules of the link that providers broke", ("code",))
+    links = ProviderListener(gate, listener, clock, on_fault=faults.add)
     routes: list[Route] = [
         *ModelsApi(serving.fleet, catalog, clock).routes(),
         *discovery.routes(serving),

@@ -70,8 +70,8 @@ class WatchedGate:
             self._tasks.spawn(self._note(verdict.provider_id), name="note-provider")
         return verdict
 
-    def heartbeat(self, provider_id: ProviderId, capacity: Capacity) -> None:
-        self._gate.heartbeat(provider_id, capacity)
+    def heartbeat(self, provider_id: ProviderId, capacity: Capacity, *, link_ms: int = 0) -> None:
+        self._gate.heartbeat(provider_id, capacity, link_ms=link_ms)
 
     def challenge_replied(self, provider_id: ProviderId, nonce: bytes, signature: bytes) -> None:
         self._gate.challenge_replied(provider_id, nonce, signature)

@@ -77,6 +77,8 @@ class Present(Frame, frozen=True, tag=11):
     missed: int
     is_draining: bool
     work: Work
+    region: str = ""
+    link_ms: int = 0
 
 
 class Told(Frame, frozen=True, tag=12):
@@ -85,6 +87,7 @@ class Told(Frame, frozen=True, tag=12):
     provider_id: str
     connected_ms: int
     work: Work
+    link_ms: int = 0
 
 
 class Left(Frame, frozen=True, tag=13):

@@ -117,7 +117,8 @@ class Announcer:
         (self._roomy.add if _is_roomy(provider) else self._roomy.discard)(provider.provider_id)
         for peer in self._peers():
             if is_known:
-                peer.send(Told(provider.provider_id, provider.connected_ms, self._work(provider, peer)))
+                work = self._work(provider, peer)
+                peer.send(Told(provider.provider_id, provider.connected_ms, work, provider.link_ms))
             else:
                 peer.send(self._present(provider, peer))
 
@@ -152,6 +153,8 @@ class Announcer:
             missed=record.missed,
             is_draining=provider.is_draining or provider.is_lost,
             work=self._work(provider, peer),
+            region=provider.region,
+            link_ms=provider.link_ms,
         )
 
     def _work(self, provider: LiveProvider, peer: Peer) -> Work:
@@ -194,6 +197,7 @@ class Neighbours:
     def told(self, worker: int, frame: Told) -> None:
         provider = self._of.get(worker, {}).get(ProviderId(frame.provider_id))
         if provider is not None and provider.connected_ms == frame.connected_ms:
+            provider.link_ms = frame.link_ms
             self._fleet.told(provider, _others(frame.work))
 
     def left(self, worker: int, frame: Left) -> None:
@@ -224,11 +228,14 @@ class Neighbours:
             tier=self._trust.adopt(verified, record).tier,
             load=Load(frame.work.capacity),
             connected_ms=frame.connected_ms,
+            policy=self._fleet.policy,
+            region=frame.region,
+            link_ms=frame.link_ms,
             is_draining=frame.is_draining,
             is_elsewhere=True,
         )
         provider.keys = {key.key_id: LiveKey(key.receipt_key, key.expires_at) for key in frame.older_keys}
-        provider.load.told(_others(frame.work))
+        provider.told(_others(frame.work))
         provider.offer(frame.offers)
         self._of.setdefault(worker, {})[provider_id] = provider
         old = self._fleet.join(provider)
@@ -240,7 +247,8 @@ class Neighbours:
     ) -> None:
         record = ChallengeRecord(answered_at=frame.answered_at, missed=frame.missed)
         verdict = self._trust.adopt(verified, record)
-        provider.load.told(_others(frame.work))
+        provider.told(_others(frame.work))
+        provider.link_ms = frame.link_ms
         provider.is_draining = frame.is_draining
         if verified.digest != provider.verified.digest:
             self._fleet.restated(provider, statement, verified)

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from hushnet.attestation.tiers import Tier
+from hushnet.coordinator.fleet.beliefs import DEFAULT_POLICY, BeliefPolicy, Doubt
 from hushnet.coordinator.fleet.health import Health
 from hushnet.coordinator.fleet.load import OthersWork
 from hushnet.coordinator.fleet.provider import LiveProvider
+from hushnet.coordinator.fleet.steadiness import Steadiness
 from hushnet.coordinator.routing.cost import OUTPUT_EXPECTED_TOKENS_MAX
 from hushnet.coordinator.routing.index import ModelIndex
 from hushnet.coordinator.routing.model import RouteRequest
@@ -26,7 +28,7 @@ from hushnet.wire.frames import Capacity, ModelOffer
 
 MODELS_REMEMBERED_MAX: Final = 4096
 HEALTH_REMEMBERED_MAX: Final = 16_384
-"""Providers whose failures outlive their links: one that dies at every attempt must not come back unblemished."""
+"""Providers whose failures and joins outlive their links: one that dies at every attempt must not come back unblemished."""
 
 _NOBODY: Final = ModelIndex()
 
@@ -56,7 +58,8 @@ class Slot:
 class Fleet:
     """Every live provider that this process can reach, over a link of its own or of another worker."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, policy: BeliefPolicy | None = None) -> None:
+        self.policy = policy or DEFAULT_POLICY
         self._clock = clock
         self._providers: dict[ProviderId, LiveProvider] = {}
         self._by_model: dict[ModelId, ModelIndex] = {}
@@ -65,6 +68,7 @@ class Fleet:
         self._listeners: list[Listener] = []
         self._watchers: list[Watcher] = []
         self._health: OrderedDict[ProviderId, dict[ModelId, Health]] = OrderedDict()
+        self._steadiness: OrderedDict[ProviderId, Steadiness] = OrderedDict()
 
     # Reading.
 
@@ -96,6 +100,20 @@ class Fleet:
     def has_seen(self, model: ModelId) -> bool:
         """Say whether any provider has offered `model` since this process started."""
         return model in self._seen
+
+    def may_join(self, provider_id: ProviderId) -> bool:
+        """Say whether a provider has not joined too often lately."""
+        known = self._steadiness.get(provider_id)
+        return known is None or known.may_join(self._clock.monotonic_s())
+
+    def joins(self, provider_id: ProviderId) -> int:
+        """Return how often a provider has joined within the last minute, whether it is here or not."""
+        known = self._steadiness.get(provider_id)
+        return 0 if known is None else known.joins(self._clock.monotonic_s())
+
+    def doubts(self, provider: LiveProvider) -> frozenset[Doubt]:
+        """Return what of a provider's present claims is not believed."""
+        return provider.doubts(self._clock.monotonic_s())
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` with models whose candidates have changed: when a provider is named, only its room."""
@@ -147,6 +165,7 @@ class Fleet:
             self._unindex(old)
         self._providers[provider.provider_id] = provider
         self._remember_health(provider)
+        self._count_join(provider)
         provider.learn_keys()
         self.refresh(provider)
         return old
@@ -162,7 +181,7 @@ class Fleet:
         return True
 
     def reported(self, provider: LiveProvider, capacity: Capacity) -> None:
-        provider.load.reported(capacity)
+        provider.reported(capacity)
         self.recount(provider)
 
     def judged(self, provider: LiveProvider, tier: Tier) -> None:
@@ -188,7 +207,7 @@ class Fleet:
 
     def told(self, provider: LiveProvider, work: OthersWork) -> None:
         """Take the news of a provider elsewhere from the worker that holds its link."""
-        provider.load.told(work)
+        provider.told(work)
         self.recount(provider)
 
     def retire_stale(self) -> None:
@@ -223,7 +242,11 @@ class Fleet:
             index = self._by_model.get(model)
             if index is None:
                 index = self._by_model[model] = ModelIndex()
-            index.put(provider.candidate(offer, now_s=now_s))
+            index.put(
+                provider.candidate(
+                    offer, now_s=now_s, decode_max=index.decode_believed_max, decode_typical=index.decode_median
+                )
+            )
             if model not in self._seen and len(self._seen) < MODELS_REMEMBERED_MAX:
                 self._seen[model] = None
         if provider.indexed_keys is not provider.key_ids:
@@ -253,6 +276,14 @@ class Fleet:
         self._health.move_to_end(provider.provider_id)
         if len(self._health) > HEALTH_REMEMBERED_MAX:
             self._health.popitem(last=False)
+
+    def _count_join(self, provider: LiveProvider) -> None:
+        """Let all links of one provider share one record of its joins."""
+        known = provider.steadiness = self._steadiness.setdefault(provider.provider_id, provider.steadiness)
+        known.joined(self._clock.monotonic_s(), link=provider.connected_ms)
+        self._steadiness.move_to_end(provider.provider_id)
+        if len(self._steadiness) > HEALTH_REMEMBERED_MAX:
+            self._steadiness.popitem(last=False)
 
     def _watched(self, provider: LiveProvider) -> None:
         for watcher in self._watchers:

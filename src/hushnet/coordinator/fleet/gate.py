@@ -8,8 +8,9 @@ for the provider's operator and quote nothing that the peer sent.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from hushnet.coordinator.fleet.beliefs import Doubt
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.fleet.link import Admitted, ProviderLink, Rejected
 from hushnet.coordinator.fleet.load import Load
@@ -32,14 +33,26 @@ _HINTS = {
     "statement_wrong_network": "this coordinator belongs to another network",
     "statement_not_yet_valid": "check this machine's clock",
     "statement_expired": "check this machine's clock",
+    "unsteady": "this provider has joined again and again within a minute; see why its link or its agent keeps ending",
 }
 
 
 class Gate:
     """The fleet's `FleetGate`."""
 
-    def __init__(self, fleet: Fleet, *, network: str, tokens: ProviderTokens, trust: TrustDesk, clock: Clock) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        *,
+        network: str,
+        tokens: ProviderTokens,
+        trust: TrustDesk,
+        clock: Clock,
+        on_doubt: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`on_doubt` hears a `Doubt` once whenever a provider gives cause for it, to count it."""
         self._fleet = fleet
+        self._on_doubt = on_doubt
         self._network = network
         self._tokens = tokens
         self._trust = trust
@@ -63,6 +76,9 @@ class Gate:
             verified = self._verify(statement, provider_id=None)
         except SealingError as error:
             return self._reject(error.error_code)
+        if not self._fleet.may_join(ProviderId(verified.provider_id.hex())):
+            self._on_doubt(Doubt.UNSTEADY_REFUSED)
+            return self._reject("unsteady")
         verdict = self._trust.admit(verified, nonce=nonce, signature=registration.challenge_signature)
         if verdict is None:
             return self._reject("challenge_failed")
@@ -76,14 +92,18 @@ class Gate:
             tier=verdict.tier,
             load=Load(registration.capacity),
             connected_ms=self._later_than_before(ProviderId(verified.provider_id.hex())),
+            policy=self._fleet.policy,
+            region=registration.region,
         )
         provider.offer(registration.models)
         self._publish(provider)
         return Admitted(provider.provider_id)
 
-    def heartbeat(self, provider_id: ProviderId, capacity: Capacity) -> None:
+    def heartbeat(self, provider_id: ProviderId, capacity: Capacity, *, link_ms: int = 0) -> None:
         if (provider := self._fleet.get(provider_id)) is not None:
+            provider.link_ms = link_ms
             self._fleet.reported(provider, capacity)
+            self._note_doubts(provider)
 
     def challenge_replied(self, provider_id: ProviderId, nonce: bytes, signature: bytes) -> None:
         provider = self._fleet.get(provider_id)
@@ -113,6 +133,7 @@ class Gate:
     def models_changed(self, provider_id: ProviderId, models: Sequence[ModelOffer]) -> None:
         if (provider := self._fleet.get(provider_id)) is not None:
             self._fleet.offered(provider, models)
+            self._note_doubts(provider)
 
     def draining(self, provider_id: ProviderId) -> None:
         if (provider := self._fleet.get(provider_id)) is not None:
@@ -126,6 +147,7 @@ class Gate:
 
     def _publish(self, provider: LiveProvider) -> None:
         old = self._fleet.join(provider)
+        self._note_doubts(provider)
         _LOG.info(
             "provider joined",
             extra={
@@ -137,6 +159,17 @@ class Gate:
         )
         if old is not None and old.link is not provider.link:
             old.link.close("replaced")
+
+    def _note_doubts(self, provider: LiveProvider) -> None:
+        """Count what is newly doubted: a provider that repeats itself is not counted at every heartbeat."""
+        doubts = self._fleet.doubts(provider)
+        if doubts == provider.doubted:
+            return
+        for doubt in doubts - provider.doubted:
+            provider.findings[doubt] += 1
+            self._on_doubt(doubt)
+            _LOG.info("report doubted", extra={"provider_id": provider.provider_id, "code": doubt.value})
+        provider.doubted = doubts
 
     def _later_than_before(self, provider_id: ProviderId) -> int:
         """Return now; a clock that stepped back makes no new link older than the one that it replaces."""

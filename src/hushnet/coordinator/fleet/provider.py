@@ -5,17 +5,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from hushnet.attestation.tiers import Tier
+from hushnet.coordinator.fleet.beliefs import (
+    DEFAULT_POLICY,
+    NOTHING,
+    BeliefPolicy,
+    Doubt,
+    believed_capacity,
+    believed_load_ms,
+    believed_offer,
+    believed_rates,
+    believed_strain_ms,
+)
 from hushnet.coordinator.fleet.health import Health
 from hushnet.coordinator.fleet.link import ProviderLink
-from hushnet.coordinator.fleet.load import Load
+from hushnet.coordinator.fleet.load import Load, OthersWork
+from hushnet.coordinator.fleet.steadiness import Steadiness
 from hushnet.coordinator.fleet.store import Owner
+from hushnet.coordinator.routing.cost import DECODE_UNKNOWN_TOKENS_S
 from hushnet.coordinator.routing.model import Candidate, Traits, context_floor
 from hushnet.foundation.ids import ModelId, ProviderId
 from hushnet.sealing.limits import KEY_GRACE
 from hushnet.sealing.statements import Statement, VerifiedStatement
-from hushnet.wire.frames import ModelOffer
+from hushnet.wire.frames import Capacity, ModelOffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +53,18 @@ class LiveProvider:
     tier: Tier
     load: Load
     connected_ms: int
+    policy: BeliefPolicy = DEFAULT_POLICY
+    region: str = ""
+    """The word of whoever runs it."""
+    link_ms: int = 0
+    """The link's own round trip, measured where its socket is."""
     offers: dict[ModelId, ModelOffer] = field(default_factory=dict)
     keys: dict[bytes, LiveKey] = field(default_factory=dict)
     health: dict[ModelId, Health] = field(default_factory=dict)
+    steadiness: Steadiness = field(default_factory=Steadiness)
     findings: Counter[str] = field(default_factory=Counter)
+    doubted: frozenset[Doubt] = NOTHING
+    """The doubts that have been counted."""
     key_ids: frozenset[bytes] = frozenset()
     indexed_keys: frozenset[bytes] | None = None
     """The keys that the fleet knows as its: looked at with every report, so they are not entered anew each time."""
@@ -54,6 +76,13 @@ class LiveProvider:
     is_elsewhere: bool = False
     """Its socket hangs on another worker; `link` reaches it there."""
     _traits: dict[ModelId, tuple[ModelOffer, Traits]] = field(default_factory=dict, repr=False)
+    _strain_ms: int = 0
+    _doubts_of_report: frozenset[Doubt] = NOTHING
+    _doubts_of_offers: frozenset[Doubt] = NOTHING
+    _rates_doubted: set[ModelId] = field(default_factory=set, repr=False)
+
+    def __post_init__(self) -> None:
+        self.reported(self.load.capacity)
 
     @property
     def is_routable(self) -> bool:
@@ -74,17 +103,44 @@ class LiveProvider:
         self.key_ids = frozenset(self.keys)
 
     def offer(self, models: Sequence[ModelOffer]) -> None:
-        """Replace what the provider serves."""
-        self.offers = {offer.model: offer for offer in models}
+        """Replace what the provider serves with what is believed of `models`."""
+        believed = [believed_offer(offer, self.policy, agent_version=self.agent_version) for offer in models]
+        self.offers = {offer.model: offer for offer, _ in believed}
+        self._doubts_of_offers = NOTHING.union(*(doubts for _, doubts in believed))
         self._traits.clear()
+        self._rates_doubted.clear()
+
+    def reported(self, capacity: Capacity) -> None:
+        """Take what is believed of a fresh report."""
+        believed, self._doubts_of_report = believed_capacity(capacity, self.policy)
+        self._strain_ms = believed_strain_ms(believed)
+        self.load.reported(believed)
+
+    def told(self, work: OthersWork) -> None:
+        """Take what the worker that holds the link says of a provider elsewhere."""
+        self._strain_ms = believed_strain_ms(work.capacity)
+        self.load.told(work)
+
+    def doubts(self, now_s: float) -> frozenset[Doubt]:
+        """Return what of its present claims is not believed."""
+        own = {Doubt.RATE} if self._rates_doubted else set()
+        if self.steadiness.penalty_ms(now_s):
+            own.add(Doubt.UNSTEADY)
+        return self._doubts_of_report | self._doubts_of_offers | own
 
     def health_of(self, model: ModelId) -> Health:
         return self.health.setdefault(model, Health())
 
-    def candidate(self, offer: ModelOffer, *, now_s: float) -> Candidate:
-        """Return the router's view of one offer as of `now_s` (monotonic)."""
-        capacity = self.load.capacity
-        rate = next((part.decode_tokens_s for part in capacity.per_model if part.model == offer.model), 0.0)
+    def candidate(
+        self,
+        offer: ModelOffer,
+        *,
+        now_s: float,
+        decode_max: float = inf,
+        decode_typical: float = DECODE_UNKNOWN_TOKENS_S,
+    ) -> Candidate:
+        """Return the router's view of one offer as of `now_s` (monotonic); the rates as in `beliefs.believed_rates`."""
+        decode, prefill = self._rates(offer.model, decode_max, decode_typical)
         health = self.health.get(offer.model)
         return Candidate(
             provider_id=self.provider_id,
@@ -97,12 +153,26 @@ class LiveProvider:
             slots_left=self.load.slots_left(offer.model, offer.slots),
             tokens_ahead=self.load.tokens_ahead,
             tokens_left=self.load.tokens_left(),
-            tokens_max=capacity.tokens_max or None,
-            decode_tokens_s=rate or capacity.decode_tokens_s,
-            prefill_tokens_s=capacity.prefill_tokens_s,
-            failures_ms=health.penalty_ms(now_s) if health is not None else 0,
+            tokens_max=self.load.capacity.tokens_max or None,
+            decode_tokens_s=decode,
+            prefill_tokens_s=prefill,
+            load_ms=believed_load_ms(offer, self.policy),
+            link_ms=self.link_ms,
+            strain_ms=self._strain_ms,
+            failures_ms=(health.penalty_ms(now_s) if health is not None else 0) + self.steadiness.penalty_ms(now_s),
             is_elsewhere=self.is_elsewhere,
         )
+
+    def _rates(self, model: ModelId, decode_max: float, decode_typical: float) -> tuple[float, float]:
+        capacity = self.load.capacity
+        decode = next((part.decode_tokens_s for part in capacity.per_model if part.model == model), 0.0)
+        claimed = decode or capacity.decode_tokens_s, capacity.prefill_tokens_s
+        believed = believed_rates(*claimed, self.policy, decode_max=decode_max, decode_typical=decode_typical)
+        if believed != claimed:
+            self._rates_doubted.add(model)
+        elif self._rates_doubted:
+            self._rates_doubted.discard(model)
+        return believed
 
     def _traits_of(self, offer: ModelOffer) -> Traits:
         """Return what filters look at; the same object as long as it is true, so that the index need not compare."""
@@ -111,6 +181,7 @@ class LiveProvider:
             traits = Traits(
                 tier=self.tier,
                 features=frozenset(offer.features),
+                region=self.region,
                 build=offer.build,
                 context_floor=context_floor(offer.context_tokens),
             )

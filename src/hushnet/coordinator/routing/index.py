@@ -220,6 +220,11 @@ class ModelIndex(Mapping[ProviderId, Candidate]):
         """The median of the reported decode rates, and the default where nobody reports one."""
         return self._rates.median() or DECODE_UNKNOWN_TOKENS_S
 
+    @property
+    def decode_believed_max(self) -> float:
+        """The decode rate that a provider of this model is believed to reach at most."""
+        return self._rates.believed_max()
+
     # Inside.
 
     def _standing(self, candidate: Candidate) -> tuple[Forecast, Ladder, int]:

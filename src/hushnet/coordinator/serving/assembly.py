@@ -9,12 +9,13 @@ from typing import Final
 
 from hushnet.attestation.evidence import EvidenceRegistry
 from hushnet.coordinator.admission.queue import QueueLimits
+from hushnet.coordinator.fleet.beliefs import BeliefPolicy
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.fleet.gate import Gate
 from hushnet.coordinator.fleet.store import ProviderTokens
 from hushnet.coordinator.serving.service import RequestService
 from hushnet.coordinator.serving.settings import ServingLimits
-from hushnet.coordinator.serving.store import RequestLedger, Tariffs, Telemetry
+from hushnet.coordinator.serving.store import RequestLedger, Silence, Tariffs, Telemetry
 from hushnet.coordinator.trust.challenges import ChallengeBook, TrustSettings
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.tasks import TaskSet
@@ -96,9 +97,11 @@ def build_serving(
     trust_settings: TrustSettings | None = None,
     evidence: EvidenceRegistry | None = None,
     telemetry: Telemetry | None = None,
+    beliefs: BeliefPolicy | None = None,
 ) -> Serving:
     """Build everything between the edges and the ledger; needs a running event loop, starts nothing."""
-    fleet = Fleet(clock)
+    telemetry = telemetry or Silence()
+    fleet = Fleet(clock, beliefs)
     trust = ChallengeBook(clock, settings=trust_settings, registry=evidence)
     service = RequestService(
         fleet=fleet,
@@ -114,7 +117,14 @@ def build_serving(
         clock=clock,
         fleet=fleet,
         trust=trust,
-        gate=Gate(fleet, network=network, tokens=tokens, trust=trust, clock=clock),
+        gate=Gate(
+            fleet,
+            network=network,
+            tokens=tokens,
+            trust=trust,
+            clock=clock,
+            on_doubt=lambda doubt: telemetry.finding(kind=doubt),
+        ),
         service=service,
         pulse=Pulse(service, fleet, trust),
     )

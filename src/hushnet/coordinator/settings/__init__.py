@@ -7,6 +7,7 @@ from hushnet.coordinator.settings.loading import load_settings
 from hushnet.coordinator.settings.model import (
     AccessSettings,
     CoordinatorSettings,
+    FleetSettings,
     HttpSettings,
     LinkSettings,
     LogSettings,
@@ -18,6 +19,7 @@ from hushnet.coordinator.settings.table import Setting, render_markdown, setting
 __all__ = [
     "AccessSettings",
     "CoordinatorSettings",
+    "FleetSettings",
     "HttpSettings",
     "LinkSettings",
     "LogSettings",

@@ -157,6 +157,17 @@ class ServingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSettings:
+    """What is asked of providers."""
+
+    tools_agent_version_min: str = setting(
+        "",
+        "providers with an older agent are not believed to call tools or to keep a JSON schema; empty sets no floor",
+        pattern=r"(\d{1,9}(\.\d{1,9}){0,7}[0-9A-Za-z.+_-]{0,32})?",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is written about the process itself; never content."""
 
@@ -206,6 +217,7 @@ class CoordinatorSettings:
     price: PriceSettings = field(default_factory=PriceSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
+    fleet: FleetSettings = field(default_factory=FleetSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:
