@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+import hushnet
 from support.network import HUSH, Process, environment, hush
 from support.terminal import Terminal
 from support.waiting import eventually
@@ -55,6 +56,21 @@ def test_a_sealed_question_is_answered_and_its_facts_are_told(up: Process, home:
     assert record["output_tokens"] > 0
     assert "the coordinator's memory" not in record["readable_by"]
     assert "readable by you" in answered.stderr
+
+
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "standard"])
+def test_the_second_turn_of_a_conversation_finds_its_beginning_in_the_cache(up: Process, sealed: bool) -> None:
+    messages = [{"role": "user", "content": QUESTION + (" Say it plainly." if sealed else " Say it again.")}]
+    with hushnet.Client(base_url=up.ready["base_url"], api_key=up.ready["api_key"], sealed=sealed) as client:
+        first = client.chat.completions.create(model="hush-tiny", messages=messages, max_tokens=24)
+        said = {"role": "assistant", "content": first.choices[0].message.content}
+        messages += [said, {"role": "user", "content": "And how is it sealed?"}]
+        second = client.chat.completions.create(model="hush-tiny", messages=messages, max_tokens=24)
+
+    assert first.usage is not None
+    assert second.usage is not None
+    assert first.usage.cached_tokens == 0
+    assert 0 < second.usage.cached_tokens < second.usage.prompt_tokens
 
 
 def test_answers_go_to_stdout_and_everything_else_to_stderr(up: Process, home: Path) -> None:

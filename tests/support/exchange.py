@@ -72,8 +72,9 @@ class Exchange:
         self._reading.set()
 
     async def finished(self) -> Exchange:
-        async with asyncio.timeout(SECONDS_MAX):
-            await self.task
+        done, _ = await asyncio.wait({self.task}, timeout=SECONDS_MAX)
+        assert done, "the answer has not ended"
+        self.task.result()
         return self
 
     async def opened(self) -> Exchange:

@@ -123,6 +123,7 @@ class Network:
             clock=clock,
         )
         self._accounts = 1 << 16
+        self._chats = 0
 
     @staticmethod
     @asynccontextmanager
@@ -211,17 +212,20 @@ class Network:
         stream: bool = True,
         model: str = MODEL,
         headers: dict[str, str] | None = None,
+        route: dict[str, Any] | None = None,
         **members: Any,
     ) -> Exchange:
-        """Send a standard request."""
+        """Send a standard request, of a conversation of its own unless it brings messages; `route` goes into its header."""
+        self._chats += 1
         body = {
             "model": model,
-            "messages": [{"role": "user", "content": PROMPT}],
+            "messages": [{"role": "user", "content": f"{PROMPT} {self._chats:04d}"}],
             "stream": stream,
             "max_tokens": 100,
             **members,
         }
-        return self.post(json.dumps(body).encode(), key=key, headers=headers)
+        shown = {**(headers or {}), **({} if route is None else {"hushnet-route": json.dumps(route)})}
+        return self.post(json.dumps(body).encode(), key=key, headers=shown)
 
     def seal(
         self,

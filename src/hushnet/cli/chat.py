@@ -39,6 +39,15 @@ def command(
     temperature: Annotated[
         float, typer.Option("--temperature", "-t", min=0, max=2, help="0 is the likeliest answer every time.")
     ] = 0.2,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="A provider's id or its first 12 digits; nobody else. Repeatable.", metavar="ID"),
+    ] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option("--region", help="A region; no provider elsewhere. Repeatable.", metavar="NAME"),
+    ] = None,
+    own: Annotated[bool, typer.Option("--own", help="Only machines of your own account, which is free.")] = False,
     trust: Trust = None,
     base_url: BaseUrl = None,
     api_key: ApiKey = None,
@@ -49,7 +58,9 @@ def command(
 
     With a question (or text piped in) it answers once and ends: `git diff | hush chat "what changed?"`.
     """
-    with client_of(base_url, api_key, home, sealed=not standard, trust=trust) as client:
+    asked = {"only": only, "regions": region, "own": "only" if own else None}
+    route = {name: value for name, value in asked.items() if value}
+    with client_of(base_url, api_key, home, sealed=not standard, trust=trust, route=route) as client:
         client.settings.require_key()
         talk = Conversation(client, model or first_model(client), as_json=as_json)
         talk.options = {"max_tokens": max_tokens, "temperature": temperature}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,8 +41,10 @@ def client_of(
     *,
     sealed: bool = True,
     trust: str | None = None,
+    route: Mapping[str, Any] | None = None,
     timeout_s: float = 600.0,
 ) -> Client:
     """Make the client that a command asked for."""
     settings = settings_of(base_url, api_key, home)
-    return Client(settings=settings, sealed=sealed, policy=VerificationPolicy(floor=trust), timeout=timeout_s)
+    policy = VerificationPolicy(floor=trust)
+    return Client(settings=settings, sealed=sealed, policy=policy, route=route, timeout=timeout_s)

@@ -8,28 +8,32 @@ and is dropped with the request. Rules for whoever edits this file: nothing here
 from __future__ import annotations
 
 import asyncio
+import hmac
+import secrets
 from collections.abc import Callable
 from typing import ClassVar, Final
 
 import msgspec
 
 from hushnet.dialects import openai_chat
+from hushnet.dialects.affinity import KEY_BYTES, NO_AFFINITY, PrefixTag, affinity_of
 from hushnet.dialects.openai_chat.render import DONE
 from hushnet.foundation.errors import RequestError
-from hushnet.foundation.ids import ModelId
+from hushnet.foundation.ids import AccountId, ModelId
 from hushnet.sealing.encapsulation import Encapsulation
-from hushnet.sealing.envelope import RequestFields, SealedRequest, seal_request
+from hushnet.sealing.envelope import RequestFields, SealedRequest, client_meta, seal_request
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.header import PROMPT_TOKENS_MAX, RoutingHeader
 from hushnet.sealing.opening import FrameOpener
-from hushnet.sealing.padding import FRAME_PAD_DEFAULT, output_class, prompt_class
+from hushnet.sealing.padding import output_class, prompt_class
 from hushnet.sealing.records import Kind, Record
 from hushnet.sealing.statements import Recipient
 
 ENDPOINT: Final = "/v1/chat/completions"
 SEAL_ON_LOOP_BYTES_MAX: Final = 256 * 1024
 """Above this a body is sealed in a thread: a mebibyte costs the loop about a millisecond."""
-_META: Final = {"frame_pad": FRAME_PAD_DEFAULT}
+AFFINITY_BYTES_MAX: Final = 1024 * 1024
+"""A longer body carries no tags: hashing it takes the loop a millisecond or more, and no model's context holds it."""
 _CONTENT: Final = Kind.CONTENT
 _CONTENT_TYPES: Final = frozenset({"application/json", "text/event-stream"})
 
@@ -41,12 +45,29 @@ def _nothing(_: Recipient) -> None:
     return None
 
 
+class AffinityKeys:
+    """The keys of affinity tags, one an account: from a secret of this process, so that they end with it.
+
+    Tags of two accounts never match, whatever they send: nobody learns from a routing decision what another has asked.
+    """
+
+    def __init__(self) -> None:
+        self._secret = secrets.token_bytes(KEY_BYTES)
+
+    def key_of(self, account: AccountId) -> bytes:
+        """Return the key of one account."""
+        return hmac.digest(self._secret, b"hushnet/1 affinity account\0%d" % account, "sha256")
+
+
 class StandardRequest:
-    """A consumer's plaintext request: its clear facts, and the sealing of its attempts."""
+    """A consumer's plaintext request: its clear facts, and the sealing of its attempts.
 
-    __slots__ = ("_data", "features", "is_stream", "model", "output_tokens_max", "prompt_tokens_max")
+    `tags` are all that is said of its text: keyed, under `affinity_key` (none without one), and size classes.
+    """
 
-    def __init__(self, data: bytes, *, output_tokens_default: int) -> None:
+    __slots__ = ("_data", "_salt", "features", "is_stream", "model", "output_tokens_max", "prompt_tokens_max", "tags")
+
+    def __init__(self, data: bytes, *, output_tokens_default: int, affinity_key: bytes | None = None) -> None:
         """Decode `data`; raises `RequestError` when it is not a chat request within bounds."""
         request = openai_chat.decode_request(data)
         self.model = ModelId(request.model)
@@ -57,6 +78,10 @@ class StandardRequest:
         self.prompt_tokens_max = openai_chat.prompt_bytes_bound(request)
         if self.prompt_tokens_max > PROMPT_TOKENS_MAX:
             raise RequestError("the prompt is longer than any model's context", code="context_too_long")
+        is_tagged = affinity_key is not None and len(data) <= AFFINITY_BYTES_MAX
+        affinity = affinity_of(request, affinity_key) if affinity_key is not None and is_tagged else NO_AFFINITY
+        self.tags: tuple[PrefixTag, ...] = affinity.tags
+        self._salt = affinity.salt
         self._data: bytes | None = data
 
     @property
@@ -96,7 +121,8 @@ class StandardRequest:
             features=self.features,
             trust=trust,
         )
-        return seal_request(fields, meta=_META, data=data, recipients=(recipient,), now=now, prepared=prepared)
+        meta = client_meta(self._salt)
+        return seal_request(fields, meta=meta, data=data, recipients=(recipient,), now=now, prepared=prepared)
 
     def __repr__(self) -> str:
         return f"StandardRequest({self.model})"

@@ -51,6 +51,7 @@ class SealedAnswer:
         self.content_type = "application/json"
         self._exchange = opened.exchange
         self._proven = opened.proven
+        self._served_by = opened.served_by
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         try:
@@ -76,6 +77,7 @@ class SealedAnswer:
             case HeadOpened():
                 self.facts.provider_id = event.provider_id.hex()
                 self.facts.trust = self._proven[event.provider_id]
+                self._served_by(event.provider_id)
                 self.status, self.content_type = event.status, event.content_type
             case Ended():
                 meter = event.meter

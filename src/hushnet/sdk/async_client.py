@@ -14,6 +14,7 @@ from hushnet.sdk.client import TIMEOUT_S_DEFAULT
 from hushnet.sdk.policy import VerificationPolicy
 from hushnet.sdk.requests import chat_body, with_usage
 from hushnet.sdk.results import ChatCompletion, ChatCompletionChunk, decode_chunk, decode_completion
+from hushnet.sdk.routing import Route, route_of
 from hushnet.sdk.session import Session, model_path
 from hushnet.sdk.settings import ConsumerSettings, resolve
 from hushnet.sdk.transport import AsyncTransport, aread
@@ -29,6 +30,8 @@ class AsyncClient:
         api_key: str | None = None,
         sealed: bool = True,
         policy: VerificationPolicy | None = None,
+        route: Mapping[str, Any] | None = None,
+        affinity: bool = True,
         timeout: float = TIMEOUT_S_DEFAULT,
         settings: ConsumerSettings | None = None,
         http_client: httpx.AsyncClient | None = None,
@@ -36,7 +39,10 @@ class AsyncClient:
         self.settings = settings or resolve(base_url=base_url, api_key=api_key)
         self.sealed = sealed
         self.policy = (policy or VerificationPolicy()).for_address(self.settings.base_url, self.settings.network)
+        self.route = route_of(route)
         self.session = Session(self.settings.api_key, self.policy, key_source=self.settings.key_source)
+        if not affinity:
+            self.session.conversations = None
         self.transport = AsyncTransport(self.settings.base_url, timeout_s=timeout, client=http_client)
         self.chat = AsyncChat(self)
         self.models = AsyncModels(self)
@@ -52,21 +58,22 @@ class AsyncClient:
 
     async def readers(self, model: str) -> int:
         """Return how many providers a sealed request for `model` would be readable by now; raises where there is none."""
-        return len((await self.transport.run(self.session.choose(model)))[0][1])
+        return len((await self.transport.run(self.session.choose(model, route=self.route)))[0][1])
 
     async def request(self, method: str, path: str, document: Any = None) -> Any:
         """Call one of the account's JSON routes with the key."""
         plan = self.session.get(path) if method == "GET" else self.session.send(method, path, document)
         return (await self.transport.run(plan))[0]
 
-    async def open(self, body: bytes, *, is_stream: bool) -> tuple[Answer, httpx.Response]:
+    async def open(self, body: bytes, *, is_stream: bool, route: Route | None = None) -> tuple[Answer, httpx.Response]:
         """Post a chat body, sealed or not, and return the answer to feed and the response to read it from."""
         answer: Answer
+        route = self.route if route is None else route
         if self.sealed:
-            opened, response = await self.transport.run(self.session.open_sealed(body))
+            opened, response = await self.transport.run(self.session.open_sealed(body, route))
             answer = SealedAnswer(opened)
         else:
-            reply, response = await self.transport.run(self.session.open_standard(body))
+            reply, response = await self.transport.run(self.session.open_standard(body, route))
             answer = StandardAnswer(reply, is_stream=is_stream)
         if response is None:
             raise RuntimeError("a plan that opens an answer ends with a streaming call")
@@ -128,11 +135,13 @@ class AsyncCompletions:
     async def create(
         self, *, model: str, messages: Sequence[Mapping[str, Any]], stream: bool = False, **parameters: Any
     ) -> ChatCompletion | AsyncChatStream:
-        """Ask for an answer. `parameters` are those of OpenAI's chat completions; None leaves one out."""
+        """Ask for an answer. `parameters` are those of OpenAI's chat completions, and `route`; None leaves one out."""
+        wanted = parameters.pop("route", None)
+        route = None if wanted is None else route_of(wanted)
         is_counted_here = stream and not self._client.sealed and parameters.get("stream_options") is None
         asked = with_usage(parameters) if is_counted_here else parameters
         body = chat_body(model=model, messages=messages, stream=stream, **asked)
-        answer, response = await self._client.open(body, is_stream=stream)
+        answer, response = await self._client.open(body, is_stream=stream, route=route)
         opened = AsyncChatStream(self._client, answer, response, hides_usage=is_counted_here)
         return opened if stream else await opened.collect()
 

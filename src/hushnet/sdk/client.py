@@ -13,6 +13,7 @@ from hushnet.sdk.answers import Answer, AnswerFacts, BodyCollector, ChunkReader,
 from hushnet.sdk.policy import VerificationPolicy
 from hushnet.sdk.requests import chat_body, with_usage
 from hushnet.sdk.results import ChatCompletion, ChatCompletionChunk, decode_chunk, decode_completion
+from hushnet.sdk.routing import Route, route_of
 from hushnet.sdk.session import Session, model_path
 from hushnet.sdk.settings import ConsumerSettings, resolve
 from hushnet.sdk.transport import SyncTransport, read
@@ -25,7 +26,9 @@ class Client:
 
     `base_url` and `api_key` default to `HUSH_BASE_URL` / `HUSH_API_KEY`, then to what `hush up` stored. With
     `sealed=True` prompts are readable only by you and the providers they are sealed to; `policy` says which providers
-    are good enough. Errors are `HushnetError`s with a stable code and a hint. Not for use by several threads at once.
+    are good enough. `route` says whom to prefer or leave out (docs/http.md, `hushnet-route`); a request's own `route`
+    replaces it. `affinity` lets follow-ups find the provider that has read the conversation before, by keyed tags that
+    tell the coordinator which sealed requests continue one another (docs/sealing.md section 13). Errors are `HushnetError`s with a stable code and a hint. Not for use by several threads at once.
     """
 
     def __init__(
@@ -35,6 +38,8 @@ class Client:
         api_key: str | None = None,
         sealed: bool = True,
         policy: VerificationPolicy | None = None,
+        route: Mapping[str, Any] | None = None,
+        affinity: bool = True,
         timeout: float = TIMEOUT_S_DEFAULT,
         settings: ConsumerSettings | None = None,
         http_client: httpx.Client | None = None,
@@ -42,7 +47,10 @@ class Client:
         self.settings = settings or resolve(base_url=base_url, api_key=api_key)
         self.sealed = sealed
         self.policy = (policy or VerificationPolicy()).for_address(self.settings.base_url, self.settings.network)
+        self.route = route_of(route)
         self.session = Session(self.settings.api_key, self.policy, key_source=self.settings.key_source)
+        if not affinity:
+            self.session.conversations = None
         self.transport = SyncTransport(self.settings.base_url, timeout_s=timeout, client=http_client)
         self.chat = Chat(self)
         self.models = Models(self)
@@ -58,7 +66,7 @@ class Client:
 
     def readers(self, model: str) -> int:
         """Return how many providers a sealed request for `model` would be readable by now; raises where there is none."""
-        return len((self.transport.run(self.session.choose(model)))[0][1])
+        return len((self.transport.run(self.session.choose(model, route=self.route)))[0][1])
 
     def request(self, method: str, path: str, document: Any = None) -> Any:
         """Call one of the account's JSON routes with the key."""
@@ -121,22 +129,24 @@ class Completions:
     def create(
         self, *, model: str, messages: Sequence[Mapping[str, Any]], stream: bool = False, **parameters: Any
     ) -> ChatCompletion | ChatStream:
-        """Ask for an answer. `parameters` are those of OpenAI's chat completions; None leaves one out."""
+        """Ask for an answer. `parameters` are those of OpenAI's chat completions, and `route`; None leaves one out."""
+        wanted = parameters.pop("route", None)
+        route = self._client.route if wanted is None else route_of(wanted)
         is_counted_here = stream and not self._client.sealed and parameters.get("stream_options") is None
         asked = with_usage(parameters) if is_counted_here else parameters
         body = chat_body(model=model, messages=messages, stream=stream, **asked)
-        answer, response = self._open(body, is_stream=stream)
+        answer, response = self._open(body, route, is_stream=stream)
         opened = ChatStream(self._client, answer, response, hides_usage=is_counted_here)
         return opened if stream else opened.collect()
 
-    def _open(self, body: bytes, *, is_stream: bool) -> tuple[Answer, httpx.Response]:
+    def _open(self, body: bytes, route: Route, *, is_stream: bool) -> tuple[Answer, httpx.Response]:
         client = self._client
         answer: Answer
         if client.sealed:
-            opened, response = client.transport.run(client.session.open_sealed(body))
+            opened, response = client.transport.run(client.session.open_sealed(body, route))
             answer = SealedAnswer(opened)
         else:
-            reply, response = client.transport.run(client.session.open_standard(body))
+            reply, response = client.transport.run(client.session.open_standard(body, route))
             answer = StandardAnswer(reply, is_stream=is_stream)
         if response is None:
             raise RuntimeError("a plan that opens an answer ends with a streaming call")

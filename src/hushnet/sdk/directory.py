@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -71,16 +71,33 @@ class Directory:
         self._listings[model] = (monotonic_s, listing)
         return listing
 
-    def choose(self, model: str, listing: Listing, *, now_s: int) -> tuple[Recipient, ...]:
-        """Pick recipients at random among the verified, those with room first; raises when there is nobody.
+    def choose(
+        self,
+        model: str,
+        listing: Listing,
+        *,
+        now_s: int,
+        allows: Callable[[bytes], bool] = lambda _: True,
+        preferred: Set[bytes] = frozenset(),
+    ) -> tuple[Recipient, ...]:
+        """Pick recipients at random among the verified that the request `allows`; raises when there is nobody.
+
+        Those that are `preferred` come first, then those with room.
 
         The choice is the consumer's own (design/sealing.md section 13), so that a lying coordinator can't steer it.
         """
         live = [recipient for recipient in listing.recipients if now_s < recipient.expires_at]
         if not live:
             raise self._nobody(model, listing)
+        live = [recipient for recipient in live if allows(recipient.provider_id)]
+        if not live:
+            raise CapacityError(
+                f"no provider of {model} that your policy takes is among those that the request allows",
+                code="no_listed_provider",
+                hint="nothing was sent; name other providers, or leave `only` and `ignore` out",
+            )
         self._random.shuffle(live)
-        live.sort(key=lambda recipient: recipient.provider_id in listing.busy)
+        live.sort(key=lambda each: (each.provider_id not in preferred, each.provider_id in listing.busy))
         return tuple(live[: min(self.policy.recipients, listing.recipients_max)])
 
     def _verify(self, document: bytes, now_s: int) -> Listing:

@@ -19,6 +19,7 @@ from hushnet.foundation.errors import AccessError, HushnetError, RequestError
 from hushnet.sdk.answers import Answer, BodyCollector, SealedAnswer
 from hushnet.sdk.async_client import AsyncClient
 from hushnet.sdk.errors import http_status_of, openai_type_of, with_status
+from hushnet.sdk.routing import ROUTE_HEADER, Route, route_of
 from hushnet.sdk.session import model_path
 from hushnet.sdk.settings import is_loopback
 from hushnet.sdk.transport import aread
@@ -58,7 +59,7 @@ class ProxyApp:
     async def _route(self, scope: Scope, receive: Receive, reply: Answering) -> None:
         method, path = scope["method"], scope["path"].rstrip("/")
         if method == "POST" and path == CHAT_PATH:
-            await self._chat(await read_body(receive), receive, reply)
+            await self._chat(await read_body(receive), receive, reply, _route_of(dict(scope["headers"])))
         elif method == "GET" and path == "/v1/models":
             await reply.document(200, await self._client.request("GET", "/v1/models"))
         elif method == "GET" and path.startswith("/v1/models/"):
@@ -73,9 +74,9 @@ class ProxyApp:
             )
             raise with_status(unserved, 404)
 
-    async def _chat(self, body: bytes, receive: Receive, reply: Answering) -> None:
+    async def _chat(self, body: bytes, receive: Receive, reply: Answering, route: Route | None) -> None:
         is_stream = openai_chat.decode_request(body).stream
-        work = asyncio.ensure_future(self._answer(body, is_stream, reply))
+        work = asyncio.ensure_future(self._answer(body, is_stream, reply, route))
         watch = asyncio.ensure_future(hang_up(receive))
         try:
             await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
@@ -87,8 +88,8 @@ class ProxyApp:
             work.cancel()
             await asyncio.gather(work, watch, return_exceptions=True)
 
-    async def _answer(self, body: bytes, is_stream: bool, reply: Answering) -> None:
-        answer, response = await self._client.open(body, is_stream=is_stream)
+    async def _answer(self, body: bytes, is_stream: bool, reply: Answering, route: Route | None) -> None:
+        answer, response = await self._client.open(body, is_stream=is_stream, route=route)
         try:
             if is_stream:
                 await self._stream(answer, response, reply)
@@ -177,6 +178,12 @@ def require_local(headers: dict[bytes, bytes]) -> None:
             code="not_local",
             hint="call it as http://127.0.0.1:PORT/v1, not from a web page",
         )
+
+
+def _route_of(headers: dict[bytes, bytes]) -> Route | None:
+    """Pass on how the local tool wants its request routed."""
+    value = headers.get(ROUTE_HEADER.encode())
+    return None if value is None else route_of(value.decode("latin-1"))
 
 
 async def read_body(receive: Receive) -> bytes:

@@ -12,11 +12,11 @@ from typing import Final
 
 from hushnet.dialects import openai_chat
 from hushnet.foundation.errors import RemoteProtocolError
-from hushnet.sealing.envelope import RequestFields, SealedRequest, seal_request
+from hushnet.sealing.envelope import RequestFields, SealedRequest, client_meta, seal_request
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.meters import Meter
 from hushnet.sealing.opening import FrameOpener
-from hushnet.sealing.padding import FRAME_PAD_DEFAULT, output_class, prompt_class
+from hushnet.sealing.padding import output_class, prompt_class
 from hushnet.sealing.records import Kind
 from hushnet.sealing.statements import Recipient
 from hushnet.sealing.streaming import MEDIA_REQUEST, MEDIA_STREAM, BinaryRecordReader
@@ -69,11 +69,13 @@ class SealedExchange:
 
     media_type = MEDIA_STREAM
 
-    def __init__(self, body: bytes, recipients: Sequence[Recipient], *, trust: str, now_s: int) -> None:
+    def __init__(
+        self, body: bytes, recipients: Sequence[Recipient], *, trust: str, now_s: int, cache_salt: str | None = None
+    ) -> None:
         self.recipients = tuple(recipients)
         self._sealed: SealedRequest = seal_request(
             fields_of(body, trust),
-            meta={"frame_pad": FRAME_PAD_DEFAULT},
+            meta=client_meta(cache_salt),
             data=body,
             recipients=self.recipients,
             now=now_s,

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from hushnet.sdk.directory import DOCUMENT_BYTES_MAX, Directory, Listing
 from hushnet.sdk.errors import error_of, is_foreign, not_a_coordinator, with_status
 from hushnet.sdk.policy import TIERS, VerificationPolicy
 from hushnet.sdk.results import Facts
+from hushnet.sdk.routing import NO_ROUTE, Conversations, Route, Turn
 from hushnet.sdk.sealed import ENDPOINT, SealedExchange, fields_of
 from hushnet.sealing.statements import Recipient
 
@@ -67,6 +68,10 @@ class Reply:
 Plan = Generator[Call, Reply, Any]
 
 
+def _forget(_: bytes) -> None:
+    """Remember nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A sealed request whose answer flows; `proven` is the tier of each provider as it was verified here."""
@@ -74,6 +79,8 @@ class Opened:
     exchange: SealedExchange
     reply: Reply
     proven: Mapping[bytes, str]
+    served_by: Callable[[bytes], None] = _forget
+    """Told which provider answers, once it has proved that it does."""
 
 
 @dataclass(slots=True)
@@ -86,6 +93,8 @@ class Session:
     key_source: str = ""
     reseals_max: int = 2
     directory: Directory = field(init=False)
+    conversations: Conversations | None = field(default_factory=Conversations)
+    """None sends no affinity tags and no cache salts."""
 
     def __post_init__(self) -> None:
         self.directory = Directory(self.policy)
@@ -103,23 +112,31 @@ class Session:
             model, reply.body, now_s=self.clock.now_ms() // 1000, monotonic_s=self.clock.monotonic_s()
         )
 
-    def choose(self, model: str) -> Generator[Call, Reply, tuple[Listing, tuple[Recipient, ...]]]:
-        """Choose whom to seal to; raises `RequestError` `model_not_found` where the network has no such model."""
+    def choose(
+        self, model: str, *, route: Route = NO_ROUTE, preferred: Set[bytes] = frozenset()
+    ) -> Generator[Call, Reply, tuple[Listing, tuple[Recipient, ...]]]:
+        """Choose whom to seal to, those that are `preferred` before others.
+
+        Raises `RequestError` `model_not_found` where the network has no such model.
+        """
         listing = yield from self.recipients(model)
         if listing.is_empty:
             reply = yield Call("GET", model_path(model))
             if reply.status == 404 and (error := self._error(reply)).error_code == "model_not_found":
                 raise error
-        return listing, self.directory.choose(model, listing, now_s=self.clock.now_ms() // 1000)
+        now_s = self.clock.now_ms() // 1000
+        return listing, self.directory.choose(model, listing, now_s=now_s, allows=route.allows, preferred=preferred)
 
-    def open_sealed(self, body: bytes) -> Generator[Call, Reply, Opened]:
+    def open_sealed(self, body: bytes, route: Route = NO_ROUTE) -> Generator[Call, Reply, Opened]:
         """Seal `body` and post it until an answer flows; a rotation of keys is resealed, under a new id."""
         floor = self.policy.floor or "none"
         model = fields_of(body, floor).model
+        turn = Turn(body, self.conversations)
         for left in range(self.reseals_max, -1, -1):
-            listing, chosen = yield from self.choose(model)
-            exchange = SealedExchange(body, chosen, trust=floor, now_s=self.clock.now_ms() // 1000)
-            headers = {**exchange.headers, **self.credentials()}
+            listing, chosen = yield from self.choose(model, route=route, preferred=turn.likely)
+            now_s = self.clock.now_ms() // 1000
+            exchange = SealedExchange(body, chosen, trust=floor, now_s=now_s, cache_salt=turn.cache_salt)
+            headers = {**exchange.headers, **turn.headers, **route.headers, **self.credentials()}
             reply = yield Call("POST", ENDPOINT, headers, exchange.envelope, is_stream=True)
             if reply.is_success:
                 if reply.media_type != exchange.media_type:
@@ -129,7 +146,7 @@ class Session:
                         code="not_sealed",
                         hint="nothing of the answer was used; the address may not be a Hushnet coordinator",
                     )
-                return Opened(exchange, reply, listing.proven)
+                return Opened(exchange, reply, listing.proven, turn.served_by)
             exchange.drop()
             error = self._error(reply)
             if left == 0 or error.error_code not in _STALE_CODES:
@@ -137,9 +154,9 @@ class Session:
             self.directory.forget(model)
         raise AssertionError("the loop returns or raises")
 
-    def open_standard(self, body: bytes) -> Generator[Call, Reply, Reply]:
+    def open_standard(self, body: bytes, route: Route = NO_ROUTE) -> Generator[Call, Reply, Reply]:
         """Post `body` as it is: the coordinator reads it while it seals it."""
-        headers = {"Content-Type": "application/json", **self.credentials()}
+        headers = {"Content-Type": "application/json", **route.headers, **self.credentials()}
         reply = yield Call("POST", ENDPOINT, headers, body, is_stream=True)
         return self._accepted(reply)
 

@@ -30,7 +30,7 @@ from hushnet.sealing.limits import (
     TAG_SIZE,
     WRAP_MAX,
 )
-from hushnet.sealing.padding import is_frame_pad, is_zero, padme_1k
+from hushnet.sealing.padding import FRAME_PAD_DEFAULT, is_frame_pad, is_zero, padme_1k
 from hushnet.sealing.statements import Recipient
 from hushnet.sealing.suites import WRAP_SIZES, Suite, wrap
 
@@ -158,6 +158,12 @@ class _Meta(msgspec.Struct):
     frame_pad: int = 1
     headers: dict[str, str] = {}
     cache_salt: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def client_meta(cache_salt: str | None) -> dict[str, Any]:
+    """Return the private parameters of this project's sealing clients: the same in all, so that none can be told by them."""
+    meta: dict[str, Any] = {"frame_pad": FRAME_PAD_DEFAULT}
+    return meta if cache_salt is None else {**meta, "cache_salt": cache_salt}
 
 
 def read_meta(raw: bytes) -> tuple[dict[str, Any], int]:

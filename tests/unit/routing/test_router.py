@@ -35,6 +35,19 @@ def test_the_less_loaded_provider_is_chosen() -> None:
     assert chosen(candidate(A, tokens_ahead=5000), candidate(B)) == B
 
 
+def test_of_equals_the_provider_that_has_read_the_prefix_is_chosen_whatever_the_seed() -> None:
+    request = replace(REQUEST, cached={B: 1})
+    decisions = [route(view(candidate(A), candidate(B), candidate(C)), request, seed=seed) for seed in range(9)]
+
+    assert {decision.provider_id for decision in decisions if isinstance(decision, Assignment)} == {B}
+
+
+def test_a_prefix_that_is_quickly_read_again_does_not_outweigh_a_load() -> None:
+    request = replace(REQUEST, cached={B: 30})
+
+    assert chosen(candidate(A), candidate(B, tokens_ahead=5000), request=request) == A
+
+
 def test_a_provider_with_failures_comes_second() -> None:
     assert chosen(candidate(A, failures_ms=2000), candidate(B)) == B
 

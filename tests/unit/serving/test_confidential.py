@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from hushnet.coordinator.confidential import StandardAttempt, StandardRequest
+from hushnet.coordinator.confidential import AFFINITY_BYTES_MAX, AffinityKeys, StandardAttempt, StandardRequest
 from hushnet.coordinator.serving.seal import StandardBody
 from hushnet.foundation.errors import RequestError
+from hushnet.foundation.ids import AccountId
+from hushnet.sdk.routing import Conversations
 from hushnet.sdk.sealed import OUTPUT_TOKENS_DEFAULT, SealedExchange
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.meters import Meter
@@ -54,6 +56,39 @@ async def test_a_provider_cannot_tell_the_modes_apart(members: dict[str, object]
     assert standard.meta == sealed.meta
     assert standard.data == sealed.data
     assert len(envelope) == len(exchange.envelope)
+
+
+async def test_a_provider_cannot_tell_the_modes_apart_by_the_salt_of_a_conversation() -> None:
+    provider = BenchProvider()
+    recipient = provider.recipient()
+    request = StandardRequest(BODY, output_tokens_default=OUTPUT_TOKENS_DEFAULT, affinity_key=bytes(32))
+    attempt = await request.seal(recipient, trust="self_signed", now=NOW)
+    salt = Conversations().affinity_of(BODY).salt
+    exchange = SealedExchange(BODY, [recipient], trust="self_signed", now_s=NOW, cache_salt=salt)
+
+    envelope = attempt.take_envelope()
+    standard, sealed = provider.open(envelope), provider.open(exchange.envelope)
+
+    assert len(envelope) == len(exchange.envelope)
+    assert [*standard.meta] == [*sealed.meta] == ["frame_pad", "cache_salt"]
+    assert len(standard.meta["cache_salt"]) == len(sealed.meta["cache_salt"])
+
+
+def test_tags_are_the_accounts_and_the_processs_own() -> None:
+    keys, others = AffinityKeys(), AffinityKeys()
+
+    def tags(key: bytes) -> set[bytes]:
+        return {tag.tag for tag in StandardRequest(BODY, output_tokens_default=16, affinity_key=key).tags}
+
+    assert tags(keys.key_of(AccountId(7))) == tags(keys.key_of(AccountId(7))) != set()
+    assert not tags(keys.key_of(AccountId(7))) & tags(keys.key_of(AccountId(8)))
+    assert not tags(keys.key_of(AccountId(7))) & tags(others.key_of(AccountId(7)))
+
+
+def test_a_body_that_would_take_long_to_hash_carries_no_tags() -> None:
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * AFFINITY_BYTES_MAX}]}).encode()
+
+    assert StandardRequest(body, output_tokens_default=16, affinity_key=bytes(32)).tags == ()
 
 
 async def test_the_bound_of_a_request_that_names_none_may_be_used_whole() -> None:

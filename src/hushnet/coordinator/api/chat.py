@@ -10,9 +10,11 @@ from hushnet.coordinator.accounts.model import Scope as KeyScope
 from hushnet.coordinator.accounts.service import Accounts
 from hushnet.coordinator.api.bodies import header_of, media_type_of, read_body
 from hushnet.coordinator.api.http.direct import line_of
+from hushnet.coordinator.api.preferences import read_preferences, read_tags
 from hushnet.coordinator.api.sealed import form_of, read_envelope
 from hushnet.coordinator.api.streaming import Form, StandardForm, answer, refuse
-from hushnet.coordinator.confidential import ENDPOINT, StandardRequest
+from hushnet.coordinator.confidential import ENDPOINT, AffinityKeys, StandardRequest
+from hushnet.coordinator.routing.model import Preferences
 from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.model import Consumer, RequestBody
 from hushnet.coordinator.serving.seal import StandardBody
@@ -20,6 +22,7 @@ from hushnet.coordinator.serving.service import RequestService
 from hushnet.coordinator.settings import HttpSettings
 from hushnet.coordinator.telemetry.timing import BODY, PARSE, STOPWATCH, X_TIMING, Stopwatch
 from hushnet.foundation.errors import RequestError
+from hushnet.foundation.ids import AccountId
 from hushnet.sealing.streaming import MEDIA_REQUEST
 
 _JSON: Final = frozenset({"application/json", ""})
@@ -34,6 +37,7 @@ class ChatEndpoint:
         self._service = service
         self._accounts = accounts
         self._settings = settings or HttpSettings()
+        self._affinity_keys = AffinityKeys()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         watch = scope[STOPWATCH] = self._service.stopwatch()
@@ -41,7 +45,8 @@ class ChatEndpoint:
         caller = await self._accounts.authenticate(
             None if authorization is None else authorization.decode("latin-1"), KeyScope.USER
         )
-        body, form = await self._read(scope, receive, watch)
+        preferences = read_preferences(scope, caller.account_id, self._service.roll)
+        body, form = await self._read(scope, receive, watch, caller.account_id, preferences)
         is_told = header_of(scope, QUEUE_UPDATES) == b"true" and body.facts.is_stream and form.is_events
         consumer = Consumer(caller.account_id, caller.key_id)
         life = self._service.submit(consumer, body, watch, is_told_its_place=is_told)
@@ -51,19 +56,26 @@ class ChatEndpoint:
             return
         await answer(life, receive, send, form, line_of(scope))
 
-    async def _read(self, scope: Scope, receive: Receive, watch: Stopwatch) -> tuple[RequestBody, Form]:
+    async def _read(
+        self, scope: Scope, receive: Receive, watch: Stopwatch, account: AccountId, preferences: Preferences
+    ) -> tuple[RequestBody, Form]:
         watch.enter(BODY)
         media_type, settings = media_type_of(scope), self._settings
         if media_type == MEDIA_REQUEST:
-            stream_form, form = form_of(scope)
+            (stream_form, form), tags = form_of(scope), read_tags(scope)
             raw = await read_body(
                 scope, receive, bytes_max=settings.sealed_body_bytes_max, idle_s=settings.body_idle_s_max
             )
             watch.enter(PARSE)
-            return read_envelope(raw, endpoint=ENDPOINT, form=stream_form), form
+            body = read_envelope(raw, endpoint=ENDPOINT, form=stream_form, preferences=preferences, tags=tags)
+            return body, form
         if media_type not in _JSON:
             raise RequestError("send application/json, or a sealed request", code="unsupported_media_type")
         raw = await read_body(scope, receive, bytes_max=settings.body_bytes_max, idle_s=settings.body_idle_s_max)
         watch.enter(PARSE)
-        request = StandardRequest(raw, output_tokens_default=self._service.limits.output_tokens_default)
-        return StandardBody(request), _STANDARD
+        request = StandardRequest(
+            raw,
+            output_tokens_default=self._service.limits.output_tokens_default,
+            affinity_key=self._affinity_keys.key_of(account),
+        )
+        return StandardBody(request, preferences=preferences), _STANDARD

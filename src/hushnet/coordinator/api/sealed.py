@@ -8,7 +8,9 @@ from starlette.types import Scope
 
 from hushnet.coordinator.api.bodies import header_of
 from hushnet.coordinator.api.streaming import Form, SealedBinaryForm, SealedEventsForm
+from hushnet.coordinator.routing.model import Preferences
 from hushnet.coordinator.serving.seal import SealedBody, StreamForm
+from hushnet.dialects.affinity import PrefixTag
 from hushnet.foundation.errors import RequestError
 from hushnet.sealing.envelope import parse_envelope
 from hushnet.sealing.errors import SealingError
@@ -28,7 +30,9 @@ def form_of(scope: Scope) -> tuple[StreamForm, Form]:
     return chosen, _FORMS[chosen]
 
 
-def read_envelope(raw: bytes, *, endpoint: str, form: StreamForm) -> SealedBody:
+def read_envelope(
+    raw: bytes, *, endpoint: str, form: StreamForm, preferences: Preferences, tags: tuple[PrefixTag, ...]
+) -> SealedBody:
     """Parse an envelope that was posted to `endpoint`; raises `RequestError` with the sealing protocol's code."""
     try:
         envelope = parse_envelope(raw)
@@ -36,4 +40,4 @@ def read_envelope(raw: bytes, *, endpoint: str, form: StreamForm) -> SealedBody:
         raise RequestError("the envelope is not one", code=error.error_code) from None
     if envelope.header.endpoint != endpoint:
         raise RequestError("the envelope was sealed for another endpoint", code="bad_header")
-    return SealedBody(envelope, form=form)
+    return SealedBody(envelope, form=form, preferences=preferences, tags=tags)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from hushnet.coordinator.fleet.affinity import AffinityMemory
 from hushnet.coordinator.fleet.fleet import Fleet
+from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.ledger.prices import Terms
 from hushnet.coordinator.serving.attempt import Attempt
+from hushnet.coordinator.serving.model import Consumer, Facts
 from hushnet.coordinator.serving.route import Placement
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.coordinator.serving.store import RequestLedger, Tariffs, Telemetry
 from hushnet.foundation.clock import Clock
+from hushnet.foundation.ids import ProviderId
 from hushnet.sealing.encapsulation import Encapsulation
 from hushnet.sealing.prepared import PreparedKeys
 from hushnet.sealing.statements import Recipient
@@ -74,6 +78,29 @@ class KeyDesk:
             self._schedule(self._limits.pause_s)
 
 
+class PrefixDesk:
+    """Who has lately read the beginning of a conversation: the memory of tags, with the time and the account."""
+
+    def __init__(self, fleet: Fleet, now_s: Callable[[], float]) -> None:
+        """Remember those of `fleet`; `now_s` gives monotonic seconds."""
+        self.memory = AffinityMemory()
+        self._fleet = fleet
+        self._now_s = now_s
+        fleet.watch(self._changed)
+
+    def likely(self, consumer: Consumer, facts: Facts) -> Mapping[ProviderId, int]:
+        """Return how many tokens of a request's prompt each provider is likely to have read before."""
+        return self.memory.likely(consumer.account_id, facts.model, facts.tags, now_s=self._now_s())
+
+    def note(self, consumer: Consumer, facts: Facts, provider_id: ProviderId) -> None:
+        """Remember the provider whose answer is relayed: it has read the whole prompt."""
+        self.memory.note(consumer.account_id, facts.model, facts.tags, provider_id, now_s=self._now_s())
+
+    def _changed(self, provider: LiveProvider) -> None:
+        is_here = self._fleet.get(provider.provider_id) is provider
+        self.memory.offered(provider.provider_id, provider.offers if is_here else ())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """`linger` takes an attempt that has ended and whose provider has not yet said that its slot is free."""
@@ -87,4 +114,5 @@ class Desk:
     terms: Terms
     telemetry: Telemetry
     keys: KeyDesk
+    prefixes: PrefixDesk
     linger: Callable[[Attempt], None]

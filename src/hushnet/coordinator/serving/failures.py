@@ -26,6 +26,12 @@ class FailureCode(StrEnum):
     TRUST_UNAVAILABLE = "no_provider_at_floor"
     RECIPIENTS_UNAVAILABLE = "recipients_unavailable"
     KEYS_STALE = "keys_stale"
+    REGION_UNAVAILABLE = "no_provider_in_region"
+    BUILD_UNAVAILABLE = "no_provider_of_build"
+    PRICE_UNAVAILABLE = "no_provider_at_price"
+    PROVIDER_UNAVAILABLE = "no_listed_provider"
+    NO_OWN_PROVIDER = "no_own_provider"
+    OWN_PROVIDER_LACKS_MODEL = "own_provider_lacks_model"
     # Attempts that failed.
     OPEN_FAILED = "open_failed"
     REPLAYED = "replayed"

@@ -64,7 +64,7 @@ class Life:
             desk, request_id, consumer, body, self.outlet, desk.tariffs.tariff_of(body.facts.model)
         )
         self._watch = watch
-        self._tries = Tries()
+        self._tries = Tries(price=self._finaliser.tariff.price)
         self._race = Race(desk, body, self.outlet, ends_s=self._deadlines.ends_s, on_won=self._won)
         self._waiting: Waiting | None = None
         self._waited_s = 0.0
@@ -188,6 +188,7 @@ class Life:
 
     async def _place(self) -> Placed | None:
         """Find a slot, waiting for it if need be; None when there is none to be had or the request was stopped."""
+        self._tries.cached = self._desk.prefixes.likely(self._consumer, self.body.facts)
         outcome = self._desk.placement.begin(
             self.id,
             self._tries.route_request(self.body),
@@ -259,6 +260,8 @@ class Life:
     def _won(self) -> None:
         self._advance(Event.COMMITTED)
         winner = self._race.winner
+        if winner is not None:
+            self._desk.prefixes.note(self._consumer, self.body.facts, winner.slot.provider.provider_id)
         if winner is not None and self.body.facts.is_stream:
             self._watch.enter(timing.RELAY, at_s=winner.heard_s)
         self.body.drop()

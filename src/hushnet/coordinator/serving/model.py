@@ -10,7 +10,8 @@ from typing import Protocol
 from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.confidential import Prepared
 from hushnet.coordinator.fleet.provider import LiveProvider
-from hushnet.coordinator.routing.model import Entry
+from hushnet.coordinator.routing.model import NO_PREFERENCES, Entry, Preferences
+from hushnet.dialects.affinity import PrefixTag
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, ProviderId
 from hushnet.sealing.header import RoutingHeader
 from hushnet.sealing.records import Record
@@ -41,6 +42,15 @@ class Facts:
     prompt_tokens_max: int
     features: frozenset[str]
     floor: Tier
+    preferences: Preferences = NO_PREFERENCES
+    tags: tuple[PrefixTag, ...] = ()
+    """What is known of the beginnings of its conversation: keyed, and no text (`dialects.affinity`)."""
+
+    @property
+    def is_own_only(self) -> bool:
+        """Whether nobody's machine but the account's own may serve it, which costs nothing."""
+        own = self.preferences.own
+        return own is not None and own.is_only
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """Nothing needs to be held: the model costs nothing."""
+    """Nothing needs to be held: the model costs nothing, or only the account's own machines may serve it."""
 
 
 async def reserve(
@@ -43,11 +43,11 @@ async def reserve(
     limits: ServingLimits,
     now_ms: int,
 ) -> Reservation | Free | Failure:
-    """Hold the worst case until after the request's last deadline."""
+    """Hold the worst case until after the request's last deadline; nothing where only the account's machines may serve."""
     amount = hold_amount(
         tariff.price, prompt_tokens_max=facts.prompt_tokens_max, output_tokens_max=facts.output_tokens_max
     )
-    if amount == 0:
+    if amount == 0 or facts.is_own_only:
         return Free()
     expires_ms = now_ms + round((limits.total_s_max + limits.hold_margin_s) * 1000)
     hold = Hold(id=request_id, owner=consumer.account_id, amount=amount, expires_ms=expires_ms)

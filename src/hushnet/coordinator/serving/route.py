@@ -24,7 +24,7 @@ from hushnet.coordinator.fleet.fleet import Fleet, Slot
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.routing.filters import has_room, obstacle
 from hushnet.coordinator.routing.model import Assignment, Candidate, Reason, Refusal, RouteRequest, Wait
-from hushnet.coordinator.routing.router import WAIT_S_MAX, WAIT_S_MIN, route
+from hushnet.coordinator.routing.router import WAIT_S_MAX, WAIT_S_MIN, View, route
 from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.store import Silence, Telemetry
 from hushnet.foundation.clock import Clock
@@ -47,6 +47,10 @@ _CODES: Final = {
     Reason.KEYS_STALE: FailureCode.KEYS_STALE,
     Reason.EXHAUSTED: FailureCode.PROVIDER_FAILED,
     Reason.BUSY: FailureCode.CAPACITY,
+    Reason.REGION_UNAVAILABLE: FailureCode.REGION_UNAVAILABLE,
+    Reason.BUILD_UNAVAILABLE: FailureCode.BUILD_UNAVAILABLE,
+    Reason.PRICE_UNAVAILABLE: FailureCode.PRICE_UNAVAILABLE,
+    Reason.PROVIDER_UNAVAILABLE: FailureCode.PROVIDER_UNAVAILABLE,
 }
 
 
@@ -217,7 +221,8 @@ class Placement:
 
     def _try(self, request: RouteRequest, seed: int, waiting: Waiting | None = None) -> Placed | Failure | Wait:
         began_s = self._clock.monotonic_s()
-        decision = route(self._fleet.view(request.model), request, seed=seed)
+        view = self._fleet.view(request.model)
+        decision = route(view, request, seed=seed)
         self._telemetry.decided(decision, seconds=self._clock.monotonic_s() - began_s)
         match decision:
             case Assignment():
@@ -227,7 +232,7 @@ class Placement:
             case Wait():
                 return decision
             case Refusal():
-                return Failure(_CODES[decision.reason], retry_after_s=None)
+                return Failure(code_of(decision.reason, request, view), retry_after_s=None)
 
 
 def _fits(candidate: Candidate, request: RouteRequest) -> bool:
@@ -240,3 +245,16 @@ def _fits(candidate: Candidate, request: RouteRequest) -> bool:
 
 def _seed_of(request_id: RequestId) -> int:
     return (request_id * _SPREAD & 0xFFFFFFFFFFFFFFFF) >> 32
+
+
+def code_of(reason: Reason, request: RouteRequest, view: View) -> FailureCode:
+    """Say why nobody serves `request`; where it named its providers itself, say that rather than that nobody is there."""
+    asked = request.preferences
+    if reason not in (Reason.MODEL_UNAVAILABLE, Reason.PROVIDER_UNAVAILABLE):
+        return _CODES[reason]
+    if asked.own is not None and asked.own.is_only:
+        if not view.index.owned_by(asked.own.account):
+            return FailureCode.OWN_PROVIDER_LACKS_MODEL
+        if request.recipients is not None:
+            return FailureCode.RECIPIENTS_UNAVAILABLE
+    return FailureCode.PROVIDER_UNAVAILABLE if asked.only else _CODES[reason]

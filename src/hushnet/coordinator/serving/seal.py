@@ -10,8 +10,9 @@ from typing import Final
 from hushnet.attestation.tiers import tier_of
 from hushnet.coordinator.confidential import Prepared, StandardRequest
 from hushnet.coordinator.fleet.provider import LiveProvider
-from hushnet.coordinator.routing.model import Entry
+from hushnet.coordinator.routing.model import NO_PREFERENCES, Entry, Preferences
 from hushnet.coordinator.serving.model import Facts, Mode, ReceiptTerms, SealedAttempt
+from hushnet.dialects.affinity import PrefixTag
 from hushnet.foundation.ids import ModelId, ProviderId
 from hushnet.sealing.envelope import Envelope
 from hushnet.sealing.errors import SealingError
@@ -31,7 +32,9 @@ class StandardBody:
     mode = Mode.STANDARD
     recipients: Mapping[ProviderId, Entry] | None = None
 
-    def __init__(self, request: StandardRequest, *, floor: str = "self_signed") -> None:
+    def __init__(
+        self, request: StandardRequest, *, floor: str = "self_signed", preferences: Preferences = NO_PREFERENCES
+    ) -> None:
         """Ask for what every routable provider has proved, in the SDK's word for it: no provider sees which mode it is."""
         self._request = request
         self._floor = floor
@@ -42,6 +45,8 @@ class StandardBody:
             prompt_tokens_max=request.prompt_tokens_max,
             features=frozenset(request.features),
             floor=tier_of(floor),
+            preferences=preferences,
+            tags=request.tags,
         )
 
     async def attempt(
@@ -77,7 +82,14 @@ class SealedBody:
 
     mode = Mode.SEALED
 
-    def __init__(self, envelope: Envelope, *, form: StreamForm) -> None:
+    def __init__(
+        self,
+        envelope: Envelope,
+        *,
+        form: StreamForm,
+        preferences: Preferences = NO_PREFERENCES,
+        tags: tuple[PrefixTag, ...] = (),
+    ) -> None:
         self._envelope: Envelope | None = envelope
         self._form = form
         header = self.header = envelope.header
@@ -92,6 +104,8 @@ class SealedBody:
             prompt_tokens_max=header.max_prompt_tokens,
             features=frozenset(header.features),
             floor=tier_of(header.trust),
+            preferences=preferences,
+            tags=tags,
         )
 
     async def attempt(

@@ -10,9 +10,10 @@ from typing import Final
 from hushnet.coordinator.admission.envelopes import EnvelopeMemory
 from hushnet.coordinator.admission.queue import FairQueue, QueueLimits
 from hushnet.coordinator.fleet.fleet import Fleet
+from hushnet.coordinator.fleet.roll import Roll
 from hushnet.coordinator.ledger.prices import Terms
 from hushnet.coordinator.serving.attempt import Attempt
-from hushnet.coordinator.serving.desk import Desk, KeyDesk
+from hushnet.coordinator.serving.desk import Desk, KeyDesk, PrefixDesk
 from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.model import Consumer, RequestBody
@@ -54,6 +55,9 @@ class RequestService:
         self.limits = limits or ServingLimits()
         self._fleet = fleet
         self._clock = clock
+        self.roll = Roll(fleet)
+        """Who is there by the names that requests may use."""
+        fleet.watch(self.roll.changed)
         self._placement = Placement(fleet, FairQueue(queue_limits), clock, telemetry)
         self._desk = Desk(
             fleet=fleet,
@@ -65,6 +69,7 @@ class RequestService:
             terms=Terms(fee_bps=self.limits.platform_fee_bps, share_bps=self.limits.provider_share_bps),
             telemetry=telemetry or Silence(),
             keys=KeyDesk(PreparedKeys(clock.monotonic_s), clock.monotonic_s),
+            prefixes=PrefixDesk(fleet, clock.monotonic_s),
             linger=self._linger,
         )
         self._ledger = ledger
@@ -181,6 +186,9 @@ class RequestService:
         if not self._fleet.view(model).index:
             is_known = self._fleet.has_seen(model) or self._desk.tariffs.tariff_of(model).id != 0
             return Failure(FailureCode.MODEL_UNAVAILABLE if is_known else FailureCode.MODEL_NOT_FOUND)
+        if body.facts.is_own_only and not self._fleet.view(model).index.owned_by(consumer.account_id):
+            has_any = bool(self.roll.owned_by(consumer.account_id))
+            return Failure(FailureCode.OWN_PROVIDER_LACKS_MODEL if has_any else FailureCode.NO_OWN_PROVIDER)
         if isinstance(body, SealedBody):
             return self._envelope_refusal(consumer, body)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from hushnet.coordinator.serving.model import Mode, RequestBody
 from hushnet.coordinator.serving.rules.failover import Verdict, judge
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.foundation.ids import ProviderId
+from hushnet.foundation.money import Price
 from hushnet.sealing.errors import WireCode
 
 
@@ -22,6 +24,10 @@ from hushnet.sealing.errors import WireCode
 class Tries:
     """The attempts of one request."""
 
+    price: Price | None = None
+    """What the model costs where nobody gives a discount."""
+    cached: Mapping[ProviderId, int] = field(default_factory=dict)
+    """How many tokens of the prompt a provider is likely to have read before."""
     made: int = 0
     last: Failure | None = None
     """What to say when nobody is left to try."""
@@ -60,6 +66,9 @@ class Tries:
             output_tokens_max=facts.output_tokens_max,
             features=facts.features,
             floor=facts.floor,
+            price=self.price,
+            cached=self.cached,
+            preferences=facts.preferences,
             recipients=body.recipients,
             excluded=self._excluded,
             avoided=frozenset(self._at),
