@@ -58,6 +58,18 @@ def test_a_sealed_question_is_answered_and_its_facts_are_told(up: Process, home:
     assert "readable by you" in answered.stderr
 
 
+def test_a_question_goes_only_to_the_provider_that_is_named(up: Process, home: Path) -> None:
+    for mode in ((), ("--standard",)):
+        named = hush(home, "chat", *mode, "--json", "--only", up.ready["provider_id"][:12], QUESTION, stdin="")
+        assert named.returncode == 0, named.stderr
+        assert json.loads(named.stdout)["provider_id"] == up.ready["provider_id"]
+        nobody = hush(home, "chat", *mode, "--only", "0" * 12, QUESTION, stdin="")
+        assert nobody.returncode != 0
+        assert "no_listed_provider" in nobody.stderr
+    abroad = hush(home, "chat", "--region", "nowhere", QUESTION, stdin="")
+    assert "no_provider_in_region" in abroad.stderr
+
+
 @pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "standard"])
 def test_the_second_turn_of_a_conversation_finds_its_beginning_in_the_cache(up: Process, sealed: bool) -> None:
     messages = [{"role": "user", "content": QUESTION + (" Say it plainly." if sealed else " Say it again.")}]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from hushnet.foundation.clock import Clock, SystemClock
-from hushnet.foundation.errors import HushnetError, RemoteProtocolError, RequestError
+from hushnet.foundation.errors import CapacityError, HushnetError, RemoteProtocolError, RequestError
 from hushnet.foundation.redaction import Secret
 from hushnet.sdk.directory import DOCUMENT_BYTES_MAX, Directory, Listing
 from hushnet.sdk.errors import error_of, is_foreign, not_a_coordinator, with_status
@@ -125,7 +125,12 @@ class Session:
             if reply.status == 404 and (error := self._error(reply)).error_code == "model_not_found":
                 raise error
         now_s = self.clock.now_ms() // 1000
-        return listing, self.directory.choose(model, listing, now_s=now_s, allows=route.allows, preferred=preferred)
+        try:
+            chosen = self.directory.choose(model, listing, now_s=now_s, allows=route.allows, preferred=preferred)
+        except CapacityError:
+            self.directory.forget(model)  # whoever is missing may have come since it was fetched
+            raise
+        return listing, chosen
 
     def open_sealed(self, body: bytes, route: Route = NO_ROUTE) -> Generator[Call, Reply, Opened]:
         """Seal `body` and post it until an answer flows; a rotation of keys is resealed, under a new id."""

@@ -9,24 +9,40 @@ from msgspec.structs import replace
 from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.routing.filters import has_room, obstacle
 from hushnet.coordinator.routing.model import (
+    NO_PREFERENCES,
     Assignment,
     Candidate,
     Entry,
+    Preferences,
     Reason,
     Refusal,
     RouteRequest,
+    SelfRoute,
     Traits,
     Wait,
     context_floor,
 )
 from hushnet.coordinator.routing.router import TIE_MS, TIE_SHARE, WAIT_S_MAX, WAIT_S_MIN, View, route
-from hushnet.foundation.ids import ModelId, ProviderId
+from hushnet.foundation.ids import AccountId, ModelId, ProviderId
+from hushnet.foundation.money import Price
 from support.routing import candidate, cost_of, view
 
 FEATURES = st.frozensets(st.sampled_from(["tools", "vision", "json_schema"]), max_size=3)
 IDS = [ProviderId(f"{number:064x}") for number in range(12)]
 KEYS = [bytes([number]) * 16 for number in range(8)]
 SEEDS = st.integers(0, 2**64)
+OWNERS = [AccountId(number) for number in range(3)]
+REGIONS = ["", "de", "us"]
+PRICES = st.builds(Price, st.integers(0, 2_000_000), st.just(0), st.integers(0, 2_000_000))
+PREFERENCES = st.just(NO_PREFERENCES) | st.builds(
+    Preferences,
+    only=st.frozensets(st.sampled_from(IDS), max_size=8),
+    ignore=st.frozensets(st.sampled_from(IDS), max_size=2),
+    regions=st.just(frozenset[str]()) | st.frozensets(st.sampled_from(REGIONS), min_size=1),
+    price_max=st.none() | PRICES,
+    ms_per_micro_usd=st.sampled_from((0.0, 1000.0)),
+    own=st.none() | st.builds(SelfRoute, st.sampled_from(OWNERS), st.just(True)),
+)
 
 
 @st.composite
@@ -34,10 +50,15 @@ def candidates(draw: st.DrawFn, provider_id: ProviderId) -> Candidate:
     slots = draw(st.integers(1, 8))
     context_tokens = draw(st.integers(0, 8192))
     traits = Traits(
-        tier=draw(st.sampled_from(Tier)), features=draw(FEATURES), context_floor=context_floor(context_tokens)
+        tier=draw(st.sampled_from(Tier)),
+        features=draw(FEATURES),
+        region=draw(st.sampled_from(REGIONS)),
+        discount_bps=draw(st.sampled_from((0, 5_000))),
+        context_floor=context_floor(context_tokens),
     )
     return Candidate(
         provider_id=provider_id,
+        owner=draw(st.sampled_from(OWNERS)),
         traits=traits,
         context_tokens=context_tokens,
         key_ids=draw(st.frozensets(st.sampled_from(KEYS), max_size=3)),
@@ -71,6 +92,9 @@ def requests(draw: st.DrawFn, *, is_sealed: bool = False) -> RouteRequest:
         features=draw(FEATURES),
         floor=draw(st.sampled_from(Tier)),
         recipients=recipients,
+        cached=draw(st.dictionaries(st.sampled_from(IDS), st.integers(0, 16_384), max_size=4)),
+        preferences=draw(PREFERENCES),
+        price=draw(st.none() | PRICES),
         excluded=draw(st.frozensets(st.sampled_from(IDS), max_size=4)),
         avoided=draw(st.frozensets(st.sampled_from(IDS), max_size=4)),
     )

@@ -101,12 +101,16 @@ def test_a_request_is_sealed_to_nobody_that_it_does_not_allow() -> None:
     assert json.loads(peer.posts()[-1].headers["hushnet-route"]) == {"ignore": [unwanted]}
 
 
-def test_when_nobody_is_allowed_nothing_is_sent() -> None:
-    peer = Peer()
+def test_when_nobody_is_allowed_nothing_is_sent_and_the_next_request_looks_again() -> None:
+    peer, late = Peer(), Provider()
+    client, route = client_for(peer), {"only": [late.identity.provider_id]}
     with pytest.raises(CapacityError) as refused:
-        ask(client_for(peer), route={"only": ["0" * 64]})
+        ask(client, route=route)
     assert refused.value.error_code == "no_listed_provider"
     assert peer.posts() == []
+
+    peer.providers.append(late)
+    assert ask(client, route=route) == late.identity.provider_id
 
 
 @pytest.mark.parametrize("wanted", ["[]", "{", {"only": {1, 2}}, "1"])
