@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -18,6 +18,8 @@ from hushnet.sealing.statements.documents import Statement
 
 DOCUMENT_BYTES_MAX: Final = 1 << 20
 FRESH_S: Final = 60.0
+KEPT_MAX: Final = 256
+"""Providers that have answered, of all models together."""
 # What a verified statement proves without evidence.
 VERIFIED_TIER: Final = "self_signed"
 _HINTS: Final = {
@@ -54,6 +56,7 @@ class Directory:
     policy: VerificationPolicy
     _serials: SerialMemory = field(default_factory=SerialMemory)
     _listings: dict[str, tuple[float, Listing]] = field(default_factory=dict)
+    _kept: OrderedDict[tuple[str, bytes], tuple[Recipient, str]] = field(default_factory=OrderedDict)
     _random: random.Random = field(default_factory=random.SystemRandom)
 
     def fresh(self, model: str, *, monotonic_s: float) -> Listing | None:
@@ -62,12 +65,28 @@ class Directory:
         return held[1] if held and monotonic_s - held[0] < FRESH_S else None
 
     def forget(self, model: str) -> None:
-        """Drop the listing, so that the next request fetches a new one."""
+        """Drop the listing and whom it does not show, so that the next request goes by a new one alone."""
         self._listings.pop(model, None)
+        for key in [key for key in self._kept if key[0] == model]:
+            del self._kept[key]
+
+    def keep(self, model: str, provider_id: bytes) -> None:
+        """Remember a provider that has answered: a listing shows a part of a large network, and may leave it out next time."""
+        listing = self._listings[model][1] if model in self._listings else None
+        for recipient in listing.recipients if listing is not None else ():
+            if recipient.provider_id == provider_id and listing is not None:
+                self._kept[model, provider_id] = (recipient, listing.proven[provider_id])
+                self._kept.move_to_end((model, provider_id))
+        while len(self._kept) > KEPT_MAX:
+            self._kept.popitem(last=False)
 
     def accept(self, model: str, document: bytes, *, now_s: int, monotonic_s: float) -> Listing:
         """Verify a fetched document; raises `RemoteProtocolError` when it is not one."""
-        listing = self._verify(document, now_s)
+        providers, recipients_max = _parse(document)
+        listing = self._verify(providers, recipients_max, now_s)
+        # One that is shown counts as it is shown, also where it no longer verifies.
+        shown = {str(entry.get("provider")) for entry in providers}
+        listing = self._with_kept(model, listing, shown=shown)
         self._listings[model] = (monotonic_s, listing)
         return listing
 
@@ -100,8 +119,21 @@ class Directory:
         live.sort(key=lambda each: (each.provider_id not in preferred, each.provider_id in listing.busy))
         return tuple(live[: min(self.policy.recipients, listing.recipients_max)])
 
-    def _verify(self, document: bytes, now_s: int) -> Listing:
-        providers, recipients_max = _parse(document)
+    def _with_kept(self, model: str, listing: Listing, *, shown: Set[str]) -> Listing:
+        """Add those that were kept and are not shown; as busy ones, so that only who prefers them takes them first."""
+        kept = {
+            provider_id: entry
+            for (of_model, provider_id), entry in self._kept.items()
+            if of_model == model and provider_id.hex() not in shown
+        }
+        return replace(
+            listing,
+            recipients=(*listing.recipients, *(recipient for recipient, _ in kept.values())),
+            busy=listing.busy | kept.keys(),
+            proven={**listing.proven, **{provider_id: tier for provider_id, (_, tier) in kept.items()}},
+        )
+
+    def _verify(self, providers: Sequence[Mapping[str, Any]], recipients_max: int, now_s: int) -> Listing:
         tiers: dict[bytes, str] = {}
         policy = _noting(self.policy.key_policy(), tiers)
         found: dict[bytes, Recipient] = {}

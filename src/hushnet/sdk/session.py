@@ -151,13 +151,21 @@ class Session:
                         code="not_sealed",
                         hint="nothing of the answer was used; the address may not be a Hushnet coordinator",
                     )
-                return Opened(exchange, reply, listing.proven, turn.served_by)
+                return Opened(exchange, reply, listing.proven, self._served(model, turn))
             exchange.drop()
             error = self._error(reply)
             if left == 0 or error.error_code not in _STALE_CODES:
                 raise error
             self.directory.forget(model)
         raise AssertionError("the loop returns or raises")
+
+    def _served(self, model: str, turn: Turn) -> Callable[[bytes], None]:
+        def served_by(provider_id: bytes) -> None:
+            turn.served_by(provider_id)
+            if self.conversations is not None:
+                self.directory.keep(model, provider_id)
+
+        return served_by
 
     def open_standard(self, body: bytes, route: Route = NO_ROUTE) -> Generator[Call, Reply, Reply]:
         """Post `body` as it is: the coordinator reads it while it seals it."""

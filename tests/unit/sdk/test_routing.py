@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from hushnet.dialects.affinity import decode_tags
+from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.errors import CapacityError, RequestError
 from hushnet.foundation.redaction import Secret
 from hushnet.sdk.async_client import AsyncClient
@@ -48,6 +49,49 @@ def test_a_follow_up_is_sealed_to_whoever_read_the_conversation_first_of_all() -
     first = ask(client)
 
     assert {ask(client, SECOND) for _ in range(6)} == {first}
+
+
+def test_a_follow_up_finds_its_provider_although_the_next_listing_leaves_it_out() -> None:
+    peer = Peer(providers=[Provider() for _ in range(8)])
+    client = client_for(peer, policy=VerificationPolicy(recipients=1))
+    first = ask(client)
+    everybody = peer.listing()
+    everybody["providers"] = [entry for entry in everybody["providers"] if entry["provider"] != first]
+    peer.listing = lambda: everybody  # type: ignore[method-assign]
+    assert isinstance(client.session.clock, ManualClock)
+    client.session.clock.advance(61)
+
+    assert {ask(client, SECOND) for _ in range(6)} == {first}
+    others = [{"role": "user", "content": "another conversation"}]
+    assert ask(client, others) != first
+
+
+def test_a_provider_that_no_longer_verifies_is_not_kept() -> None:
+    peer = Peer(providers=[Provider(), Provider()])
+    client = client_for(peer, policy=VerificationPolicy(recipients=1))
+    first = ask(client)
+    document = peer.listing()
+    for entry in document["providers"]:
+        if entry["provider"] == first:
+            entry["statement"] = {**entry["statement"], "signatures": []}
+    document["providers"].append({"provider": [first]})
+    peer.listing = lambda: document  # type: ignore[method-assign]
+    assert isinstance(client.session.clock, ManualClock)
+    client.session.clock.advance(61)
+
+    assert first not in {ask(client, SECOND) for _ in range(4)}
+
+
+def test_a_provider_that_is_gone_is_given_up_with_the_first_refusal() -> None:
+    peer = Peer(providers=[Provider(), Provider()])
+    client = client_for(peer, policy=VerificationPolicy(recipients=1))
+    gone = ask(client)
+    peer.providers = [provider for provider in peer.providers if provider.identity.provider_id != gone]
+    peer.on_post = [lambda _: httpx.Response(503, json={"code": "recipients_unavailable"})]
+    assert isinstance(client.session.clock, ManualClock)
+    client.session.clock.advance(61)
+
+    assert ask(client, SECOND) == peer.providers[0].identity.provider_id
 
 
 def test_the_tags_and_the_salt_of_a_conversation_go_on_and_are_none_of_another_client_s() -> None:
