@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.markup import escape
 
-from hushnet.cli import console
+from hushnet.cli import console, provider_record
 from hushnet.cli.extras import require_extra
 from hushnet.foundation.home import resolve_home
 from hushnet.provider import notices
@@ -142,6 +142,9 @@ def settings(home: Home = None, as_json: AsJson = False) -> None:
     for row, value in rows:
         table.add_row(row.variable, escape(value), row.meaning)
     console.out().print(table)
+
+
+app.command("record")(provider_record.command)
 
 
 def _shown(now: ProviderSettings, name: str) -> str:

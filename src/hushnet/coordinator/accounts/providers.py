@@ -49,8 +49,8 @@ class ProviderStore(Protocol):
         """Suspend, or restore with None; False when there is no such provider."""
         ...
 
-    async def providers(self, *, after: str, limit: int) -> Sequence[ProviderRecord]:
-        """Return providers by ascending id, those after `after`."""
+    async def providers(self, *, after: str, limit: int, account: AccountId | None = None) -> Sequence[ProviderRecord]:
+        """Return providers by ascending id, those after `after`, where one is named those of that account."""
         ...
 
 
@@ -117,6 +117,8 @@ class ProviderBook:
             await self.spread(provider_id, None)
         return found
 
-    async def providers(self, *, after: str = "", limit: int = 100) -> Sequence[ProviderRecord]:
-        """Return providers by ascending id, those after `after`."""
-        return await self._store.providers(after=after, limit=limit)
+    async def providers(
+        self, *, after: str = "", limit: int = 100, account: AccountId | None = None
+    ) -> Sequence[ProviderRecord]:
+        """Return providers by ascending id, those after `after`, where one is named those of that account."""
+        return await self._store.providers(after=after, limit=limit, account=account)

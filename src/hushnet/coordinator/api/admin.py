@@ -17,8 +17,10 @@ from hushnet.coordinator.api.bodies import json_response, read_json
 from hushnet.coordinator.api.dispatch import route
 from hushnet.coordinator.catalog import Catalog, Tariff
 from hushnet.coordinator.fleet.fleet import Fleet
+from hushnet.coordinator.fleet.reputation.explain import summary
 from hushnet.coordinator.ledger.model import AlreadyPosted, Busy, Conflict, FactOutcome, Invalid, Posted
 from hushnet.coordinator.ledger.service import Ledger
+from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError, RequestError
 from hushnet.foundation.ids import AccountId, ProviderId
 from hushnet.foundation.money import PRICE_MICRO_USD_MAX, Price, parse_usd
@@ -69,13 +71,21 @@ class AdminApi:
     """Routes for a key of scope `operator`."""
 
     def __init__(
-        self, accounts: Accounts, ledger: Ledger, catalog: Catalog, *, providers: ProviderBook, fleet: Fleet
+        self,
+        accounts: Accounts,
+        ledger: Ledger,
+        catalog: Catalog,
+        *,
+        providers: ProviderBook,
+        fleet: Fleet,
+        clock: Clock,
     ) -> None:
         self._accounts = accounts
         self._ledger = ledger
         self._catalog = catalog
         self._providers = providers
         self._fleet = fleet
+        self._clock = clock
 
     def routes(self) -> list[Route]:
         return [
@@ -213,6 +223,7 @@ class AdminApi:
             "joins_last_minute": self._fleet.joins(record.id),
             "region": live.region if live is not None else "",
             "link_ms": live.link_ms if live is not None else None,
+            "record": summary(self._fleet.records.known(record.id), self._clock.monotonic_s()),
             "first_ms": record.first_ms,
             "last_ms": record.last_ms,
             "suspended_ms": record.suspended_ms,

@@ -23,6 +23,7 @@ from hushnet.coordinator.api.health import Check, HealthApi
 from hushnet.coordinator.api.http import HttpListener
 from hushnet.coordinator.api.models import ModelsApi
 from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderListener
+from hushnet.coordinator.api.records import RecordsApi
 from hushnet.coordinator.app import addresses
 from hushnet.coordinator.app.coordinator import Coordinator
 from hushnet.coordinator.app.initialise import prepare_files
@@ -30,6 +31,7 @@ from hushnet.coordinator.app.joints import KeyTokens, WatchedGate, end_links
 from hushnet.coordinator.app.workers import Place, bury, join_bus
 from hushnet.coordinator.catalog import Catalog
 from hushnet.coordinator.fleet.beliefs import BeliefPolicy
+from hushnet.coordinator.fleet.reputation.keeper import RecordKeeper
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.serving.assembly import Serving, build_serving
 from hushnet.coordinator.serving.settings import ServingLimits
@@ -38,6 +40,7 @@ from hushnet.coordinator.storage import Database, open_ledger_store
 from hushnet.coordinator.storage.accounts import SqlAccountStore
 from hushnet.coordinator.storage.catalog import SqlTariffStore
 from hushnet.coordinator.storage.providers import SqlProviderStore
+from hushnet.coordinator.storage.records import SqlRecordStore
 from hushnet.coordinator.telemetry import Metrics, ServingMetrics
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.tasks import TaskSet
@@ -97,8 +100,9 @@ def _joined(
         *ModelsApi(serving.fleet, catalog, clock).routes(),
         *discovery.routes(serving),
         *AccountApi(accounts, ledger).routes(),
-        *AdminApi(accounts, ledger, catalog, providers=providers, fleet=serving.fleet).routes(),
         *AdminRoutingApi(accounts, catalog, serving).routes(),
+        *RecordsApi(accounts, providers, serving.fleet, clock).routes(),
+        *AdminApi(accounts, ledger, catalog, providers=providers, fleet=serving.fleet, clock=clock).routes(),
     ]
     dispatcher = Dispatcher(
         hot={CHAT_PATH: {"POST": ChatEndpoint(serving.service, accounts, settings.http)}},
@@ -114,6 +118,7 @@ def _joined(
         accounts=accounts,
         catalog=catalog,
         providers=providers,
+        records=_records(database, serving, place),
         serving=serving,
         http=HttpListener(
             dispatcher,
@@ -129,6 +134,11 @@ def _joined(
     dispatcher.add_routes(_health(coordinator, clock).routes())
     _show(metrics, coordinator, serving)
     return coordinator
+
+
+def _records(database: Database, serving: Serving, place: Place | None) -> RecordKeeper:
+    worker = place.number if place is not None else 0
+    return RecordKeeper(SqlRecordStore(database), serving.fleet.records, serving.clock, worker=worker)
 
 
 def _health(coordinator: Coordinator, clock: Clock) -> HealthApi:

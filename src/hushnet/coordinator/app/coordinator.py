@@ -14,6 +14,7 @@ from hushnet.coordinator.api.provider_socket import ProviderListener
 from hushnet.coordinator.app import addresses
 from hushnet.coordinator.bus import Bus
 from hushnet.coordinator.catalog import Catalog
+from hushnet.coordinator.fleet.reputation.keeper import RecordKeeper
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.serving.assembly import Serving
 from hushnet.coordinator.settings import CoordinatorSettings
@@ -40,6 +41,7 @@ class Coordinator:
     accounts: Accounts
     catalog: Catalog
     providers: ProviderBook
+    records: RecordKeeper
     serving: Serving
     http: HttpListener
     links: ProviderListener
@@ -57,6 +59,7 @@ class Coordinator:
         """
         await self.catalog.load()
         await self.providers.load()
+        await self.records.load()
         self.serving.start()
         await self.bus.start()
         link = self.settings.link
@@ -66,6 +69,7 @@ class Coordinator:
             raise bind_error(error, link.host, link.port, setting="link.port") from None
         await self.http.start()
         self.tasks.spawn(self._refresh(), name="refresh")
+        self.tasks.spawn(self.records.run(), name="keep-records")
         _LOG.info("coordinator started", extra={"network": self.settings.network, "port": self.http.port})
 
     async def aclose(self) -> None:
@@ -88,6 +92,7 @@ class Coordinator:
             ):
                 stack.push_async_callback(close)
             await asyncio.gather(self.http.aclose(), self.serving.aclose(drain_s=drain_s))
+            await self.records.save()  # before links end: that we stop is nobody's flap
             await self.bus.drain(max(ends_s - clock.monotonic_s(), 0.0) + DRAIN_APART_S)
         _LOG.info("coordinator stopped", extra={"network": self.settings.network})
 

@@ -16,10 +16,13 @@ from hushnet.coordinator.fleet.beliefs import DEFAULT_POLICY, BeliefPolicy, Doub
 from hushnet.coordinator.fleet.health import Health
 from hushnet.coordinator.fleet.load import OthersWork
 from hushnet.coordinator.fleet.provider import LiveProvider
+from hushnet.coordinator.fleet.reputation.book import RecordBook
+from hushnet.coordinator.fleet.reputation.latency import expected
+from hushnet.coordinator.fleet.reputation.outcomes import Outcome, Service
 from hushnet.coordinator.fleet.steadiness import Steadiness
 from hushnet.coordinator.routing.cost import OUTPUT_EXPECTED_TOKENS_MAX
 from hushnet.coordinator.routing.index import ModelIndex
-from hushnet.coordinator.routing.model import RouteRequest
+from hushnet.coordinator.routing.model import Candidate, RouteRequest
 from hushnet.coordinator.routing.router import View
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.ids import ModelId, ProviderId
@@ -46,6 +49,10 @@ class Slot:
     output: int
     _fleet: Fleet = field(repr=False)
     _is_taken: bool = True
+    candidate: Candidate | None = None
+    """What the router saw when it was taken."""
+    is_judged: bool = False
+    """Whether the attempt has said something of its provider."""
 
     def release(self) -> None:
         """Give the capacity back; again is without effect."""
@@ -53,6 +60,13 @@ class Slot:
             self._is_taken = False
             self.provider.load.closed(self.model, tokens=self.tokens, output=self.output)
             self._fleet.recount(self.provider)
+
+    @property
+    def beside(self) -> int:
+        """How many other attempts run there now."""
+        offer = self.provider.offers.get(self.model)
+        slots = offer.slots if offer is not None else 0
+        return max(slots - self.provider.load.slots_left(self.model, slots) - self._is_taken, 0)
 
 
 class Fleet:
@@ -69,6 +83,7 @@ class Fleet:
         self._watchers: list[Watcher] = []
         self._health: OrderedDict[ProviderId, dict[ModelId, Health]] = OrderedDict()
         self._steadiness: OrderedDict[ProviderId, Steadiness] = OrderedDict()
+        self.records = RecordBook(clock)
 
     # Reading.
 
@@ -131,9 +146,11 @@ class Fleet:
         context = provider.offers[request.model].context_tokens
         tokens = min(request.prompt_tokens_max + request.output_tokens_max, context)
         output = min(request.output_tokens_max, OUTPUT_EXPECTED_TOKENS_MAX)
+        index = self._by_model.get(request.model, _NOBODY)
+        candidate = index.get(provider_id)
         provider.load.opened(request.model, tokens=tokens, output=output)
         self._index(provider)
-        return Slot(provider, request.model, tokens, output, self)
+        return Slot(provider, request.model, tokens, output, self, candidate=candidate)
 
     def note_full(self, provider: LiveProvider, model: ModelId) -> None:
         """The provider refused for want of capacity: leave it alone until it reports or frees a slot."""
@@ -156,6 +173,27 @@ class Fleet:
         if health is not None and health.succeeded(began_s):
             self._index(provider)
 
+    def note_outcome(self, slot: Slot, outcome: Outcome, service: Service | None = None) -> None:
+        """Put into the provider's record how an attempt ended, and how it was served; only the first word counts.
+
+        What says nothing of the provider changes nothing, and a later word may.
+        """
+        if slot.is_judged or not outcome.is_counted:
+            return
+        slot.is_judged = True
+        record, now_s = slot.provider.record, self._clock.monotonic_s()
+        record.note(slot.model, outcome, now_s)
+        if service is not None and slot.candidate is not None:
+            index = self._by_model.get(slot.model, _NOBODY)
+            forecast = expected(slot.candidate, service, decode_unknown=index.decode_median)
+            record.note_service(slot.model, service, forecast, busy=slot.beside, now_s=now_s)
+        if outcome is not Outcome.SERVED:
+            self._index(slot.provider)
+
+    def note_challenge(self, provider: LiveProvider, *, is_answered: bool) -> None:
+        """Put into the provider's record whether it has answered a challenge."""
+        provider.record.note_challenge(is_answered=is_answered, now_s=self._clock.monotonic_s())
+
     # What links report (through the gate).
 
     def join(self, provider: LiveProvider) -> LiveProvider | None:
@@ -166,6 +204,9 @@ class Fleet:
         self._providers[provider.provider_id] = provider
         self._remember_health(provider)
         self._count_join(provider)
+        provider.record = self.records.of(provider.provider_id)
+        is_flap = old is not None and not (old.is_draining or old.is_elsewhere or provider.is_elsewhere)
+        provider.record.arrived(self._clock.monotonic_s(), is_flap=is_flap)
         provider.learn_keys()
         self.refresh(provider)
         return old
@@ -176,6 +217,9 @@ class Fleet:
             return False
         self._unindex(provider)
         del self._providers[provider.provider_id]
+        provider.record.left(
+            self._clock.monotonic_s(), is_announced=provider.is_draining, is_flap=not provider.is_elsewhere
+        )
         self._watched(provider)
         self._tell(provider.offers, None)
         return True

@@ -22,6 +22,7 @@ from hushnet.coordinator.fleet.beliefs import (
 from hushnet.coordinator.fleet.health import Health
 from hushnet.coordinator.fleet.link import ProviderLink
 from hushnet.coordinator.fleet.load import Load, OthersWork
+from hushnet.coordinator.fleet.reputation.record import Record
 from hushnet.coordinator.fleet.steadiness import Steadiness
 from hushnet.coordinator.fleet.store import Owner
 from hushnet.coordinator.routing.cost import DECODE_UNKNOWN_TOKENS_S
@@ -62,6 +63,7 @@ class LiveProvider:
     keys: dict[bytes, LiveKey] = field(default_factory=dict)
     health: dict[ModelId, Health] = field(default_factory=dict)
     steadiness: Steadiness = field(default_factory=Steadiness)
+    record: Record = field(default_factory=Record)
     findings: Counter[str] = field(default_factory=Counter)
     doubted: frozenset[Doubt] = NOTHING
     """The doubts that have been counted."""
@@ -131,6 +133,12 @@ class LiveProvider:
     def health_of(self, model: ModelId) -> Health:
         return self.health.setdefault(model, Health())
 
+    def reported_tokens_s(self, model: ModelId) -> float:
+        """Return the decode rate that the provider claims with `model`; 0.0 when it claims none."""
+        capacity = self.load.capacity
+        rate = next((part.decode_tokens_s for part in capacity.per_model if part.model == model), 0.0)
+        return rate or capacity.decode_tokens_s
+
     def candidate(
         self,
         offer: ModelOffer,
@@ -139,8 +147,13 @@ class LiveProvider:
         decode_max: float = inf,
         decode_typical: float = DECODE_UNKNOWN_TOKENS_S,
     ) -> Candidate:
-        """Return the router's view of one offer as of `now_s` (monotonic); the rates as in `beliefs.believed_rates`."""
-        decode, prefill = self._rates(offer.model, decode_max, decode_typical)
+        """Return the router's view of one offer as of `now_s` (monotonic).
+
+        Of its decode rate is believed what was seen here allows, and then what `beliefs.believed_rates` does.
+        """
+        standing = self.record.standing(offer.model, now_s)
+        seen = standing.believed(self.reported_tokens_s(offer.model))
+        decode, prefill = self._rates(offer.model, seen, decode_max, decode_typical)
         health = self.health.get(offer.model)
         return Candidate(
             provider_id=self.provider_id,
@@ -160,13 +173,14 @@ class LiveProvider:
             link_ms=self.link_ms,
             strain_ms=self._strain_ms,
             failures_ms=(health.penalty_ms(now_s) if health is not None else 0) + self.steadiness.penalty_ms(now_s),
+            record_ms=standing.record_ms,
             is_elsewhere=self.is_elsewhere,
         )
 
-    def _rates(self, model: ModelId, decode_max: float, decode_typical: float) -> tuple[float, float]:
-        capacity = self.load.capacity
-        decode = next((part.decode_tokens_s for part in capacity.per_model if part.model == model), 0.0)
-        claimed = decode or capacity.decode_tokens_s, capacity.prefill_tokens_s
+    def _rates(
+        self, model: ModelId, decode_tokens_s: float, decode_max: float, decode_typical: float
+    ) -> tuple[float, float]:
+        claimed = decode_tokens_s, self.load.capacity.prefill_tokens_s
         believed = believed_rates(*claimed, self.policy, decode_max=decode_max, decode_typical=decode_typical)
         if believed != claimed:
             self._rates_doubted.add(model)

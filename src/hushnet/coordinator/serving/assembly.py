@@ -52,11 +52,18 @@ class Pulse:
     def tick_fleet(self) -> None:
         """Send the challenges that are due, count the missed, retire expired statements."""
         due, missed = self._book.due()
+        silent = frozenset(missed)
         for provider_id in missed:
             if (provider := self._fleet.get(provider_id)) is not None:
+                self._fleet.note_challenge(provider, is_answered=False)
                 self._fleet.judged(provider, self._book.verdict(provider_id).tier)
         for challenge in due:
             if (provider := self._fleet.get(challenge.provider_id)) is not None:
+                if challenge.provider_id not in silent:
+                    # The one before, the registration's own at first, was answered: rightly, or else it counts as missed.
+                    self._fleet.note_challenge(
+                        provider, is_answered=self._book.record(challenge.provider_id).missed == 0
+                    )
                 provider.link.challenge(challenge.nonce)
         self._fleet.retire_stale()
 

@@ -88,6 +88,7 @@ class Attempt:
         "outcome",
         "reader",
         "reading",
+        "shown_s",
         "slot",
         "started_s",
     )
@@ -116,6 +117,8 @@ class Attempt:
         self.is_committed = False
         self.is_over = False
         self.started_s = self.heard_s = now_s()
+        self.shown_s: float | None = None
+        """When it was committed to: of a stream, when its first content came."""
         self._outlet = outlet
         self._limits = limits
         self._is_gathered = is_gathered
@@ -238,6 +241,7 @@ class Attempt:
 
     def _commit(self, *, is_error: bool = False) -> None:
         self.is_committed = True
+        self.shown_s = self.heard_s
         self._is_relaying = not self._is_gathered
         if self._referee is not None:
             self._referee.committed(self)

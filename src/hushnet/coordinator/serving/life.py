@@ -65,7 +65,14 @@ class Life:
         )
         self._watch = watch
         self._tries = Tries(price=self._finaliser.tariff.price)
-        self._race = Race(desk, body, self.outlet, ends_s=self._deadlines.ends_s, on_won=self._won)
+        self._race = Race(
+            desk,
+            body,
+            self.outlet,
+            account=consumer.account_id,
+            ends_s=self._deadlines.ends_s,
+            on_won=self._won,
+        )
         self._waiting: Waiting | None = None
         self._waited_s = 0.0
         self._is_told_its_place = is_told_its_place

@@ -67,6 +67,7 @@ class Outlet:
         "notice",
         "reader",
         "relayed",
+        "was_saturated",
     )
 
     def __init__(self, *, high_water: int, on_drained: Callable[[int], None], credit_step: int = 1) -> None:
@@ -90,6 +91,8 @@ class Outlet:
         self.is_finished = False
         self.relayed = Mark()
         self.drains = 0
+        self.was_saturated = False
+        """Whether a provider may have had to wait for this consumer at any time."""
         self.reader: ReaderProgress | None = None
         """What tells how far the consumer has read, where anything does."""
 
@@ -121,6 +124,8 @@ class Outlet:
             return
         self._pending_mark = mark
         self._pending_credit += credit
+        if self.is_saturated:
+            self.was_saturated = True
         if data:
             self._chunks.append(data)
         self._wake()

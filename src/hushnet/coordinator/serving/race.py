@@ -17,9 +17,11 @@ from hushnet.coordinator.serving.desk import Desk
 from hushnet.coordinator.serving.model import Mode, RequestBody
 from hushnet.coordinator.serving.outlet import Outlet
 from hushnet.coordinator.serving.route import Placed
+from hushnet.coordinator.serving.rules.outcomes import judge_end_of
 from hushnet.coordinator.serving.store import HedgeState
 from hushnet.coordinator.telemetry import timing
 from hushnet.foundation.errors import CapacityError, HushnetError
+from hushnet.foundation.ids import AccountId
 from hushnet.sealing.errors import SealingError, WireCode
 
 
@@ -36,9 +38,16 @@ class Race:
     """The referee of one request's attempts. `send` is the task's; everything else takes no time."""
 
     def __init__(
-        self, desk: Desk, body: RequestBody, outlet: Outlet, *, ends_s: float, on_won: Callable[[], None]
+        self,
+        desk: Desk,
+        body: RequestBody,
+        outlet: Outlet,
+        *,
+        account: AccountId,
+        ends_s: float,
+        on_won: Callable[[], None],
     ) -> None:
-        """`ends_s` is the request's last deadline; `on_won` is called in the step of the winner's commit."""
+        """`account` asks; `ends_s` is the request's last deadline; `on_won` is called in the step of the winner's commit."""
         self.out: list[Attempt] = []
         """Those that have not ended."""
         self.winner: Attempt | None = None
@@ -49,6 +58,7 @@ class Race:
         self._desk = desk
         self._body = body
         self._outlet = outlet
+        self._account = account
         self._ends_s = ends_s
         self._on_won = on_won
         self._ended: list[Ended] = []
@@ -152,6 +162,7 @@ class Race:
             is_backup=watch is None,
         )
         attempt.start(sealed.envelope, deadline_s=self._ends_s - now_s())
+        judge_end_of(attempt, self._body.mode, self._account, desk=desk, outlet=self._outlet)
         if not attempt.outcome.done():
             self.out.append(attempt)
         if watch is None:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from hushnet.coordinator.fleet.reputation.outcomes import Outcome
 from hushnet.coordinator.ledger.model import Busy, Close, FreeUse, Invalid, Tier, Unknown, Usage, UsageOutcome
 from hushnet.coordinator.ledger.model import Mode as UsageMode
 from hushnet.coordinator.ledger.prices import Reservation, settlement
@@ -16,6 +17,7 @@ from hushnet.coordinator.serving.desk import Desk
 from hushnet.coordinator.serving.model import Consumer, Mode, RequestBody
 from hushnet.coordinator.serving.outlet import Outlet
 from hushnet.coordinator.serving.rules.bills import Bill, bill
+from hushnet.coordinator.serving.rules.outcomes import service_of
 from hushnet.coordinator.serving.rules.stops import Stop
 from hushnet.coordinator.serving.store import Tariff
 from hushnet.foundation.errors import StorageError
@@ -51,6 +53,9 @@ class Finaliser:
             decided = bill(self.body.facts, self.outlet.relayed, final=final, fault=fault or _fault_of(attempt))
             for kind in decided.findings:
                 note_finding(self.desk, attempt, kind, self.request_id)
+            if decided.is_delivered and _ending_of(attempt) is Ending.COMPLETE:
+                service = service_of(attempt, decided, self.outlet, is_stream=self.body.facts.is_stream)
+                self.desk.fleet.note_outcome(attempt.slot, Outcome.SERVED, service)
         outcome = self._outcome(attempt, decided, stopped)
         desk = self.desk
         if self.reservation is not None:
@@ -114,6 +119,7 @@ def note_finding(desk: Desk, attempt: Attempt, kind: str, request_id: RequestId)
     """Record a finding against the provider of an attempt; `kind` is of a closed set."""
     provider = attempt.slot.provider
     provider.findings[kind] += 1
+    desk.fleet.note_outcome(attempt.slot, Outcome.VIOLATION)
     desk.fleet.note_failed(provider, attempt.slot.model)
     desk.telemetry.finding(kind=kind)
     _LOG.warning(

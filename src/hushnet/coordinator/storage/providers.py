@@ -56,8 +56,10 @@ class SqlProviderStore:
         with storage_faults():
             return await self._database.write(lambda connection: connection.execute(statement).rowcount) == 1
 
-    async def providers(self, *, after: str, limit: int) -> Sequence[ProviderRecord]:
+    async def providers(self, *, after: str, limit: int, account: AccountId | None = None) -> Sequence[ProviderRecord]:
         statement = select(PROVIDERS).where(PROVIDERS.c.id > after).order_by(PROVIDERS.c.id).limit(limit)
+        if account is not None:
+            statement = statement.where(PROVIDERS.c.account == account)
         with storage_faults():
             rows = await self._database.read(lambda connection: connection.execute(statement).all())
         return [

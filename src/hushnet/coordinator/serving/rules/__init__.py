@@ -6,4 +6,5 @@ tries.py     who is left to try
 progress.py  what can be known of a consumer's reading
 stops.py     why a request is stopped, and its deadlines
 bills.py     what is charged
+outcomes.py  what an attempt says of its provider
 """
