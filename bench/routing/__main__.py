@@ -42,10 +42,9 @@ def main() -> int:
             started = time.perf_counter()
             print(f"part {name} ...", flush=True)
             part = run(name, plan)
-            print(
-                f"{_TABLES[name](part.more[name])}\n{page.figures({key: asdict(figure) for key, figure in part.figures.items()})}",
-                flush=True,
-            )
+            print(_TABLES[name](part.more[name]), flush=True)
+            if part.figures:
+                print(page.figures({key: asdict(figure) for key, figure in part.figures.items()}), flush=True)
             print(f"part {name}: {time.perf_counter() - started:.0f} s", flush=True)
             if plan.is_whole:
                 with held():
