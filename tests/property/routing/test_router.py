@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from hushnet.attestation.tiers import Tier
+from hushnet.coordinator.routing.cost import cost_ms
 from hushnet.coordinator.routing.filters import has_room, obstacle
 from hushnet.coordinator.routing.model import (
     NO_PREFERENCES,
@@ -129,8 +130,24 @@ def test_nobody_who_passes_is_cheaper_by_more_than_a_tie(view: View, request: Ro
     decision = route(view, request, seed=seed)
 
     if isinstance(decision, Assignment):
-        costs = [cost_of(view, each, request) for each in eligible(view, request) if has_room(each, request)]
+        # At the forecasts of the last reports: who reports no rate is taken for what the median was then.
+        able = {each.provider_id for each in eligible(view, request) if has_room(each, request)}
+        costs = [cost_ms(place.candidate, place.forecast, request) for place in view.index.places(able)]
         assert decision.cost_ms <= min(costs) + max(TIE_MS, int(min(costs) * TIE_SHARE))
+
+
+def test_who_reports_no_rate_is_taken_for_the_median_at_its_last_report() -> None:
+    unknown, fast = candidate(IDS[0], decode_tokens_s=0.0), candidate(IDS[1], decode_tokens_s=200.0, slots_left=0)
+    request = RouteRequest(model=ModelId("m"), prompt_tokens_max=100, output_tokens_max=100)
+    fleet = view(unknown, fast)
+    before = route(fleet, request, seed=0)
+
+    fleet.index.put(unknown)
+    after = route(fleet, request, seed=0)
+
+    assert isinstance(before, Assignment)
+    assert isinstance(after, Assignment)
+    assert after.cost_ms < before.cost_ms
 
 
 @given(views(), requests() | requests(is_sealed=True), SEEDS)

@@ -272,10 +272,14 @@ class ModelIndex(Mapping[ProviderId, Candidate]):
     def _look(self, known: _Filtered, request: RouteRequest, tokens: int) -> None:
         """Look at the groups that are new since the filter was last asked; their numbers only grow."""
         new = range(known.looked_at, self._next_group)
-        for group in new if len(new) < len(self._groups) else self._groups:
-            traits = self._groups.get(group)
-            if traits is not None and traits.context_floor >= tokens and trait_obstacle(traits, request) is None:
-                known.groups.add(group)
+        if tokens and not known.looked_at:
+            # Needs of context are many and filters few: what passes without the need is mostly known.
+            known.groups = {group for group in self.passing(request) if self._groups[group].context_floor >= tokens}
+        else:
+            for group in new if len(new) < len(self._groups) else self._groups:
+                traits = self._groups.get(group)
+                if traits is not None and traits.context_floor >= tokens and trait_obstacle(traits, request) is None:
+                    known.groups.add(group)
         known.looked_at = self._next_group
 
 
