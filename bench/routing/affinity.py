@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final, Protocol
 
 from bench.routing.machines import Asked
-from hushnet.foundation.ids import ProviderId
+from hushnet.coordinator.fleet.affinity import AffinityMemory
+from hushnet.dialects.affinity import TAGS_MAX, PrefixTag
+from hushnet.foundation.ids import AccountId, ModelId, ProviderId
 
-REMEMBERED_MAX: Final = 65_536
+ACCOUNT: Final = AccountId(1)
+MODEL: Final = ModelId("bench")
 
 
 class Affinity(Protocol):
@@ -33,21 +35,20 @@ class Nothing:
     def served(self, asked: Asked, provider_id: ProviderId, now_s: float) -> None: ...
 
 
-class LastServed:
-    """The provider that answered last, for as many conversations as fit.
+class Remembered:
+    """The coordinator's own memory: a tag for the prompt of each turn, all of one account."""
 
-    It knows the length of the prompt that was read there to its power of two, as a tag that is to tell little would say it.
-    """
-
-    def __init__(self, remembered_max: int = REMEMBERED_MAX) -> None:
-        self._known: OrderedDict[int, dict[ProviderId, int]] = OrderedDict()
-        self._remembered_max = remembered_max
+    def __init__(self) -> None:
+        self._memory = AffinityMemory()
 
     def likely(self, asked: Asked, now_s: float) -> Mapping[ProviderId, int]:
-        return self._known.get(asked.conversation, {})
+        return self._memory.likely(ACCOUNT, MODEL, _tags(asked), now_s=now_s)
 
     def served(self, asked: Asked, provider_id: ProviderId, now_s: float) -> None:
-        self._known[asked.conversation] = {provider_id: 1 << asked.prompt.bit_length() - 1}
-        self._known.move_to_end(asked.conversation)
-        if len(self._known) > self._remembered_max:
-            self._known.popitem(last=False)
+        self._memory.note(ACCOUNT, MODEL, _tags(asked), provider_id, now_s=now_s)
+
+
+def _tags(asked: Asked) -> list[PrefixTag]:
+    """Return the tags of the latest turns, each with the size class of its prompt."""
+    turns = list(enumerate(asked.prompts))[-TAGS_MAX:]
+    return [PrefixTag(b"%d %d" % (asked.conversation, turn), prompt.bit_length() - 1) for turn, prompt in turns]

@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any, Final
 
 from bench.record import Figure
-from bench.routing.affinity import LastServed, Nothing
+from bench.routing.affinity import Nothing, Remembered
 from bench.routing.machines import Asked
 from bench.routing.ours import Hushnet
 from bench.routing.plan import Part, Plan
@@ -36,7 +36,7 @@ SIGMA: Final = 0.8
 OUTPUT_MAX: Final = 1024
 CONTEXT_MAX: Final = 24_000
 
-MEMORIES: Final = {"with_affinity": LastServed, "load_only": Nothing}
+MEMORIES: Final = {"with_affinity": Remembered, "load_only": Nothing}
 
 
 def conversations(providers: int, *, load: float, count: int, seed: int) -> Trace:

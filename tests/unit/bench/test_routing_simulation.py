@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from bench.routing.affinity import LastServed, Nothing
+from bench.routing.affinity import Nothing, Remembered
 from bench.routing.conversations import conversations, hits
 from bench.routing.machines import CONTENTION, Asked, Cache, Engine, Machine
 from bench.routing.ours import Hushnet
@@ -202,19 +202,20 @@ def test_a_router_that_knows_where_a_conversation_was_reads_less() -> None:
 
     known, unknown = (
         hits(drawn, play(drawn, lambda clock, memory=memory: Hushnet(clock, memory())))  # type: ignore[misc]
-        for memory in (LastServed, Nothing)
+        for memory in (Remembered, Nothing)
     )
 
     assert known["hit_of_prefix"] > 1.5 * unknown["hit_of_prefix"]
 
 
-def test_a_memory_forgets_the_oldest_and_tells_sizes_roughly() -> None:
-    memory = LastServed(remembered_max=2)
-    asked = [Asked(number, 0.0, 300, 10, 10, conversation=number) for number in range(3)]
-    for each in asked:
-        memory.served(each, id_of(1), 0.0)
+def test_the_coordinators_memory_tells_where_a_turn_was_served_and_roughly_how_much() -> None:
+    memory = Remembered()
+    first = Asked(1, 0.0, 300, 10, 10, conversation=7, prompts=(300,))
+    second = Asked(2, 0.0, 400, 10, 10, conversation=7, prefix=310, prompts=(300, 400))
+    memory.served(first, id_of(1), 0.0)
 
-    assert [dict(memory.likely(each, 0.0)) for each in asked] == [{}, {id_of(1): 256}, {id_of(1): 256}]
+    assert memory.likely(second, 1.0) == {id_of(1): 256}
+    assert memory.likely(Asked(3, 0.0, 300, 10, 10, conversation=8, prompts=(300,)), 1.0) == {}
 
 
 def test_a_trace_brings_the_load_it_says() -> None:
