@@ -83,6 +83,8 @@ DEFAULT_POLICY: Final = BeliefPolicy()
 
 def believed_capacity(capacity: Capacity, policy: BeliefPolicy) -> tuple[Capacity, frozenset[Doubt]]:
     """Return what to reckon with instead of `capacity`: the same object when all of it can be true."""
+    if _can_be_true(capacity, policy):
+        return capacity, NOTHING
     changes: dict[str, object] = {}
     doubts: set[Doubt] = set()
     slots = capacity.slots
@@ -108,7 +110,7 @@ def believed_capacity(capacity: Capacity, policy: BeliefPolicy) -> tuple[Capacit
     if capacity.thermal and capacity.thermal not in THERMAL_WORDS:
         changes["thermal"] = ""
         doubts.add(Doubt.THERMAL)
-    return (replace(capacity, **changes), frozenset(doubts)) if changes else (capacity, NOTHING)
+    return replace(capacity, **changes), frozenset(doubts)
 
 
 def believed_offer(
@@ -140,8 +142,11 @@ def believed_rates(
     `decode_max` and `decode_typical` are what the model's other providers make likely (`routing.index`). A claim beyond
     that is worth as much as the claim of that much: it may be tried first, and its record then says how fast it is.
     """
+    ratio = policy.prefill_over_decode_max
+    if 0.0 < decode <= decode_max and decode <= RATE_MAX and prefill <= decode * ratio and prefill <= RATE_MAX:
+        return decode, prefill
     decode = min(decode, decode_max, RATE_MAX)
-    return decode, min(prefill, (decode or decode_typical) * policy.prefill_over_decode_max, RATE_MAX)
+    return decode, min(prefill, (decode or decode_typical) * ratio, RATE_MAX)
 
 
 def believed_load_ms(offer: ModelOffer, policy: BeliefPolicy) -> int:
@@ -153,6 +158,8 @@ def believed_load_ms(offer: ModelOffer, policy: BeliefPolicy) -> int:
 
 def believed_strain_ms(capacity: Capacity) -> int:
     """Return what the state of the machine adds to the cost of a request there."""
+    if _is_at_ease(capacity):
+        return 0
     return strain_ms(
         memory=_pressure(
             capacity.memory_bytes_total - capacity.memory_bytes_free, capacity.memory_bytes_total, MEMORY_EASY
@@ -168,6 +175,7 @@ def is_at_least(version: str, floor: str) -> bool:
     return not floor or _release(version) >= _release(floor)
 
 
+_COOL: Final = ("", "nominal")
 _RELEASE: Final = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){0,7})(.*)", re.ASCII)
 _SAME: Final = ("", "+")
 _LATER: Final = (".post", "-post", "post")
@@ -184,6 +192,30 @@ def _release(version: str) -> Release:
     if found[2].startswith(_LATER):
         return numbers, 2
     return numbers, int(found[2][:1] in _SAME)
+
+
+def _can_be_true(capacity: Capacity, policy: BeliefPolicy) -> bool:
+    """Look at a report in one go: nearly all are honest, and a fleet sends thousands a second."""
+    most = policy.tokens_max
+    return (
+        capacity.active <= capacity.slots <= policy.slots_max
+        and (not capacity.tokens_max or policy.tokens_min <= capacity.tokens_max <= most)
+        and capacity.tokens_active <= most
+        and capacity.tokens_queued <= most
+        and capacity.memory_bytes_free <= capacity.memory_bytes_total
+        and capacity.gpu_memory_bytes_used <= capacity.gpu_memory_bytes_total
+        and (not capacity.thermal or capacity.thermal in THERMAL_WORDS)
+    )
+
+
+def _is_at_ease(capacity: Capacity) -> bool:
+    total = capacity.memory_bytes_total
+    return (
+        capacity.cpu <= CPU_EASY
+        and total - capacity.memory_bytes_free <= total * MEMORY_EASY
+        and capacity.gpu_memory_bytes_used <= capacity.gpu_memory_bytes_total * GPU_MEMORY_EASY
+        and capacity.thermal in _COOL
+    )
 
 
 def _pressure(used: int, total: int, easy: float) -> float:

@@ -286,11 +286,7 @@ class Fleet:
             index = self._by_model.get(model)
             if index is None:
                 index = self._by_model[model] = ModelIndex()
-            index.put(
-                provider.candidate(
-                    offer, now_s=now_s, decode_max=index.decode_believed_max, decode_typical=index.decode_median
-                )
-            )
+            index.put(provider.candidate(offer, now_s=now_s, among=index))
             if model not in self._seen and len(self._seen) < MODELS_REMEMBERED_MAX:
                 self._seen[model] = None
         if provider.indexed_keys is not provider.key_ids:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import inf
 
 from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.fleet.beliefs import (
@@ -25,7 +24,7 @@ from hushnet.coordinator.fleet.load import Load, OthersWork
 from hushnet.coordinator.fleet.reputation.record import Record
 from hushnet.coordinator.fleet.steadiness import Steadiness
 from hushnet.coordinator.fleet.store import Owner
-from hushnet.coordinator.routing.cost import DECODE_UNKNOWN_TOKENS_S
+from hushnet.coordinator.routing.index import ModelIndex
 from hushnet.coordinator.routing.model import Candidate, Traits, context_floor
 from hushnet.foundation.ids import ModelId, ProviderId
 from hushnet.sealing.limits import KEY_GRACE
@@ -135,25 +134,19 @@ class LiveProvider:
 
     def reported_tokens_s(self, model: ModelId) -> float:
         """Return the decode rate that the provider claims with `model`; 0.0 when it claims none."""
-        capacity = self.load.capacity
-        rate = next((part.decode_tokens_s for part in capacity.per_model if part.model == model), 0.0)
-        return rate or capacity.decode_tokens_s
+        for part in self.load.capacity.per_model:
+            if part.model == model:
+                return part.decode_tokens_s or self.load.capacity.decode_tokens_s
+        return self.load.capacity.decode_tokens_s
 
-    def candidate(
-        self,
-        offer: ModelOffer,
-        *,
-        now_s: float,
-        decode_max: float = inf,
-        decode_typical: float = DECODE_UNKNOWN_TOKENS_S,
-    ) -> Candidate:
+    def candidate(self, offer: ModelOffer, *, now_s: float, among: ModelIndex) -> Candidate:
         """Return the router's view of one offer as of `now_s` (monotonic).
 
-        Of its decode rate is believed what was seen here allows, and then what `beliefs.believed_rates` does.
+        Of its decode rate is believed what was seen here allows, and then what the rates of those of `among` do.
         """
         standing = self.record.standing(offer.model, now_s)
         seen = standing.believed(self.reported_tokens_s(offer.model))
-        decode, prefill = self._rates(offer.model, seen, decode_max, decode_typical)
+        decode, prefill = self._rates(offer.model, seen, among)
         health = self.health.get(offer.model)
         return Candidate(
             provider_id=self.provider_id,
@@ -177,12 +170,16 @@ class LiveProvider:
             is_elsewhere=self.is_elsewhere,
         )
 
-    def _rates(
-        self, model: ModelId, decode_tokens_s: float, decode_max: float, decode_typical: float
-    ) -> tuple[float, float]:
-        claimed = decode_tokens_s, self.load.capacity.prefill_tokens_s
-        believed = believed_rates(*claimed, self.policy, decode_max=decode_max, decode_typical=decode_typical)
-        if believed != claimed:
+    def _rates(self, model: ModelId, decode: float, among: ModelIndex) -> tuple[float, float]:
+        prefill = self.load.capacity.prefill_tokens_s
+        believed = believed_rates(
+            decode,
+            prefill,
+            self.policy,
+            decode_max=among.decode_believed_max,
+            decode_typical=decode or among.decode_median,
+        )
+        if believed[0] != decode or believed[1] != prefill:
             self._rates_doubted.add(model)
         elif self._rates_doubted:
             self._rates_doubted.discard(model)
