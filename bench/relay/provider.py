@@ -149,6 +149,9 @@ class SyntheticProvider:
         for answer in tuple(self._answers.values()):
             answer.drop()
 
+    def unload_model_requested(self, model: ModelId) -> None:
+        """Keep the model: this provider has no other."""
+
     def load_model_requested(self, model: ModelId) -> None:
         """Nothing to load."""
 

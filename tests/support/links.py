@@ -179,6 +179,9 @@ class ScriptedHandler(Chronicle):
     def load_model_requested(self, model: ModelId) -> None:
         self.note("load", model)
 
+    def unload_model_requested(self, model: ModelId) -> None:
+        self.note("unload", model)
+
     def drain_requested(self) -> None:
         self.note("drain")
 
@@ -249,6 +252,9 @@ class ScriptedGate(Chronicle):
 
     def models_changed(self, provider_id: ProviderId, models: Sequence[ModelOffer]) -> None:
         self.note("models", provider_id, list(models))
+
+    def load_failed(self, provider_id: ProviderId, model: ModelId, code: str) -> None:
+        self.note("load_failed", provider_id, model, code)
 
     def draining(self, provider_id: ProviderId) -> None:
         self.note("draining", provider_id)

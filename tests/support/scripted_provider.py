@@ -208,6 +208,8 @@ class ScriptedProvider:
         self.attempts_open: dict[AttemptId, ServedAttempt] = {}
         self.closed: str | None = None
         self.challenges: list[bytes] = []
+        self.wishes: list[tuple[str, ModelId]] = []
+        """What the coordinator asked to load and unload."""
         self.can_dispatch = True
         self._attempts = 0
 
@@ -249,9 +251,11 @@ class ScriptedProvider:
         if not self.ignores_challenges:
             self.coordinator.gate.challenge_replied(self.provider_id, nonce, self.sign(nonce))
 
-    def load_model(self, model: ModelId) -> None: ...
+    def load_model(self, model: ModelId) -> None:
+        self.wishes.append(("load", model))
 
-    def drain(self, reason: str) -> None: ...
+    def unload_model(self, model: ModelId) -> None:
+        self.wishes.append(("unload", model))
 
     def close(self, code: str) -> None:
         if self.closed is None:

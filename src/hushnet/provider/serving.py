@@ -118,6 +118,9 @@ class Serving:
         del model
         self._engines.suspect()
 
+    def unload_model_requested(self, model: ModelId) -> None:
+        """Keep it: this provider has no other."""
+
     def drain_requested(self) -> None:
         """Nothing to do: the coordinator sends no more, and running attempts are finished."""
 

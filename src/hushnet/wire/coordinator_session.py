@@ -178,6 +178,10 @@ class CoordinatorSession:
         """Queue the wish that the provider loads `model`; a link that does not serve is left alone."""
         self._tell("-> load_model", fr.LoadModel(model=model))
 
+    def unload_model(self, model: ModelId) -> None:
+        """Queue the wish that the provider frees `model`; a link that does not serve is left alone."""
+        self._tell("-> unload_model", fr.UnloadModel(model=model))
+
     def drain(self, reason: str) -> None:
         """Announce that no more attempts come; a link that does not serve is left alone."""
         self._tell("-> drain", fr.Drain(reason=reason))
@@ -227,6 +231,8 @@ class CoordinatorSession:
                 event = ev.StatementReplaced(frame.statement)
             case fr.Models():
                 event = ev.ModelsReplaced(frame.models)
+            case fr.LoadFailed():
+                event = ev.LoadRefused(frame.model, frame.code)
             case _:
                 event = ev.DrainingStarted()
         return event

@@ -52,6 +52,13 @@ class ModelsReplaced(Struct, frozen=True):
     models: tuple[ModelOffer, ...]
 
 
+class LoadRefused(Struct, frozen=True):
+    """The provider does not load what it was asked to; `code` is a word of a closed list."""
+
+    model: ModelId
+    code: str
+
+
 class DrainingStarted(Struct, frozen=True):
     """The provider asks for no more attempts."""
 
@@ -124,6 +131,10 @@ class LoadModelAsked(Struct, frozen=True):
     model: ModelId
 
 
+class UnloadModelAsked(Struct, frozen=True):
+    model: ModelId
+
+
 class DrainAsked(Struct, frozen=True):
     reason: str
 
@@ -141,6 +152,7 @@ CoordinatorEvent: TypeAlias = (
     | ChallengeAnswered
     | StatementReplaced
     | ModelsReplaced
+    | LoadRefused
     | DrainingStarted
     | RecordsArrived
     | AttemptRefused
@@ -158,6 +170,7 @@ ProviderEvent: TypeAlias = (
     | CreditArrived
     | ChallengeArrived
     | LoadModelAsked
+    | UnloadModelAsked
     | DrainAsked
     | FaultReported
     | LinkEnded

@@ -187,6 +187,13 @@ class LoadModel(Frame, frozen=True, tag="load_model"):
     model: ModelName
 
 
+class UnloadModel(Frame, frozen=True, tag="unload_model"):
+    """Suggest that the provider frees a model, once nothing uses it; only to one that offers models with a `load_s`."""
+
+    model: ModelName
+    optional: bool = True
+
+
 class Drain(Frame, frozen=True, tag="drain"):
     """Announce that no more attempts will come; the provider finishes what it has."""
 
@@ -261,17 +268,36 @@ class Models(Frame, frozen=True, tag="models"):
     models: Annotated[tuple[ModelOffer, ...], Meta(max_length=64)]
 
 
+class LoadFailed(Frame, frozen=True, tag="load_failed"):
+    """Say that a model which the coordinator asked for is not being loaded; one that can never be is offered no more."""
+
+    model: ModelName
+    code: Code
+    optional: bool = True
+
+
 class Draining(Frame, frozen=True, tag="draining"):
     """Ask for no more attempts; running ones are finished."""
 
 
 CoordinatorFrame: TypeAlias = (
-    Hello | Registered | Rejected | Attempt | Cancel | Credit | Challenge | LoadModel | Drain | Fault | Bye
+    Hello
+    | Registered
+    | Rejected
+    | Attempt
+    | Cancel
+    | Credit
+    | Challenge
+    | LoadModel
+    | UnloadModel
+    | Drain
+    | Fault
+    | Bye
 )
 """What a coordinator sends."""
 
 ProviderFrame: TypeAlias = (
-    Register | Heartbeat | ChallengeReply | StatementUpdate | Refused | Finished | Models | Draining | Bye
+    Register | Heartbeat | ChallengeReply | StatementUpdate | Refused | Finished | Models | LoadFailed | Draining | Bye
 )
 """What a provider sends."""
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from hushnet.foundation.errors import LocalProtocolError, RemoteProtocolError
+from hushnet.foundation.ids import ModelId
 from hushnet.foundation.redaction import Secret
 from hushnet.wire import events as ev
 from hushnet.wire import frames as fr
@@ -147,6 +148,10 @@ class ProviderSession:
         """Announce another list of models."""
         self._send_checked("-> models", fr.Models(models=tuple(models)))
 
+    def refuse_load(self, model: ModelId, code: str) -> None:
+        """Say that a model which was asked for is not being loaded."""
+        self._send_checked("-> load_failed", fr.LoadFailed(model=model, code=code))
+
     def start_draining(self) -> None:
         """Ask for no more attempts."""
         self._send_checked("-> draining", fr.Draining())
@@ -200,6 +205,8 @@ class ProviderSession:
                 event = ev.ChallengeArrived(frame.nonce)
             case fr.LoadModel():
                 event = ev.LoadModelAsked(frame.model)
+            case fr.UnloadModel():
+                event = ev.UnloadModelAsked(frame.model)
             case fr.Fault():
                 event = ev.FaultReported(frame.code, frame.attempt)
             case fr.Drain():

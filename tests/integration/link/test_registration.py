@@ -123,6 +123,14 @@ async def test_a_wish_to_load_a_model_arrives() -> None:
         assert await both.handler.saw("load") == ("load", "big")
 
 
+async def test_a_wish_to_free_a_model_arrives_and_a_load_that_fails_is_told() -> None:
+    async with pair() as both:
+        both.link.unload_model(ModelId("big"))
+        assert await both.handler.saw("unload") == ("unload", "big")
+        both.provider.refuse_load(ModelId("big"), "memory")
+        assert await both.gate.saw("load_failed") == ("load_failed", both.link.provider_id, "big", "memory")
+
+
 # Rejections.
 
 

@@ -276,6 +276,8 @@ def test_wishes_and_challenges_leave_as_frames() -> None:
     book = serving()
     book >> partial(book.session.challenge, b"c" * 32) << fr.Challenge(nonce=b"c" * 32)
     book >> partial(book.session.load_model, "m") << fr.LoadModel(model="m")
+    book >> partial(book.session.unload_model, "m") << fr.UnloadModel(model="m")
+    book >> fr.LoadFailed(model="m", code="memory") << ev.LoadRefused("m", "memory")
     book >> partial(book.session.close, "closing") << ev.LinkEnded("closing", is_fault_of_peer=False)
     book << fr.Bye(code="closing")
     book >> partial(book.session.challenge, b"c" * 32)

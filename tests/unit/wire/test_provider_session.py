@@ -163,6 +163,7 @@ def test_reports_leave_as_frames() -> None:
     book << fr.ChallengeReply(nonce=b"n" * 32, signature=b"s" * 64)
     book >> partial(book.session.replace_statement, document) << fr.StatementUpdate(statement=document)
     book >> partial(book.session.replace_models, []) << fr.Models(models=())
+    book >> partial(book.session.refuse_load, "m", "memory") << fr.LoadFailed(model="m", code="memory")
     book >> partial(book.session.close, "drained") << ev.LinkEnded("drained", is_fault_of_peer=False)
     book << fr.Bye(code="drained")
 
@@ -171,6 +172,7 @@ def test_wishes_and_challenges_are_reported() -> None:
     book = serving()
     book >> fr.Challenge(nonce=b"n" * 32) << ev.ChallengeArrived(b"n" * 32)
     book >> fr.LoadModel(model="m") << ev.LoadModelAsked("m")
+    book >> fr.UnloadModel(model="m") << ev.UnloadModelAsked("m")
     book >> fr.Fault(code="second_register") << ev.FaultReported("second_register", None)
     book >> fr.Drain(reason="shutdown") << ev.DrainAsked("shutdown")
     book >> fr.Bye(code="closing") << ev.LinkEnded("closing", is_fault_of_peer=False)

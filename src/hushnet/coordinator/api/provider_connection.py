@@ -117,6 +117,10 @@ class ProviderConnection(WSListener):
         self._session.load_model(model)
         self._flush_control()
 
+    def unload_model(self, model: ModelId) -> None:
+        self._session.unload_model(model)
+        self._flush_control()
+
     def drain(self, reason: str) -> None:
         self._session.drain(reason)
         self._flush_control()
@@ -253,6 +257,8 @@ class ProviderConnection(WSListener):
                 self._gate.statement_changed(self.provider_id, event.statement)
             case ev.ModelsReplaced():
                 self._gate.models_changed(self.provider_id, event.models)
+            case ev.LoadRefused():
+                self._gate.load_failed(self.provider_id, event.model, event.code)
             case ev.DrainingStarted():
                 self._gate.draining(self.provider_id)
 

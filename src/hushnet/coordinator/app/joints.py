@@ -14,7 +14,7 @@ from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.fleet.link import Admitted, FleetGate, ProviderLink, Rejected
 from hushnet.coordinator.fleet.store import Owner
 from hushnet.foundation.errors import StorageError
-from hushnet.foundation.ids import AccountId, ApiKeyId, ProviderId
+from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, ProviderId
 from hushnet.foundation.redaction import Secret
 from hushnet.foundation.tasks import TaskSet
 from hushnet.wire.frames import Capacity, ModelOffer, Register, StatementDocument
@@ -81,6 +81,9 @@ class WatchedGate:
 
     def models_changed(self, provider_id: ProviderId, models: Sequence[ModelOffer]) -> None:
         self._gate.models_changed(provider_id, models)
+
+    def load_failed(self, provider_id: ProviderId, model: ModelId, code: str) -> None:
+        self._gate.load_failed(provider_id, model, code)
 
     def draining(self, provider_id: ProviderId) -> None:
         self._gate.draining(provider_id)

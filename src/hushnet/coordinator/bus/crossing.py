@@ -65,7 +65,7 @@ class RemoteLink:
     def load_model(self, model: ModelId) -> None:
         """Leave it to the worker that has the socket."""
 
-    def drain(self, reason: str) -> None:
+    def unload_model(self, model: ModelId) -> None:
         """Leave it to the worker that has the socket."""
 
     def close(self, code: str) -> None:

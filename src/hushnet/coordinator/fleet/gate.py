@@ -18,7 +18,7 @@ from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.fleet.store import Owner, ProviderTokens, TrustDesk
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import AccessError, CapacityError, StorageError
-from hushnet.foundation.ids import ProviderId
+from hushnet.foundation.ids import ModelId, ProviderId
 from hushnet.foundation.redaction import Secret
 from hushnet.sealing.errors import SealingError
 from hushnet.sealing.statements import SerialMemory, Statement, VerifiedStatement, verify_statement
@@ -134,6 +134,14 @@ class Gate:
         if (provider := self._fleet.get(provider_id)) is not None:
             self._fleet.offered(provider, models)
             self._note_doubts(provider)
+
+    def load_failed(self, provider_id: ProviderId, model: ModelId, code: str) -> None:
+        """Note a load that does not happen; the warm pool looks elsewhere."""
+        provider = self._fleet.get(provider_id)
+        if provider is not None and model in provider.offers:
+            _LOG.info("a model was not loaded", extra={"provider_id": provider_id, "model": model, "code": code})
+            provider.loads_failed.add(model)
+            self._fleet.refresh(provider)
 
     def draining(self, provider_id: ProviderId) -> None:
         if (provider := self._fleet.get(provider_id)) is not None:

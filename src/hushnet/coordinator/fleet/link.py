@@ -71,10 +71,12 @@ class ProviderLink(Protocol):
         """Send a challenge of 32 bytes; the reply arrives at `FleetGate.challenge_replied`."""
         ...
 
-    def load_model(self, model: ModelId) -> None: ...
+    def load_model(self, model: ModelId) -> None:
+        """Ask the provider to load `model`: its list of models says when it has, or `FleetGate.load_failed` why not."""
+        ...
 
-    def drain(self, reason: str) -> None:
-        """Tell the provider that no more attempts come; running attempts go on."""
+    def unload_model(self, model: ModelId) -> None:
+        """Ask the provider to free `model` once nothing uses it."""
         ...
 
     def close(self, code: str) -> None:
@@ -123,6 +125,10 @@ class FleetGate(Protocol):
     def statement_changed(self, provider_id: ProviderId, statement: StatementDocument) -> None: ...
 
     def models_changed(self, provider_id: ProviderId, models: Sequence[ModelOffer]) -> None: ...
+
+    def load_failed(self, provider_id: ProviderId, model: ModelId, code: str) -> None:
+        """The provider does not load what it was asked to."""
+        ...
 
     def draining(self, provider_id: ProviderId) -> None:
         """The provider asks for no more attempts; its running ones go on."""

@@ -66,6 +66,8 @@ class LiveProvider:
     findings: Counter[str] = field(default_factory=Counter)
     doubted: frozenset[Doubt] = NOTHING
     """The doubts that have been counted."""
+    loads_failed: set[ModelId] = field(default_factory=set)
+    """Models that it was asked to load and does not, until the warm pool has taken note."""
     key_ids: frozenset[bytes] = frozenset()
     indexed_keys: frozenset[bytes] | None = None
     """The keys that the fleet knows as its: looked at with every report, so they are not entered anew each time."""

@@ -15,7 +15,7 @@ from typing import Final
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from hushnet.foundation.clock import Clock
-from hushnet.foundation.ids import AttemptId
+from hushnet.foundation.ids import AttemptId, ModelId
 from hushnet.foundation.redaction import Secret
 from hushnet.provider.link.contract import AgentDescription, AttemptHandler
 from hushnet.provider.link.introduction import Introduction
@@ -99,6 +99,10 @@ class LinkConnection(WSListener):
         """Send the statement of the agent's present keys."""
         self._tell(self._introduction.announce_statement)
 
+    def refuse_load(self, model: ModelId, code: str) -> None:
+        """Say that a model which the coordinator asked for is not being loaded."""
+        self._tell(lambda: self._session.refuse_load(model, code))
+
     def start_draining(self) -> None:
         """Ask for no more attempts."""
         if self._session.is_registered:
@@ -176,6 +180,8 @@ class LinkConnection(WSListener):
                 self._handler.attempt_cancelled(event.attempt, event.code)
             case ev.LoadModelAsked():
                 self._handler.load_model_requested(event.model)
+            case ev.UnloadModelAsked():
+                self._handler.unload_model_requested(event.model)
             case ev.DrainAsked():
                 self._handler.drain_requested()
             case ev.FaultReported():

@@ -58,7 +58,13 @@ class AttemptHandler(Protocol):
         """Every attempt of this link is dead; attempt numbers start anew with the next link."""
         ...
 
-    def load_model_requested(self, model: ModelId) -> None: ...
+    def load_model_requested(self, model: ModelId) -> None:
+        """Load the model, or say with the link's `refuse_load` why not."""
+        ...
+
+    def unload_model_requested(self, model: ModelId) -> None:
+        """Free the model once nothing uses it."""
+        ...
 
     def drain_requested(self) -> None:
         """The coordinator sends no more attempts on this link."""

@@ -25,6 +25,7 @@ from hushnet.wire.limits import MESSAGE_BYTES_MAX, LinkLimits
 
 if TYPE_CHECKING:
     from hushnet.foundation.clock import Clock
+    from hushnet.foundation.ids import ModelId
     from hushnet.foundation.redaction import Secret
 
 __all__ = ["REJECTED_FOR_GOOD", "AgentDescription", "AttemptHandler", "AttemptWriter", "ProviderLink"]
@@ -91,6 +92,11 @@ class ProviderLink:
         """Send capacity and changed models now instead of at the next heartbeat."""
         if self._connection is not None:
             self._connection.announce()
+
+    def refuse_load(self, model: ModelId, code: str) -> None:
+        """Say that a model which the coordinator asked for is not being loaded; without effect while no link is up."""
+        if self._connection is not None:
+            self._connection.refuse_load(model, code)
 
     async def run(self) -> None:
         """Dial, register, serve, and dial again until `drain`.
