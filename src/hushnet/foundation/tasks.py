@@ -10,14 +10,14 @@ _LOG = logging.getLogger(__name__)
 
 
 class TaskSet:
-    """A set of background tasks with one owner; `aclose` cancels and awaits them all.
+    """Background tasks with one owner, in the order in which they began; `aclose` cancels and awaits them all.
 
     A task that fails is logged with its name and the type of its error, never with the error's text:
     the text of a foreign exception may carry a prompt.
     """
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}
         self._is_closed = False
 
     def spawn(self, work: Coroutine[None, None, None], *, name: str) -> asyncio.Task[None]:
@@ -26,7 +26,7 @@ class TaskSet:
             work.close()
             raise RuntimeError(f"task {name} spawned after its owner closed")
         task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._reap)
         return task
 
@@ -42,6 +42,6 @@ class TaskSet:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _reap(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOG.error("background task failed", extra={"task": task.get_name(), "error": type(error).__name__})

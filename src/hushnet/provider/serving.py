@@ -66,7 +66,7 @@ class Serving:
         self._on_ended = on_ended
         self._on_link_lost = on_link_lost
         self._by_number: dict[AttemptId, Attempt] = {}
-        self._running: set[Attempt] = set()
+        self._running: dict[Attempt, None] = {}
         self._is_draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -95,7 +95,7 @@ class Serving:
             return
         running = Attempt(self, attempt, loaded, writer)
         self._by_number[attempt] = running
-        self._running.add(running)
+        self._running[running] = None
         self._idle.clear()
         running.start(envelope, deadline_ms / 1000)
 
@@ -162,7 +162,7 @@ class Serving:
 
     def ended(self, attempt: Attempt, report: AttemptReport) -> None:
         """Take an ended attempt off the books."""
-        self._running.discard(attempt)
+        self._running.pop(attempt, None)
         if self._by_number.get(attempt.number) is attempt:
             del self._by_number[attempt.number]
         if not self._running:

@@ -342,7 +342,7 @@ async def test_a_request_that_is_no_upgrade_is_refused_and_forgotten(request_tex
         assert (await reader.read()).startswith(b"HTTP/1.1 400")
         writer.close()
         await eventually(lambda: not listener.strangers)
-        assert listener._connections == set()
+        assert not listener._connections
 
 
 async def test_a_header_that_is_too_long_or_too_slow_ends_the_connection() -> None:

@@ -82,7 +82,7 @@ class ProviderListener:
         self._refusals = Pace(1.0, burst=10, now_s=clock.monotonic_s())
         """How often a refusal is logged: whoever floods the door does not flood the log."""
         self._knocking: set[_LinkProtocol] = set()
-        self._connections: set[ProviderConnection] = set()
+        self._connections: dict[ProviderConnection, None] = {}
         self._links: dict[ProviderId, ProviderConnection] = {}
 
     def __repr__(self) -> str:
@@ -187,7 +187,7 @@ class ProviderListener:
 
     def _keep(self, connection: ProviderConnection, protocol: _LinkProtocol) -> None:
         protocol.end_handshake()
-        self._connections.add(connection)
+        self._connections[connection] = None
 
     def _register(self, connection: ProviderConnection, protocol: _LinkProtocol) -> None:
         protocol.leave_strangers()
@@ -197,7 +197,7 @@ class ProviderListener:
             old.close(LinkFault.REPLACED)
 
     def _forget(self, connection: ProviderConnection) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         provider_id = connection.registered_as
         if provider_id is not None and self._links.get(provider_id) is connection:
             del self._links[provider_id]

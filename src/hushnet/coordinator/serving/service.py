@@ -74,7 +74,8 @@ class RequestService:
         )
         self._ledger = ledger
         self._envelopes = EnvelopeMemory()
-        self._lives: set[Life] = set()
+        self._lives: dict[Life, None] = {}
+        """In the order in which they came: a set's order is another in every run, and no run could be replayed."""
         self._lingering: deque[tuple[float, Attempt]] = deque()
         self._tasks = TaskSet()
         self._is_closing = False
@@ -116,7 +117,7 @@ class RequestService:
         watch = watch or self.stopwatch()
         watch.enter(RESERVE)
         life = Life(self._desk, request_id, consumer, body, watch, is_told_its_place=is_told_its_place)
-        self._lives.add(life)
+        self._lives[life] = None
         self._idle.clear()
         self._tasks.spawn(self._run(life, consumer.account_id), name=f"request-{request_id}")
         return life
@@ -159,7 +160,7 @@ class RequestService:
                 await self._claim(life, account, life.body, self.claims)
             await life.run()
         finally:
-            self._lives.discard(life)
+            self._lives.pop(life, None)
             if not self._lives:
                 self._idle.set()
 
