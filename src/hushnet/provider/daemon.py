@@ -166,12 +166,15 @@ class Provider:
         self.serving.begin_drain()
         draining = asyncio.create_task(self.link.drain(), name="drain")
         hurried = asyncio.create_task(self._is_hurried.wait(), name="hurry")
-        await asyncio.wait((draining, hurried), timeout=self._settings.drain_s, return_when=asyncio.FIRST_COMPLETED)
-        hurried.cancel()
-        if not draining.done():
-            await self.serving.aclose()
-        await draining
-        await asyncio.wait((link,), timeout=GOODBYE_S_MAX)
+        try:
+            await asyncio.wait((draining, hurried), timeout=self._settings.drain_s, return_when=asyncio.FIRST_COMPLETED)
+            if not draining.done():
+                await self.serving.aclose()
+            await draining
+            await asyncio.wait((link,), timeout=GOODBYE_S_MAX)
+        finally:  # also of a drain that is itself cancelled
+            hurried.cancel()
+            draining.cancel()
 
     def _rotate(self) -> None:
         now = self._clock.now_ms() // 1000

@@ -266,6 +266,22 @@ async def test_draining_is_bounded(tmp_path: Path) -> None:
         assert engine.stops == 1
 
 
+async def test_a_provider_that_is_cancelled_while_it_drains_leaves_nothing_running(tmp_path: Path) -> None:
+    engine = ScriptedEngine(Gatekept())
+    async with running(tmp_path, make_engine=lambda: engine) as agent:
+        link = await agent.link()
+        agent.dispatch(link, agent.seal())
+        await asyncio.wait_for(engine.started.wait(), 5)
+        agent.provider.stop()
+        await asyncio.wait_for(agent.gate.saw("draining"), 5)
+        assert agent.task is not None
+        agent.task.cancel()
+        await asyncio.gather(agent.task, return_exceptions=True)
+
+        left = [task for task in asyncio.all_tasks() if task.get_name() in {"drain", "hurry"}]
+        await asyncio.wait_for(asyncio.gather(*left, return_exceptions=True), 20)
+
+
 async def test_a_rejected_token_ends_the_provider_with_the_reason(tmp_path: Path) -> None:
     engine = ScriptedEngine()
     async with running(tmp_path, make_engine=lambda: engine, token="hk_provider_1_wrong") as agent:
