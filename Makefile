@@ -3,8 +3,9 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 PYTEST_WORKERS ?= 2
+STEPS ?= 1000000
 
-.PHONY: help setup up demo test check format bench bench-relay bench-routing profile-relay model docs lock clean
+.PHONY: help setup up demo test check format simulate bench bench-relay bench-routing profile-relay model docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -33,6 +34,9 @@ check: setup ## format, lint, types, import contracts, tidy, dead code, dependen
 format: setup ## format the code and fix what the linter can fix
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format .
+
+simulate: setup ## whole networks on a virtual clock, laws checked at every step (SEED= replays one, STEPS= is the budget)
+	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),--steps $(STEPS))
 
 bench: setup ## measure, write bench/results/*.json, render docs/performance.md
 	@$(BIN)/python -m bench
