@@ -19,7 +19,6 @@ from hushnet.coordinator.ledger.model import (
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.ledger.store import (
     Lease,
-    LedgerStore,
     Reads,
     Snapshot,
     StoredHold,
@@ -134,8 +133,3 @@ class WatchedLedger:
     def _name(self, request_id: int) -> str:
         request = self._watch.by_id.get(request_id)
         return request.tag if request is not None else str(request_id)
-
-
-def books_of(store: LedgerStore) -> MemoryLedgerStore | None:
-    """Return the store's dictionaries where it has any: they can be looked at after every step."""
-    return store if isinstance(store, MemoryLedgerStore) else None

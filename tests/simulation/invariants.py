@@ -17,7 +17,6 @@ from hushnet.coordinator.ledger.model import UsageOutcome, UsageRecord
 from hushnet.coordinator.routing.model import RouteRequest
 from hushnet.coordinator.serving.store import Silence
 from hushnet.foundation.ids import ProviderId
-from simulation.accounts import SlowStore
 from simulation.consumers import Outcome
 from simulation.watching import RequestSeen, WatchedLink
 
@@ -48,8 +47,8 @@ class BooksBalance:
         self._commits = -1
 
     def after_step(self) -> None:
-        store = self._world.store
-        if not isinstance(store, SlowStore) or store.commits == self._commits:
+        store = self._world.books
+        if store.commits == self._commits:
             return
         self._commits = store.commits
         total = held = 0
@@ -76,6 +75,8 @@ class SlotsCounted:
         self._linger_s = world.serving.service.limits.linger_s_max + SLACK_S
 
     def after_step(self) -> None:
+        if not self._world.is_serving:
+            return  # nobody is lent anything any more, and nobody looks at the clock
         for live in self._world.serving.fleet.providers():
             link = live.link
             if isinstance(link, WatchedLink) and not link.is_lost:
@@ -120,8 +121,8 @@ class OneFinaliser:
         for request in world.watch.by_id.values():
             if request.held_s is not None and not world.ledger.is_settled(request.id) and not world.was_ill:
                 world.watch.broke("one finaliser", f"{request.tag} was held for and never settled")
-        if isinstance(world.store, SlowStore) and world.store.holds:
-            world.watch.broke("one finaliser", f"{len(world.store.holds)} holds are open")
+        if count := await world.store.inspect(lambda books: sum(1 for _ in books.holds())):
+            world.watch.broke("one finaliser", f"{count} holds are open")
 
 
 class Queued(Silence):
@@ -239,10 +240,11 @@ class MoneyFollowsDelivery:
 
     async def at_end(self) -> None:
         world = self._world
-        if not isinstance(world.store, SlowStore) or world.was_ill:
+        if world.was_ill:
             return
+        records = await world.store.inspect(lambda books: {record.id: record for record in books.usage()})
         for request in world.watch.by_id.values():
-            record = world.store.usage.get(request.id)
+            record = records.get(request.id)
             if record is None:
                 if request.held_s is not None:
                     world.watch.broke("money", f"{request.tag} has no usage record")

@@ -58,5 +58,18 @@ def test_one_seed_gives_one_history_in_every_process() -> None:
     assert printed[0].endswith("None\n")
 
 
+@pytest.mark.parametrize("seed", [1, 5])
+def test_a_world_with_a_real_database_keeps_every_law(seed: int, tmp_path: Path) -> None:
+    report = simulate(seed, seconds=10, family="restless", database=tmp_path / "hush.db")
+    assert report.broken is None, f"seed {seed}"
+    assert report.outcomes.get("whole")
+
+
+def test_a_world_with_a_real_database_has_one_history(tmp_path: Path) -> None:
+    first, second = (simulate(3, seconds=5, family="losses", database=tmp_path / f"{number}.db") for number in range(2))
+    assert first.broken is None
+    assert first.digest == second.digest
+
+
 def test_two_seeds_give_two_histories() -> None:
     assert simulate(3, seconds=5).digest != simulate(4, seconds=5).digest

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Final
 from unittest import mock
@@ -18,7 +19,9 @@ from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderLi
 from hushnet.coordinator.fleet.store import Owner
 from hushnet.coordinator.ledger.model import LedgerSettings
 from hushnet.coordinator.ledger.service import Ledger
+from hushnet.coordinator.ledger.store import LedgerStore
 from hushnet.coordinator.serving.assembly import Serving, build_serving
+from hushnet.coordinator.storage import Database, open_ledger_store
 from hushnet.foundation.errors import StorageError
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId
 from hushnet.foundation.money import Price
@@ -124,7 +127,9 @@ class _ErrorLog(logging.Handler):
 class World:
     """Everything of one run. `chance` is the only source of randomness."""
 
-    def __init__(self, seed: int, *, seconds: float | None = None, family: str | None = None) -> None:
+    def __init__(
+        self, seed: int, *, seconds: float | None = None, family: str | None = None, database: Path | None = None
+    ) -> None:
         self.chance = Random(seed)
         self.watch = Watch()
         self.plan: Scenario = scenario_of(seed, self.chance, seconds=seconds, family=family)
@@ -132,7 +137,9 @@ class World:
         self.loop = VirtualLoop(self._after_step, lambda: spread(self.chance, 0.002))
         self.watch.now_s = self.loop.time
         self.clock = VirtualClock(self.loop)
-        self.store = SlowStore(self.chance, delay_s=self.plan.store_delay_s, is_lasting=self.plan.is_lasting)
+        self.books = SlowStore(self.chance, delay_s=self.plan.store_delay_s, is_lasting=self.plan.is_lasting)
+        self.store: LedgerStore = self.books
+        """`books`, unless a database file was given: then the store that a coordinator has on it."""
         self.providers: list[SimulatedProvider] = []
         self.conversations: dict[asyncio.Task[None], Conversation] = {}
         self.listed: dict[ModelId, list[Recipient]] = {}
@@ -144,13 +151,16 @@ class World:
         self.gate: WatchedGate
         self._invariants: list[object] = []
         self._checks: list[object] = []
+        self.is_serving = False
+        """Until the coordinator's serving side has closed."""
+        self._database = database
         self._moved = (0.0, 0)
         self._is_over = False
 
     @property
     def was_ill(self) -> bool:
         """Whether the books were ever away: then some promises are kept later, by the sweeper."""
-        return self.store.fell_ill
+        return self.books.fell_ill
 
     def waiting_requests(self) -> Iterator[RequestSeen]:
         """Return the requests that hold money and are not settled yet."""
@@ -174,7 +184,7 @@ class World:
         return twin
 
     def make_books_ill(self, share: float) -> None:
-        self.store.illness = share
+        self.books.illness = share
 
     def arrive(self, wish: Wish) -> None:
         """Let a consumer come."""
@@ -207,10 +217,15 @@ class World:
         return self._report()
 
     async def _live(self) -> None:
-        with contextlib.ExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
+            if self._database is not None:
+                database = await Database.open(f"sqlite:///{self._database}")
+                stack.push_async_callback(database.aclose)
+                self.store = open_ledger_store(database)
             ledger = await self._build()
             stack.enter_context(mock.patch.object(dialling, "ws_connect", self.doorway.dial))
             self.serving.start()
+            self.is_serving = True
             for plan in self.plan.providers:
                 self.providers.append(self._provider(plan))
                 self.boot(self.providers[-1])
@@ -224,8 +239,8 @@ class World:
                 await _end(chaos)
                 await self.serving.service.idle()
             await self._close(ledger, chaos)
-        for check in self._invariants:
-            await check.at_end()  # type: ignore[attr-defined]
+            for check in self._invariants:
+                await check.at_end()  # type: ignore[attr-defined]
 
     async def _build(self) -> Ledger:
         plan = self.plan
@@ -261,7 +276,7 @@ class World:
         """Stop in the order in which the coordinator's process does, then send everybody home."""
         if often(self.chance, 0.5):
             self.listener.drain("closing")
-        await asyncio.gather(self.serving.aclose(drain_s=self.plan.drain_s), self._close_http())
+        await asyncio.gather(self._close_serving(), self._close_http())
         await _end(chaos)
         self.doorway.is_open = False
         await self.listener.aclose()
@@ -277,6 +292,10 @@ class World:
             # What could not be settled in time is the sweeper's, once the holds have run out.
             await asyncio.sleep(self.limits.total_s_max + self.limits.hold_margin_s + 60.0)
         await ledger.aclose()
+
+    async def _close_serving(self) -> None:
+        await self.serving.aclose(drain_s=self.plan.drain_s)
+        self.is_serving = False
 
     async def _close_http(self) -> None:
         """Let answers end within the drain, then cut the rest."""
@@ -361,6 +380,8 @@ async def _end(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def simulate(seed: int, *, seconds: float | None = None, family: str | None = None) -> Report:
-    """Run the world of a seed, for so long and with troubles of that family where they are given."""
-    return World(seed, seconds=seconds, family=family).run()
+def simulate(
+    seed: int, *, seconds: float | None = None, family: str | None = None, database: Path | None = None
+) -> Report:
+    """Run the world of a seed, for so long, with troubles of that family, on that SQLite file where they are given."""
+    return World(seed, seconds=seconds, family=family, database=database).run()
