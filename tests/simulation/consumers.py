@@ -39,6 +39,7 @@ from hushnet.sealing.padding import output_class, prompt_class
 from hushnet.sealing.records import Kind
 from hushnet.sealing.statements import Recipient
 from hushnet.sealing.streaming import BinaryRecordReader, SseRecordReader
+from simulation.lines import SimulatedLine
 from simulation.machine import answer_of, prompt_of
 from simulation.watching import RequestSeen, Watch
 
@@ -66,6 +67,8 @@ class Wish:
     is_sealed: bool = False
     is_stream: bool = True
     is_binary: bool = True
+    is_direct: bool = False
+    """Its answer leaves past ASGI's `send`, as it does in production."""
     recipients: Sequence[Recipient] = ()
     padding: int = 0
     """Bytes that make the body longer."""
@@ -182,8 +185,12 @@ class Conversation:
             return
         seen.id = life.id
         self.watch.by_id[life.id] = seen
-        self._answering = asyncio.create_task(answer(life, self._receive, self._send, form), name=f"answer-{seen.tag}")
+        line = SimulatedLine(self._taken, self.wish.pace_bytes_s) if self.wish.is_direct else None
+        answering = answer(life, self._receive, self._send, form, line)  # type: ignore[arg-type]
+        self._answering = asyncio.create_task(answering, name=f"answer-{seen.tag}")
         await asyncio.wait((self._answering,))
+        if line is not None:
+            line.end()
         if not self._answering.cancelled():
             self._answering.result()
 
@@ -215,11 +222,16 @@ class Conversation:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.watch.note(f"{self.wish.tag} status {self.status}")
-        else:
+            return
+        self.is_ended = not message.get("more_body", False)
+        self._taken(data)
+
+    def _taken(self, data: bytes) -> None:
+        """Take bytes off the connection, whichever way they came."""
+        seen, most = self.watch.requests[self.wish.tag], self.wish.hangs_up_after_bytes
+        if not seen.is_hung_up:
             self.body += data
-            if not message.get("more_body", False):
-                self.is_ended = True
-            elif self.wish.hangs_up_after_bytes is not None and len(self.body) >= self.wish.hangs_up_after_bytes:
+            if most is not None and len(self.body) >= most:
                 self._hang_up(seen)
 
     async def _take_time(self, size: int) -> None:

@@ -70,6 +70,7 @@ def _wish(world: World, number: int, *, crowd: str = "r", account: AccountId | N
         is_sealed=bool(recipients),
         is_stream=often(chance, demand.streamed),
         is_binary=often(chance, 0.5),
+        is_direct=often(chance, 0.5),
         recipients=recipients,
         padding=chance.choice((0, 3_000, 70_000, 400_000)) if often(chance, demand.long_body) else 0,
         patience_s=spread(chance, 1.0, factor=3.0) if often(chance, demand.hangs_up) else _last_patience(world),

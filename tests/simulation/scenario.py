@@ -115,7 +115,7 @@ def scenario_of(seed: int, chance: Random, *, seconds: float | None = None, fami
     most = 2 if family == "crowded" else 8
     providers = [_provider(number, chance, family, chance.choice(models)) for number in range(chance.randint(1, most))]
     consumers = {
-        AccountId(_CONSUMERS_FIRST + number): chance.choice((0, 300, 10_000_000, 10_000_000, 10_000_000))
+        AccountId(_CONSUMERS_FIRST + number): chance.choice((0, 300, *[10_000_000] * 8))
         for number in range(chance.randint(2, 8))
     }
     return Scenario(

@@ -141,6 +141,7 @@ class World:
         self.store: LedgerStore = self.books
         """`books`, unless a database file was given: then the store that a coordinator has on it."""
         self.providers: list[SimulatedProvider] = []
+        self._twins: list[SimulatedProvider] = []
         self.conversations: dict[asyncio.Task[None], Conversation] = {}
         self.listed: dict[ModelId, list[Recipient]] = {}
         """What consumers saw when they last looked at the list of providers."""
@@ -181,6 +182,7 @@ class World:
         """Return another agent with the identity of `provider`."""
         twin = self._provider(copy.copy(provider.plan))
         twin.identity = provider.identity
+        self._twins.append(twin)
         return twin
 
     def make_books_ill(self, share: float) -> None:
@@ -281,11 +283,12 @@ class World:
         self.doorway.is_open = False
         await self.listener.aclose()
         await asyncio.gather(*self.conversations)
-        for provider in self.providers:
+        everybody = [*self.providers, *self._twins]
+        for provider in everybody:
             if provider.is_up:
                 provider.drain()
                 provider.drain()
-        for provider in self.providers:
+        for provider in everybody:
             await provider.stopped()
         self.make_books_ill(0.0)
         if self.was_ill:
