@@ -8,10 +8,12 @@ python -m simulation --seed 123          one seed; prints the last events, and t
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 from simulation.world import Report, simulate
 
@@ -25,10 +27,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make simulate", description="Simulate whole networks and check their laws.")
     parser.add_argument("--seed", type=int, help="replay this seed and show its trace")
     parser.add_argument("--steps", type=int, default=1_000_000, help="the budget of fresh seeds")
+    parser.add_argument("--json", type=Path, help="where to write how many steps went well")
     parser.add_argument("--trace", type=int, default=_TRACE, help="events to show of a replay")
     choices = parser.parse_args()
     if choices.seed is None:
-        return _explore(choices.steps)
+        return _explore(choices.steps, choices.json)
     return _replay(choices.seed, choices.trace)
 
 
@@ -39,7 +42,7 @@ def _replay(seed: int, events: int) -> int:
     return 1 if report.broken else 0
 
 
-def _explore(budget: int) -> int:
+def _explore(budget: int, result: Path | None) -> int:
     steps = worlds = 0
     began_s = shown_s = time.monotonic()
     families: Counter[str] = Counter()
@@ -56,6 +59,9 @@ def _explore(budget: int) -> int:
             print(f"{steps:,} of {budget:,} steps, {worlds} worlds, {shown_s - began_s:.0f} s", flush=True)
     told = ", ".join(f"{family} {count}" for family, count in families.most_common())
     print(f"{steps:,} steps in {worlds} worlds without an invariant broken ({told})")
+    if result is not None:
+        seconds = round(time.monotonic() - began_s, 1)
+        result.write_text(json.dumps({"simulated_steps": steps, "worlds": worlds, "seconds": seconds}) + "\n")
     return 0
 
 
