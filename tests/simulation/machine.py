@@ -25,6 +25,7 @@ from hushnet.provider.engines.base import (
     ModelSpec,
     Usage,
 )
+from hushnet.provider.machine import MachineWatch, Strain
 from simulation.chance import often, spread
 
 
@@ -50,6 +51,21 @@ class MachineCondition:
     fails: float = 0.0
     is_dead: bool = False
     """The engine has died: answers fail and its health says so, until it is loaded anew."""
+
+
+class ConditionWatch(MachineWatch):
+    """What a provider reports of its machine: its condition, and nothing of the machine that simulates."""
+
+    def __init__(self, condition: MachineCondition) -> None:
+        self._condition = condition
+
+    @property
+    def now(self) -> Strain:  # type: ignore[override]
+        heat = self._condition.heat
+        return Strain(cpu=min(heat / 4, 1.0), thermal="nominal" if heat < 1.5 else "fair" if heat < 3 else "serious")
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
 
 
 @dataclass

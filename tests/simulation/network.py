@@ -64,6 +64,8 @@ class End:
         self.peer: End | None = None
         self.way: Way | None = None
         self.mangle: Mangle | None = None
+        self.answers_pings = False
+        """As picows does by itself unless it is told not to: the coordinator counts pings first."""
         self._address = address
         self._on_lost = on_lost
         self._is_paused = False
@@ -94,6 +96,9 @@ class End:
         if not self.is_disconnected and not self.is_closing and self.way is not None:
             self.way.push(Frame(WSMsgType.CLOSE, reason))
 
+    def send_ping(self, payload: bytes) -> None:
+        self.send(WSMsgType.PING, payload)
+
     def send_pong(self, payload: bytes) -> None:
         self.send(WSMsgType.PONG, payload)
 
@@ -115,7 +120,11 @@ class End:
     # What the network calls.
 
     def arrive(self, frame: Frame) -> None:
-        if not self.is_disconnected and not self.is_closing and self.listener is not None:
+        if self.is_disconnected or self.is_closing or self.listener is None:
+            return
+        if self.answers_pings and frame.msg_type is WSMsgType.PING:
+            self.send_pong(frame.payload)
+        else:
             self.listener.on_ws_frame(self, frame)
 
     def drained(self) -> None:
@@ -209,6 +218,7 @@ class Link:
         self._ways = (up, down)
         provider.way, coordinator.way = up, down
         provider.peer, coordinator.peer = coordinator, provider
+        provider.answers_pings = True
 
     @property
     def is_up(self) -> bool:

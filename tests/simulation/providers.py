@@ -23,7 +23,7 @@ from hushnet.provider.settings import ProviderSettings
 from hushnet.provider.supervision import SupervisionLimits
 from hushnet.wire.limits import LinkLimits
 from simulation.door import Doorway
-from simulation.machine import Machine, MachineCondition
+from simulation.machine import ConditionWatch, Machine, MachineCondition
 from simulation.network import Link
 from simulation.tricks import Character, TrickyAgent, TrickyHandler, mangler
 from simulation.watching import Watch
@@ -126,6 +126,7 @@ class SimulatedProvider:
             clock=self._clock,
             link_limits=limits,
             supervision=SupervisionLimits(health_interval_s=5.0),
+            machine=ConditionWatch(plan.condition),
         )
         agent.link = ProviderLink(
             url=url,

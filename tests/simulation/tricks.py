@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.structs import replace
 from picows import WSMsgType
 
 from hushnet.foundation.errors import LocalProtocolError
@@ -177,6 +178,9 @@ class TrickyAgent:
     def network(self) -> str:
         return self.agent.network()
 
+    def region(self) -> str:
+        return self.agent.region()
+
     def statement(self) -> Statement:
         return self.agent.statement()
 
@@ -184,7 +188,12 @@ class TrickyAgent:
         return self.agent.models()
 
     def capacity(self) -> Capacity:
-        honest = self.agent.capacity()
+        honest = replace(
+            self.agent.capacity(),  # what the machine that simulates is doing must not decide
+            memory_bytes_free=2**33,
+            memory_bytes_total=2**34,
+            load=0.0,
+        )
         return _lie(honest, self.chance) if self.character.lies else honest
 
     def sign(self, message: bytes) -> bytes:
@@ -219,6 +228,10 @@ def _lie(honest: Capacity, chance: Random) -> Capacity:
         memory_bytes_free=chance.choice((0, 2**60)),
         memory_bytes_total=chance.choice((0, 2**60)),
         load=chance.choice((0.0, 1000.0)),
+        cpu=chance.choice((0.0, 1.0)),
+        gpu_memory_bytes_used=chance.choice((0, 2**60)),
+        gpu_memory_bytes_total=chance.choice((0, 2**60)),
+        thermal=chance.choice(("", "nominal", "critical")),
         per_model=chance.choice((per_model, ())),
     )
 

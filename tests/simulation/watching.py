@@ -263,8 +263,8 @@ class WatchedGate:
             self._watch.note(f"rejected: {verdict.code}")
         return verdict
 
-    def heartbeat(self, provider_id: ProviderId, capacity: Capacity) -> None:
-        self._gate.heartbeat(provider_id, capacity)
+    def heartbeat(self, provider_id: ProviderId, capacity: Capacity, *, link_ms: int = 0) -> None:
+        self._gate.heartbeat(provider_id, capacity, link_ms=link_ms)
 
     def challenge_replied(self, provider_id: ProviderId, nonce: bytes, signature: bytes) -> None:
         if (link := self._current(provider_id)) is not None:

@@ -56,6 +56,7 @@ class Provider:
         notify: Notify | None = None,
         link_limits: LinkLimits | None = None,
         supervision: SupervisionLimits | None = None,
+        machine: MachineWatch | None = None,
     ) -> None:
         self._settings = settings
         self._spec = spec
@@ -76,7 +77,7 @@ class Provider:
             on_ended=self._notify,
             on_link_lost=self._link_lost,
         )
-        self._machine = MachineWatch()
+        self._machine = machine or MachineWatch()
         self.agent = Agent(
             identity=identity,
             keyring=self._keyring,

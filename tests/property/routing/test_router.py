@@ -214,7 +214,7 @@ def test_cost_never_falls_with_load_or_bounds(candidate: Candidate, request: Rou
 
 @given(candidates(IDS[0]), requests())
 def test_what_concerns_others_changes_no_cost(candidate: Candidate, request: RouteRequest) -> None:
-    plain = replace(request, avoided=frozenset(), excluded=frozenset())
+    plain = replace(request, avoided=frozenset(), excluded=frozenset(), cached={})
     base = cost_of(view(candidate), candidate, plain)
 
     for changes in ({"avoided": frozenset({IDS[1]})}, {"cached": {IDS[1]: 50}}, {"avoided_versions": frozenset({"x"})}):

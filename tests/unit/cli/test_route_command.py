@@ -20,7 +20,7 @@ from hushnet.cli.route.operator import operator_client, operator_settings
 from hushnet.cli.route.tables import print_explanation, print_fleet, print_groups, span
 from hushnet.coordinator.routing.explain import explain
 from hushnet.coordinator.routing.model import RouteRequest
-from hushnet.coordinator.routing.router import View
+from hushnet.coordinator.routing.router import COSTED_MAX, View
 from hushnet.coordinator.routing.summary import Tally
 from hushnet.foundation.errors import AccessError, ConfigurationError
 from hushnet.foundation.ids import ModelId
@@ -128,7 +128,7 @@ def test_the_decision_comes_first_and_a_candidate_is_one_line(monkeypatch: pytes
     text = shown(monkeypatch, columns, print_explanation, told(fleet, request))
     first, header, _, *rows = text.splitlines()
 
-    assert first == "m goes to 000100000000: 3,835 ms, next best 5,085 ms; 16 of 100 examined"
+    assert first == f"m goes to 000100000000: 3,835 ms, next best 5,085 ms; {COSTED_MAX} of 100 examined"
     assert header.split()[:4] == ["provider", "why", "cost", "strain"]
     assert len(rows) == 20 + 2
     assert rows[0].split()[:3] == ["000100000000", "chosen", "3,835"]
