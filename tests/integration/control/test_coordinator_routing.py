@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from hushnet.coordinator.api.admin_routing import MODELS_MAX, SLICE
+from hushnet.coordinator.api.admin.routing import MODELS_MAX, SLICE
 from hushnet.coordinator.routing.index import ModelIndex
 from hushnet.coordinator.routing.model import Candidate
 from hushnet.foundation.ids import ModelId, ProviderId

@@ -15,8 +15,7 @@ from starlette.routing import Route
 from hushnet.coordinator.accounts import Accounts, ProviderBook
 from hushnet.coordinator.api import discovery
 from hushnet.coordinator.api.account import AccountApi
-from hushnet.coordinator.api.admin import AdminApi
-from hushnet.coordinator.api.admin_routing import AdminRoutingApi
+from hushnet.coordinator.api.admin import AdminApi, AdminRoutingApi
 from hushnet.coordinator.api.chat import ChatEndpoint
 from hushnet.coordinator.api.dispatch import Dispatcher
 from hushnet.coordinator.api.health import Check, HealthApi
@@ -96,17 +95,9 @@ def _joined(
     listener = ListenerSettings(network=settings.network, is_port_shared=place is not None)
     faults = metrics.counter("hush_link_faults_total", "Rules of the link that providers broke", ("code",))
     links = ProviderListener(gate, listener, clock, on_fault=faults.add)
-    routes: list[Route] = [
-        *ModelsApi(serving.fleet, catalog, clock).routes(),
-        *discovery.routes(serving),
-        *AccountApi(accounts, ledger).routes(),
-        *AdminRoutingApi(accounts, catalog, serving).routes(),
-        *RecordsApi(accounts, providers, serving.fleet, clock).routes(),
-        *AdminApi(accounts, ledger, catalog, providers=providers, fleet=serving.fleet, clock=clock).routes(),
-    ]
     dispatcher = Dispatcher(
         hot={CHAT_PATH: {"POST": ChatEndpoint(serving.service, accounts, settings.http)}},
-        routes=routes,
+        routes=_routes(accounts, ledger, catalog, providers, serving),
         metrics=metrics,
         clock=clock,
         is_access_logged=settings.log.access,
@@ -134,6 +125,21 @@ def _joined(
     dispatcher.add_routes(_health(coordinator, clock).routes())
     _show(metrics, coordinator, serving)
     return coordinator
+
+
+def _routes(
+    accounts: Accounts, ledger: Ledger, catalog: Catalog, providers: ProviderBook, serving: Serving
+) -> list[Route]:
+    """Everything but chats and health."""
+    fleet, clock = serving.fleet, serving.clock
+    return [
+        *ModelsApi(fleet, catalog, clock).routes(),
+        *discovery.routes(serving),
+        *AccountApi(accounts, ledger).routes(),
+        *RecordsApi(accounts, providers, fleet, clock).routes(),
+        *AdminRoutingApi(accounts, catalog, serving).routes(),
+        *AdminApi(accounts, ledger, catalog, providers=providers, fleet=fleet, clock=clock).routes(),
+    ]
 
 
 def _records(database: Database, serving: Serving, place: Place | None) -> RecordKeeper:
