@@ -118,9 +118,9 @@ class SimulatedProvider:
         agent = Provider(
             settings,
             identity=self.identity,
-            spec=ModelSpec(plan.model, slots=plan.slots),
+            specs=(ModelSpec(plan.model, slots=plan.slots),),
             place=Place(url, NETWORK),
-            make_engine=lambda: Machine(
+            make_engine=lambda _: Machine(
                 self._chance, plan.condition, plan.slots, context_tokens=plan.context_tokens, features=plan.features
             ),
             clock=self._clock,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +116,8 @@ async def running(
     *,
     make_engine: Callable[[], Engine] = ScriptedEngine,
     spec: ModelSpec | None = None,
+    specs: Sequence[ModelSpec] = (),
+    engine_of: Callable[[ModelSpec], Engine] | None = None,
     limits: LinkLimits = QUICK,
     token: str = TOKEN,
     network: str = NETWORK,
@@ -129,9 +131,9 @@ async def running(
         provider = agent.provider = Provider(
             ProviderSettings(home=home, token=Secret(token), **settings),
             identity=agent.identity,
-            spec=spec or ModelSpec(model=MODEL, engine="scripted"),
+            specs=specs or [spec or ModelSpec(model=MODEL, engine="scripted")],
             place=Place(url or link_url, network),
-            make_engine=make_engine,
+            make_engine=engine_of or (lambda _: make_engine()),
             notify=agent.hear,
             link_limits=replace(limits),
             supervision=FAST,

@@ -7,7 +7,7 @@ import atexit
 import functools
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,16 +71,24 @@ class Network:
 
     @asynccontextmanager
     async def provider(
-        self, home: Path, token: str, *, make_engine: Callable[[], Engine] = ScriptedEngine, model: ModelId = MODEL
+        self,
+        home: Path,
+        token: str,
+        *,
+        make_engine: Callable[[], Engine] = ScriptedEngine,
+        model: ModelId = MODEL,
+        specs: Sequence[ModelSpec] = (),
+        engine_of: Callable[[ModelSpec], Engine] | None = None,
+        **settings: Any,
     ) -> AsyncIterator[str]:
         """Run a provider of ours against this coordinator; yields its id."""
         identity = IdentityKey.generate()
         provider = Provider(
-            ProviderSettings(home=home, token=Secret(token)),
+            ProviderSettings(home=home, token=Secret(token), **settings),
             identity=identity,
-            spec=ModelSpec(model=model, engine="scripted"),
+            specs=specs or [ModelSpec(model=model, engine="scripted")],
             place=Place(self.coordinator.link_url, self.coordinator.settings.network),
-            make_engine=make_engine,
+            make_engine=engine_of or (lambda _: make_engine()),
         )
         task = asyncio.create_task(provider.run())
         try:

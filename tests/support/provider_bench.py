@@ -107,8 +107,28 @@ class Host:
     loaded: LoadedModel | None
     suspicions: list[bool] = field(default_factory=list)
 
-    def suspect(self, *, is_stuck: bool = False) -> None:
+    @property
+    def slots(self) -> int:
+        return 0 if self.loaded is None else self.loaded.slots.total
+
+    @property
+    def sole(self) -> LoadedModel | None:
+        return self.loaded
+
+    def serves(self, loaded: LoadedModel) -> bool:
+        return loaded is self.loaded
+
+    async def obtain(self, model_id: ModelId) -> LoadedModel | None:
+        raise AssertionError(f"an attempt is bound to the only model, not to {model_id}")
+
+    def suspect(self, loaded: LoadedModel | None, *, is_stuck: bool = False) -> None:
+        del loaded
         self.suspicions.append(is_stuck)
+
+    def load_requested(self, model_id: ModelId) -> None:
+        self.suspicions.append(False)
+
+    def unload_requested(self, model_id: ModelId) -> None: ...
 
 
 class Bench:

@@ -41,10 +41,21 @@ TokenFile = Annotated[
     Path | None, typer.Option("--token-file", metavar="FILE", help="A file that holds the provider token.")
 ]
 Model = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="PATH.gguf, hf:OWNER/REPO:FILE.gguf or URL#NAME; default: the built-in one. Several times for several models.",
+    ),
+]
+MemoryBudget = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="MODEL", help="PATH.gguf, hf:OWNER/REPO:FILE.gguf or URL#NAME; default: the built-in one."
+        "--memory-budget", metavar="SIZE", help="Memory of all loaded models, like 24GiB; default: most of it."
     ),
+]
+IdleUnloadS = Annotated[
+    float | None, typer.Option("--idle-unload-s", help="Seconds until an unused model is unloaded; default: never.")
 ]
 Engine = Annotated[
     str | None, typer.Option("--engine", metavar="NAME", help="The engine; default: the one that the model needs.")
@@ -80,13 +91,15 @@ def start(
     queue: Queue = None,
     threads: Threads = None,
     context_tokens: ContextTokens = None,
+    memory_budget: MemoryBudget = None,
+    idle_unload_s: IdleUnloadS = None,
     network: Network = None,
     region: Region = None,
     drain_s: DrainS = None,
     home: Home = None,
     as_json: ReadyAsJson = False,
 ) -> None:
-    """Load a model, connect to a coordinator and serve until Ctrl-C or SIGTERM, which finish what runs.
+    """Load models, connect to a coordinator and serve until Ctrl-C or SIGTERM, which finish what runs.
 
     Every option can be set as HUSH_PROVIDER_<NAME> or in HOME/provider.toml: `hush provider settings` lists them.
     """
@@ -96,12 +109,14 @@ def start(
             "coordinator": coordinator,
             "token": token,
             "token_file": token_file,
-            "model": model,
+            "model": model or None,
             "engine": engine,
             "slots": slots,
             "queue": queue,
             "threads": threads,
             "context_tokens": context_tokens,
+            "memory_budget": memory_budget,
+            "idle_unload_s": idle_unload_s,
             "network": network,
             "region": region,
             "drain_s": drain_s,
@@ -199,7 +214,11 @@ _LINES: Final[dict[type, Callable[[Any], str]]] = {
         f"({', '.join(said.features) or 'plain text'})"
     ),
     notices.EngineLost: lambda said: f"the engine of {said.model} died; loading it again, refusing requests meanwhile",
-    notices.Registered: lambda said: f"registered as {said.provider_id[:16]} in {said.network}; serving {said.model}",
+    notices.ModelFreed: lambda said: f"unloaded {said.model}; still on offer",
+    notices.ModelFailed: lambda said: f"{said.model} does not load; it is offered no more until the next start",
+    notices.Registered: lambda said: (
+        f"registered as {said.provider_id[:16]} in {said.network}; serving {', '.join((said.model, *said.others))}"
+    ),
     notices.LinkDown: lambda said: f"lost the link to {said.link_url}; dialling again",
     notices.Draining: lambda said: (
         f"stopping: {said.running} running, waiting at most {said.seconds_max:.0f} s (again to hurry)"

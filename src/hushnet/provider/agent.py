@@ -12,20 +12,20 @@ from hushnet.foundation.errors import LocalProtocolError
 from hushnet.identity.keys import IdentityKey
 from hushnet.provider.hardware import read_load
 from hushnet.provider.machine import MachineWatch
-from hushnet.provider.supervision import LoadedModel
+from hushnet.provider.shelf.offers import Activity
 from hushnet.sealing.keyring import Keyring
 from hushnet.sealing.statements import Statement
-from hushnet.wire.frames import Capacity, ModelCapacity, ModelOffer
+from hushnet.wire.frames import Capacity, ModelOffer
 
-_RATE_MAX = 1e7
 _LOAD_MAX = 1000.0
 
 
-class LoadedHost(Protocol):
-    """Who knows the model served now."""
+class ModelHost(Protocol):
+    """Who knows the models; implemented by `shelf.Shelf`."""
 
-    @property
-    def loaded(self) -> LoadedModel | None: ...
+    def offers(self) -> list[ModelOffer]: ...
+
+    def activity(self) -> Activity: ...
 
 
 class QueuedTokens(Protocol):
@@ -44,7 +44,7 @@ class Agent:
         identity: IdentityKey,
         keyring: Keyring,
         network: str,
-        engines: LoadedHost,
+        engines: ModelHost,
         serving: QueuedTokens,
         machine: MachineWatch | None = None,
         region: str = "",
@@ -78,50 +78,28 @@ class Agent:
         return self._identity.sign(message)
 
     def models(self) -> list[ModelOffer]:
-        """Return what is served now: nothing while the engine is dead."""
-        loaded = self._engines.loaded
-        if loaded is None:
-            return []
-        return [
-            ModelOffer(
-                model=loaded.spec.model,
-                build=loaded.spec.build,
-                context_tokens=loaded.capabilities.context_tokens,
-                features=tuple(sorted(loaded.capabilities.features)),
-                slots=loaded.slots.total,
-                is_template_sound=loaded.capabilities.is_template_sound,
-            )
-        ]
+        """Return what is on offer now: of a sole model nothing while its engine is dead."""
+        return self._engines.offers()
 
     def capacity(self) -> Capacity:
         """Return the load now, from memory and two cheap system calls; what takes longer was sampled before.
 
         `tokens_max` stays 0: every slot brings a context of its own, so slots are the only limit.
         """
-        machine, loaded = self._idle_capacity(), self._engines.loaded
-        if loaded is None:
+        machine, busy = self._idle_capacity(), self._engines.activity()
+        if not busy.slots:
             return machine
-        engine, slots = loaded.engine.capacity(), loaded.slots
-        decode_tokens_s = _rate(engine.decode_tokens_s)
         return replace(
             machine,
-            slots=slots.total,
-            active=slots.active,
-            queued=slots.waiting,
-            tokens_active=max(0, engine.tokens_active),
+            slots=busy.slots,
+            active=busy.active,
+            queued=busy.waiting,
+            tokens_active=busy.tokens_active,
             tokens_queued=self._serving.tokens_queued,
-            decode_tokens_s=decode_tokens_s,
-            prefill_tokens_s=_rate(engine.prefill_tokens_s),
-            load=min(max((slots.active + slots.waiting) / slots.total, machine.load), _LOAD_MAX),
-            per_model=(
-                ModelCapacity(
-                    model=loaded.spec.model,
-                    slots=slots.total,
-                    active=slots.active,
-                    queued=slots.waiting,
-                    decode_tokens_s=decode_tokens_s,
-                ),
-            ),
+            decode_tokens_s=busy.decode_tokens_s,
+            prefill_tokens_s=busy.prefill_tokens_s,
+            load=min(max((busy.active + busy.waiting) / busy.slots, machine.load), _LOAD_MAX),
+            per_model=busy.per_model,
         )
 
     def _idle_capacity(self) -> Capacity:
@@ -138,8 +116,3 @@ class Agent:
             gpu_memory_bytes_total=strain.gpu_memory_bytes_total,
             thermal=strain.thermal,
         )
-
-
-def _rate(tokens_s: float) -> float:
-    """Bring an engine's figure within what a frame may carry; what is not a number counts as unknown."""
-    return min(tokens_s, _RATE_MAX) if tokens_s > 0 else 0.0

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hushnet.dialects.openai_chat import ChatRequest, Delta, prompt_bytes_bound
 from hushnet.foundation.clock import Clock
-from hushnet.foundation.errors import HushnetError, RequestError
-from hushnet.foundation.ids import AttemptId
+from hushnet.foundation.errors import HushnetError, LocalProtocolError, RequestError
+from hushnet.foundation.ids import AttemptId, ModelId
 from hushnet.provider.answers import Answer, answer_to
 from hushnet.provider.checks import Failure, bound_output, failed, is_prompt_within, refused_by_engine, too_long
 from hushnet.provider.engines.base import ContextTooLong, EngineBusy, EngineFailed, Event, Finished
@@ -100,7 +100,11 @@ class AttemptHost(Protocol):
         """Open an envelope and decode its body; raises `SealingError` with a wire code."""
         ...
 
-    def engine_failed(self, *, is_stuck: bool = False) -> None:
+    async def obtain(self, model: ModelId) -> LoadedModel | None:
+        """Return a model, loaded if need be; None when it is not on offer. Raises `EngineBusy` or `EngineFailed`."""
+        ...
+
+    def engine_failed(self, loaded: LoadedModel, *, is_stuck: bool = False) -> None:
         """Note that the engine failed an attempt, or would not stop."""
         ...
 
@@ -112,9 +116,10 @@ class AttemptHost(Protocol):
 class Attempt:
     """One attempt. `stop` may be called at any time; the first call wins."""
 
-    def __init__(self, host: AttemptHost, number: AttemptId, loaded: LoadedModel, writer: AttemptWriter) -> None:
+    def __init__(self, host: AttemptHost, number: AttemptId, bound: LoadedModel | None, writer: AttemptWriter) -> None:
+        """Make an attempt at `bound`, or at the model that its header turns out to name."""
         self.number = number
-        self.loaded = loaded
+        self.bound = bound
         self.phase = Phase.OPENING
         self.tokens_reserved = 0
         self._host = host
@@ -129,6 +134,13 @@ class Attempt:
         self._request: ChatRequest | None = None
         self._answer: SealedAnswer | None = None
         self._generation: Generation | None = None
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model that serves this attempt; raises `LocalProtocolError` before it is known."""
+        if self.bound is None:
+            raise LocalProtocolError("the model of this attempt is not known yet")
+        return self.bound
 
     def start(self, envelope: bytes, deadline_s: float) -> None:
         """Run in the background; `deadline_s` counts from now."""
@@ -166,6 +178,10 @@ class Attempt:
         """Go through the steps; what goes wrong is raised."""
         self._opened, request = await self._host.open(envelope)
         header = self._opened.header
+        if self.bound is None:
+            self.bound = await self._host.obtain(ModelId(header.model))
+        if self.bound is None:
+            raise _Ended(failed(WireCode.MODEL_UNAVAILABLE))
         if header.model != self.loaded.spec.model or not set(header.features) <= self.loaded.capabilities.features:
             raise _Ended(failed(WireCode.MODEL_UNAVAILABLE))
         if isinstance(request, Failure):
@@ -215,7 +231,7 @@ class Attempt:
             meter=self._meter,
             clock=self._host.clock,
             credit_s_max=self._host.limits.credit_s_max,
-            build=self.loaded.spec.build,
+            build="" if self.bound is None else self.bound.spec.build,
         )
 
     async def _generate(
@@ -259,7 +275,8 @@ class Attempt:
             case EngineBusy():
                 return WireCode.CAPACITY
             case EngineFailed():
-                self._host.engine_failed()
+                if self.bound is not None:
+                    self._host.engine_failed(self.bound)
                 return WireCode.ENGINE_FAILED
             case _:
                 _LOG.error("attempt failed", extra={"attempt": self.number, "error": type(error).__name__})
@@ -270,7 +287,7 @@ class Attempt:
         self.phase = Phase.ENDING
         if self._generation is not None:
             if not await self._generation.stop():
-                self._host.engine_failed(is_stuck=True)
+                self._host.engine_failed(self.loaded, is_stuck=True)
             elif failure is not None:
                 await self._settle_prompt()
         is_link_lost = self._is_stopped and self._stopped_by is None

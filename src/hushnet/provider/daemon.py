@@ -7,7 +7,7 @@ Nothing is offered before it is loaded: the link is dialled once the engine has 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Final, TypeAlias
@@ -30,7 +30,9 @@ from hushnet.provider.models.source import resolve_model
 from hushnet.provider.notices import Notify
 from hushnet.provider.serving import Serving
 from hushnet.provider.settings import ProviderSettings
-from hushnet.provider.supervision import EngineSupervisor, SupervisionLimits
+from hushnet.provider.shelf import Shelf, ShelfLimits
+from hushnet.provider.shelf.memory import budget_bytes
+from hushnet.provider.supervision import SupervisionLimits
 from hushnet.sealing.keyring import Keyring
 from hushnet.wire.limits import LinkLimits
 
@@ -49,9 +51,9 @@ class Provider:
         settings: ProviderSettings,
         *,
         identity: IdentityKey,
-        spec: ModelSpec,
+        specs: Sequence[ModelSpec],
         place: Place,
-        make_engine: Callable[[], Engine],
+        make_engine: Callable[[ModelSpec], Engine],
         clock: Clock | None = None,
         notify: Notify | None = None,
         link_limits: LinkLimits | None = None,
@@ -59,19 +61,24 @@ class Provider:
         machine: MachineWatch | None = None,
     ) -> None:
         self._settings = settings
-        self._spec = spec
         self._place = place
         self._clock = clock or SystemClock()
         self._notify = notify or _silent
         self._identity = identity
         self._keyring = Keyring(identity, network=place.network, life=settings.statement_life_s)
-        self._supervisor = EngineSupervisor(
-            make_engine=make_engine, spec=spec, on_change=self._engine_changed, limits=supervision
+        self._shelf = Shelf(
+            specs,
+            make_engine=make_engine,
+            on_change=self._engine_changed,
+            notify=self._notify,
+            now_s=self._clock.monotonic_s,
+            limits=ShelfLimits(settings.memory_budget, settings.idle_unload_s),
+            supervision=supervision,
         )
         self.serving = Serving(
             provider_id=identity.id_bytes,
             keyring=self._keyring,
-            engines=self._supervisor,
+            engines=self._shelf,
             clock=self._clock,
             limits=ServingLimits(queue=settings.queue),
             on_ended=self._notify,
@@ -82,7 +89,7 @@ class Provider:
             identity=identity,
             keyring=self._keyring,
             network=place.network,
-            engines=self._supervisor,
+            engines=self._shelf,
             serving=self.serving,
             machine=self._machine,
             region=settings.region,
@@ -95,6 +102,8 @@ class Provider:
             clock=self._clock,
             limits=replace(link_limits or LinkLimits(), drain_s=settings.drain_s + GOODBYE_S_MAX),
         )
+        self._shelf.is_used = self.serving.uses
+        self._shelf.on_refused = self.link.refuse_load
         self._is_stopping = asyncio.Event()
         self._is_hurried = asyncio.Event()
         self._has_lost_link = asyncio.Event()
@@ -108,34 +117,15 @@ class Provider:
     async def run(self) -> None:
         """Serve until `stop`; raises what ends a provider for good: a rejected token, a model that does not load."""
         try:
-            if await self._load():
+            if await unless(self._is_stopping, self._shelf.open()):
                 self._rotate()
                 await self._serve()
         finally:
             await self.serving.aclose()
-            await self._supervisor.aclose()
+            await self._shelf.aclose()
             self._keyring.destroy()
         served = self.serving.outcomes["served"]
         self._notify(notices.Stopped(served, self.serving.outcomes.total() - served))
-
-    async def _load(self) -> bool:
-        """Load the engine; False when a stop came first."""
-        began_s = self._clock.monotonic_s()
-        self._notify(notices.EngineLoading(self._spec.model, self._spec.engine))
-        loaded = await unless(self._is_stopping, self._supervisor.load())
-        if loaded is None:
-            return False
-        self._notify(
-            notices.EngineLoaded(
-                loaded.spec.model,
-                loaded.engine.name,
-                loaded.slots.total,
-                loaded.capabilities.context_tokens,
-                tuple(sorted(loaded.capabilities.features)),
-                self._clock.monotonic_s() - began_s,
-            )
-        )
-        return True
 
     async def _serve(self) -> None:
         """Run link, rotation and supervision until one of them ends or a stop is asked for."""
@@ -143,7 +133,7 @@ class Provider:
         tasks = (
             link,
             asyncio.create_task(self._rotate_in_time(), name="key rotation"),
-            asyncio.create_task(self._supervisor.watch(), name="engine supervision"),
+            asyncio.create_task(self._shelf.watch(), name="engine supervision"),
             asyncio.create_task(self._machine.run(), name="machine watch"),
             asyncio.create_task(self._tell_of_link(), name="link notices"),
         )
@@ -198,10 +188,10 @@ class Provider:
         while True:
             await self.link.registered.wait()
             self._has_lost_link.clear()
+            first, *others = self._shelf.models
+            place = self._place
             self._notify(
-                notices.Registered(
-                    self._identity.provider_id, self._spec.model, self._place.link_url, self._place.network
-                )
+                notices.Registered(self._identity.provider_id, first, place.link_url, place.network, tuple(others))
             )
             await self._has_lost_link.wait()
 
@@ -213,8 +203,6 @@ class Provider:
     def _engine_changed(self) -> None:
         self.serving.engine_changed()
         self.link.announce()
-        if self._supervisor.loaded is None:
-            self._notify(notices.EngineLost(self._spec.model))
 
 
 async def run(
@@ -239,24 +227,29 @@ async def run(
 async def _prepare(
     settings: ProviderSettings, identity: IdentityKey, notify: Notify, show_progress: ShowProgress
 ) -> Provider:
-    """Find the model's files and the coordinator's link."""
+    """Find the models' files and the coordinator's link."""
     hardware = await probe_hardware()
     with show_progress() as progress:
-        found = await resolve_model(settings.model, home=settings.home, progress=progress)
-    spec = replace(
-        found,
-        slots=settings.slots,
-        threads=settings.threads or hardware.threads_suggested,
-        context_tokens=settings.context_tokens or found.context_tokens,
-        engine=settings.engine or found.engine,
-    )
+        found = [await resolve_model(model, home=settings.home, progress=progress) for model in settings.models]
+    specs = [
+        replace(
+            spec,
+            slots=settings.slots,
+            threads=settings.threads or hardware.threads_suggested,
+            context_tokens=settings.context_tokens or spec.context_tokens,
+            engine=settings.engine or spec.engine,
+        )
+        for spec in found
+    ]
+    if settings.memory_budget is None and len(specs) > 1:
+        settings = replace(settings, memory_budget=budget_bytes(hardware))
     place = await locate(settings.coordinator, network=settings.network, notify=notify)
     return Provider(
         settings,
         identity=identity,
-        spec=spec,
+        specs=specs,
         place=place,
-        make_engine=lambda: load_engine(spec.engine),
+        make_engine=lambda spec: load_engine(spec.engine),
         notify=notify,
     )
 

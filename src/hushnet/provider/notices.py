@@ -42,11 +42,28 @@ class EngineLost:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFreed:
+    """A model that nobody uses was unloaded; it is still on offer."""
+
+    model: ModelId
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFailed:
+    """A model could not be loaded and is offered no more."""
+
+    model: ModelId
+
+
+@dataclass(frozen=True, slots=True)
 class Registered:
+    """`others` are the models beside the first."""
+
     provider_id: ProviderId
     model: ModelId
     link_url: str
     network: str
+    others: tuple[ModelId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +97,8 @@ Notice: TypeAlias = (
     | EngineLoading
     | EngineLoaded
     | EngineLost
+    | ModelFreed
+    | ModelFailed
     | Registered
     | LinkDown
     | KeysRotated

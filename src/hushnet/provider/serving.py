@@ -30,12 +30,29 @@ _LOG = logging.getLogger(__name__)
 
 
 class EngineHost(Protocol):
-    """Who has the engine; implemented by `supervision.EngineSupervisor`."""
+    """Who has the engines; implemented by `shelf.Shelf`."""
 
     @property
-    def loaded(self) -> LoadedModel | None: ...
+    def slots(self) -> int:
+        """Answers that all models on offer take together; 0 while nothing is on offer."""
+        ...
 
-    def suspect(self, *, is_stuck: bool = False) -> None: ...
+    @property
+    def sole(self) -> LoadedModel | None:
+        """What is loaded, where there is nothing to choose."""
+        ...
+
+    def serves(self, loaded: LoadedModel) -> bool: ...
+
+    async def obtain(self, model_id: ModelId) -> LoadedModel | None:
+        """Return a model, loaded if need be; None when it is not on offer. Raises `EngineBusy` or `EngineFailed`."""
+        ...
+
+    def suspect(self, loaded: LoadedModel | None, *, is_stuck: bool = False) -> None: ...
+
+    def load_requested(self, model_id: ModelId) -> None: ...
+
+    def unload_requested(self, model_id: ModelId) -> None: ...
 
 
 class Serving:
@@ -86,14 +103,12 @@ class Serving:
 
     def attempt_arrived(self, attempt: AttemptId, envelope: bytes, deadline_ms: int, writer: AttemptWriter) -> None:
         """Start an attempt, or refuse it at once when there is no room for it."""
-        loaded = self._engines.loaded
-        refusal = self._refusal(loaded)
-        if refusal is not None or loaded is None:
-            code = refusal or WireCode.MODEL_UNAVAILABLE
-            writer.refuse(code)
-            self._note(AttemptReport(attempt, code.label))
+        refusal = self._refusal()
+        if refusal is not None:
+            writer.refuse(refusal)
+            self._note(AttemptReport(attempt, refusal.label))
             return
-        running = Attempt(self, attempt, loaded, writer)
+        running = Attempt(self, attempt, self._engines.sole, writer)
         self._by_number[attempt] = running
         self._running[running] = None
         self._idle.clear()
@@ -114,12 +129,12 @@ class Serving:
             self._on_link_lost()
 
     def load_model_requested(self, model: ModelId) -> None:
-        """Look at the engine now: where it serves nothing changes, where it died it is tried sooner."""
-        del model
-        self._engines.suspect()
+        if self._is_draining:
+            return
+        self._engines.load_requested(model)
 
     def unload_model_requested(self, model: ModelId) -> None:
-        """Keep it: this provider has no other."""
+        self._engines.unload_requested(model)
 
     def drain_requested(self) -> None:
         """Nothing to do: the coordinator sends no more, and running attempts are finished."""
@@ -129,8 +144,12 @@ class Serving:
     def engine_changed(self) -> None:
         """End the attempts of an engine that is no longer the one that serves."""
         for running in tuple(self._running):
-            if running.loaded is not self._engines.loaded:
+            if running.bound is not None and not self._engines.serves(running.bound):
                 running.stop(failed(WireCode.ENGINE_FAILED))
+
+    def uses(self, loaded: LoadedModel) -> bool:
+        """Say whether an attempt that has not ended uses `loaded`."""
+        return any(running.bound is loaded for running in self._running)
 
     def begin_drain(self) -> None:
         """Refuse new attempts from now on."""
@@ -156,9 +175,13 @@ class Serving:
             return self._open(envelope)
         return await asyncio.get_running_loop().run_in_executor(self._openers, self._open, envelope)
 
-    def engine_failed(self, *, is_stuck: bool = False) -> None:
+    async def obtain(self, model: ModelId) -> LoadedModel | None:
+        """Return a model, loaded if need be; None when it is not on offer. Raises `EngineBusy` or `EngineFailed`."""
+        return await self._engines.obtain(model)
+
+    def engine_failed(self, loaded: LoadedModel, *, is_stuck: bool = False) -> None:
         """Have the engine looked at."""
-        self._engines.suspect(is_stuck=is_stuck)
+        self._engines.suspect(loaded, is_stuck=is_stuck)
 
     def ended(self, attempt: Attempt, report: AttemptReport) -> None:
         """Take an ended attempt off the books."""
@@ -169,12 +192,13 @@ class Serving:
             self._idle.set()
         self._note(report)
 
-    def _refusal(self, loaded: LoadedModel | None) -> WireCode | None:
+    def _refusal(self) -> WireCode | None:
+        slots = self._engines.slots
         if self._is_draining:
             return WireCode.DRAINING
-        if loaded is None:
+        if not slots:
             return WireCode.MODEL_UNAVAILABLE
-        if len(self._running) >= loaded.slots.total + self.limits.queue:
+        if len(self._running) >= slots + self.limits.queue:
             return WireCode.CAPACITY
         return None
 

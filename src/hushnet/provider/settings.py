@@ -18,6 +18,13 @@ from hushnet.wire.frames import REGION_CHARACTERS_MAX, REGION_PATTERN
 FILE_NAME: Final = "provider.toml"
 _FILE_BYTES_MAX = 64 * 1024
 _TOKEN_BYTES_MAX = 4096
+SEPARATOR: Final = ";"
+"""Between several models; no address and hardly a path has one."""
+MODELS_MAX: Final = 64
+"""What one list of offers holds."""
+_UNITS: Final = {"": 1, "K": 10, "M": 20, "G": 30, "T": 40}
+_SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?) ?([KMGT]?)(i?B)?", re.ASCII | re.IGNORECASE)
+_LISTS: Final = frozenset({"model"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +37,14 @@ class ProviderSettings:
     network: str | None = None
     region: str = ""
     model: str | None = None
+    """As it was written; `models` reads it."""
     engine: str | None = None
     slots: int = 4
     queue: int = 8
     threads: int | None = None
     context_tokens: int | None = None
+    memory_budget: int | None = None
+    idle_unload_s: float | None = None
     drain_s: float = 30.0
     statement_life_s: int = 3600
 
@@ -42,6 +52,11 @@ class ProviderSettings:
     def state_folder(self) -> Path:
         """Where the provider keeps its identity and its lock: never shared with another provider."""
         return self.home / "provider"
+
+    @property
+    def models(self) -> tuple[str | None, ...]:
+        """Every model that was named, in order; None stands for the built-in one."""
+        return (None,) if self.model is None else tuple(each.strip() for each in self.model.split(SEPARATOR))
 
     def require_token(self) -> Secret:
         """Return the token; raises `ConfigurationError` when there is none."""
@@ -80,6 +95,13 @@ def _region(text: str) -> str:
     return text
 
 
+def _models(text: str) -> str:
+    names = [_text(each) for each in _text(text).split(SEPARATOR)]
+    if len(names) > MODELS_MAX:
+        raise ValueError(f"must be at most {MODELS_MAX} models")
+    return SEPARATOR.join(names)
+
+
 def _secret(text: str) -> Secret:
     if len(text) > _TOKEN_BYTES_MAX:
         raise ValueError(f"must be at most {_TOKEN_BYTES_MAX} characters")
@@ -106,6 +128,18 @@ def _seconds(high: float) -> Callable[[str], float]:
     return read
 
 
+def _size(text: str) -> int:
+    """Read `24GiB`, `800 MB` or a number of bytes; units are powers of 1,024."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("must be a size like 24GiB")
+    unit = match[2].upper()
+    size = float(match[1]) * (1 << _UNITS[unit] if unit else 1)
+    if not 1 <= size < 1 << 60:
+        raise ValueError("must be a size like 24GiB")
+    return int(size)
+
+
 def _url(text: str) -> str:
     parts = urlsplit(text.strip())
     if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
@@ -123,12 +157,24 @@ TABLE: Final = (
     Setting(
         "region", _region, "where this machine stands, a short word like de or us-east; consumers may ask for regions"
     ),
-    Setting("model", _text, "the model: empty for the built-in one, PATH.gguf, hf:OWNER/REPO:FILE.gguf or URL#NAME"),
+    Setting(
+        "model",
+        _models,
+        "the model: empty for the built-in one, PATH.gguf, hf:OWNER/REPO:FILE.gguf or URL#NAME; several with ; between them",
+    ),
     Setting("engine", _text, "the engine's name; chosen by the model when not set"),
     Setting("slots", _whole(1, 256), "requests generated at the same time"),
     Setting("queue", _whole(0, 4096), "requests that may wait for a slot before the provider says it is full"),
     Setting("threads", _whole(1, 512), "threads of the engine; all cores but one when not set"),
     Setting("context_tokens", _whole(64, 2**24), "context of one slot in tokens; the model's own when not set"),
+    Setting(
+        "memory_budget",
+        _size,
+        "memory of all loaded models together, like 24GiB; most of the accelerators', else of the machine's, when not set",
+    ),
+    Setting(
+        "idle_unload_s", _seconds(86_400), "seconds until a model that nobody uses is unloaded; never when not set"
+    ),
     Setting("drain_s", _seconds(86_400), "seconds that running requests may take to end when the provider stops"),
     Setting("statement_life_s", _whole(60, 86_400), "seconds that one set of sealing keys lives"),
 )
@@ -142,7 +188,7 @@ def load_settings(*, flags: Mapping[str, object], environ: Mapping[str, str], ho
     """
     folder = resolve_home(home, environ)
     layers = (
-        ("flag", {name: str(value) for name, value in flags.items() if value is not None}),
+        ("flag", {name: _joined(value) for name, value in flags.items() if value is not None}),
         ("environment", {row.name: environ[row.variable] for row in TABLE if environ.get(row.variable)}),
         ("file", _read_file(folder / FILE_NAME)),
     )
@@ -158,6 +204,11 @@ def load_settings(*, flags: Mapping[str, object], environ: Mapping[str, str], ho
     if token_file is not None and "token" not in merged:
         merged["token"] = _read_token_file(Path(str(token_file)).expanduser())
     return ProviderSettings(home=folder, **merged)  # type: ignore[arg-type]  # each value came from its own reader
+
+
+def _joined(value: object) -> str:
+    """Return a value as the text of a setting; of a list, its members."""
+    return SEPARATOR.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _read_value(name: str, text: str, source: str) -> object:
@@ -188,9 +239,10 @@ def _read_file(path: Path) -> dict[str, str]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         raise ConfigurationError(f"{path} is not valid TOML", hint='write lines like: slots = 4, model = "x"') from None
     for name, value in parsed.items():
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        members = value if isinstance(value, list) and name in _LISTS else [value]
+        if any(isinstance(each, bool) or not isinstance(each, (str, int, float)) for each in members):
             raise ConfigurationError(f"provider setting {name} (file) must be text or a number", hint=str(path))
-    return {name: str(value) for name, value in parsed.items()}
+    return {name: _joined(value) for name, value in parsed.items()}
 
 
 def _read_token_file(path: Path) -> Secret:

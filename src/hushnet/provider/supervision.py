@@ -56,6 +56,8 @@ class EngineSupervisor:
         self._on_change = on_change
         self._limits = limits or SupervisionLimits()
         self._loaded: LoadedModel | None = None
+        self.is_wanted = False
+        """Whether the model should be loaded: from its first load until it is unloaded."""
         self._suspicion = asyncio.Event()
         self._is_stuck = False
 
@@ -73,6 +75,7 @@ class EngineSupervisor:
             await self._unload(engine)
             raise
         self._loaded = LoadedModel(self._spec, engine, capabilities, Slots(capabilities.slots))
+        self.is_wanted = True
         self._on_change()
         return self._loaded
 
@@ -91,12 +94,22 @@ class EngineSupervisor:
                 pass
             self._suspicion.clear()
             loaded = self._loaded
-            if loaded is None or not await self._is_alive(loaded.engine):
+            is_dead = loaded is None or not await self._is_alive(loaded.engine)
+            if is_dead and self.is_wanted and self._loaded is loaded:
                 await self._revive()
+
+    async def unload(self) -> None:
+        """Unload a model that nobody uses; `load` brings it back."""
+        loaded, self._loaded = self._loaded, None
+        self.is_wanted = False
+        self._on_change()
+        if loaded is not None:
+            await self._unload(loaded.engine)
 
     async def aclose(self) -> None:
         """Unload the engine."""
         loaded, self._loaded = self._loaded, None
+        self.is_wanted = False
         if loaded is not None:
             await self._unload(loaded.engine)
 

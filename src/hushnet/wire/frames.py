@@ -188,7 +188,7 @@ class LoadModel(Frame, frozen=True, tag="load_model"):
 
 
 class UnloadModel(Frame, frozen=True, tag="unload_model"):
-    """Suggest that the provider frees a model, once nothing uses it; only to one that offers models with a `load_s`."""
+    """Suggest that the provider frees a model; one in use stays. Only for a model that is offered with a `load_s`."""
 
     model: ModelName
     optional: bool = True

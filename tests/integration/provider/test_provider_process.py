@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from hushnet.coordinator.fleet.link import ProviderLink
 from hushnet.foundation.clock import SystemClock
+from hushnet.provider.models.builtin import builtin_model
 from hushnet.sealing.envelope import RequestFields, SealedRequest, seal_request
 from hushnet.sealing.records import Kind
 from hushnet.sealing.statements import SerialMemory, Statement, verify_statement
@@ -68,16 +70,16 @@ async def provider(home: Path, url: str, *options: str) -> AsyncIterator[Process
         await process.communicate()
 
 
-def seal(gate: ScriptedGate, data: bytes) -> SealedRequest:
+def seal(gate: ScriptedGate, data: bytes, *, model: str = "hush-tiny") -> SealedRequest:
     statement = Statement.from_json_object(gate.all("asked")[-1][1].statement.to_json_object())
     now = SystemClock().now_ms() // 1000
     verified = verify_statement(statement, network=NETWORK, now=now, provider_id=None, serials=SerialMemory())
-    fields = RequestFields("/v1/chat/completions", "hush-tiny", True, 64, 256)
+    fields = RequestFields("/v1/chat/completions", model, True, 64, 256)
     return seal_request(fields, meta={}, data=data, recipients=[verified.recipient()], now=now)
 
 
-async def ask(gate: ScriptedGate, link: ProviderLink, text: str) -> str:
-    sealed = seal(gate, body(model="hush-tiny", stream=True, text=text, temperature=0))
+async def ask(gate: ScriptedGate, link: ProviderLink, text: str, *, model: str = "hush-tiny") -> str:
+    sealed = seal(gate, body(model=model, stream=True, text=text, temperature=0), model=model)
     sink = ScriptedSink()
     link.dispatch(sealed.raw, deadline_ms=20_000, credit_bytes=1 << 20, sink=sink)
     await asyncio.wait_for(sink.saw("finished"), 20)
@@ -120,6 +122,36 @@ async def test_a_killed_provider_comes_back_as_the_same_one(tmp_path: Path) -> N
             status, out, err = await process.ended(by=signal.SIGINT)
             assert (status, out) == (0, "")
             assert "registered as" in err
+
+
+async def test_two_models_on_the_command_line_are_offered_and_the_second_is_loaded_when_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    path, _ = builtin_model()
+    files = [tmp_path / f"{name}.gguf" for name in ("one", "two")]
+    for file in files:
+        shutil.copyfile(path, file)
+    options = [part for file in files for part in ("--model", str(file))]
+    budget = str(int(path.stat().st_size * 1.5))
+    gate = ScriptedGate()
+    async with (
+        listening(gate, limits=QUICK) as (_, url),
+        provider(tmp_path, url, "--json", *options, "--memory-budget", budget) as process,
+    ):
+        assert (await process.ready())["model"] == "one"
+        link = await gate.link()
+        offers = gate.all("asked")[0][1].models
+        assert [(offer.model, offer.is_loaded) for offer in offers] == [("one", True), ("two", False)]
+        assert await ask(gate, link, "What is Hushnet?", model="two")
+        assert [(offer.model, offer.is_loaded) for offer in gate.all("models")[-1][2]] == [
+            ("one", False),
+            ("two", True),
+        ]
+
+        status, _, err = await process.ended(by=signal.SIGTERM)
+        assert status == 0
+        assert "serving one, two" in err
+        assert "unloaded one" in err
 
 
 async def test_a_wrong_token_ends_the_process_with_the_reason(tmp_path: Path) -> None:

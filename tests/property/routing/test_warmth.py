@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hushnet.coordinator.routing.holdings import Holding, Load, Machine, ModelState, Unload, Why
 from hushnet.coordinator.routing.warmth import WarmLimits
-from hushnet.foundation.ids import ModelId
+from hushnet.foundation.ids import ModelId, ProviderId
 from support.routing import A, B
 from support.warm_sim import Outcome, WarmSimulation, fleet, policy
 
@@ -248,3 +248,21 @@ def test_the_demand_of_strange_models_is_bounded_and_forgets_the_least_asked_for
 
     assert pool.rate(ModelId("once"), 1.0) == 0.0
     assert pool.rate(OLD, 1.0) > pool.rate(NEW, 1.0) > 0.0
+
+
+def test_who_promises_most_and_fails_comes_after_everybody_else() -> None:
+    pool, states = policy(new=1), {NEW: ModelState(warm=0)}
+    quick = machine("a", old=COLD, new=Holding(is_loaded=False, load_s=0.1))
+    honest = machine("b", old=COLD, new=COLD)
+
+    assert pool.plan(states, [quick, honest], 0.0) == [Load(A, NEW, Why.PIN)]
+    pool.failed(A, NEW, 1.0)
+    assert pool.plan(states, [quick, honest], 100.0) == [Load(B, NEW, Why.PIN)]
+
+
+def test_a_plan_looks_for_machines_for_so_many_models_and_no_more() -> None:
+    models = [ModelId(f"m{number}") for number in range(10)]
+    pool = policy(WarmLimits(needy_max=3), **dict.fromkeys(models, 1))
+    machines = [Machine(ProviderId(f"{number:064x}"), dict.fromkeys(models, COLD)) for number in range(len(models))]
+
+    assert len(pool.plan({model: ModelState(warm=0) for model in models}, machines, 0.0)) == 3

@@ -155,3 +155,15 @@ def test_settings_that_are_handed_on_come_out_the_same() -> None:
     assert flags_of(load_settings(flags=handed)) == flags_of(settings)
     assert handed["database"] == given["database"]
     assert load_settings(flags=handed).log.access
+
+
+def test_pinned_models_are_read_from_one_line() -> None:
+    pins = load_settings(flags={"serving.pinned_models": "hush-tiny=2, owner/big:7b=1"}).serving.pins()
+    assert pins == {"hush-tiny": 2, "owner/big:7b": 1}
+    assert load_settings().serving.pins() == {}
+
+
+@pytest.mark.parametrize("text", ["hush-tiny", "=2", "hush-tiny=", "hush-tiny=many", "a=1,,b=2", "a b=1"])
+def test_a_pin_without_a_model_or_a_count_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"serving\.pinned_models"):
+        load_settings(flags={"serving.pinned_models": text})

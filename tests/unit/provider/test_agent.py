@@ -11,10 +11,11 @@ from hushnet.identity.keys import IdentityKey
 from hushnet.provider.agent import Agent
 from hushnet.provider.engines.base import Capabilities, EngineCapacity, ModelSpec
 from hushnet.provider.machine import MachineWatch, Strain
+from hushnet.provider.shelf.offers import Activity, ShelvedModel, activity_of
 from hushnet.provider.supervision import LoadedModel
 from hushnet.sealing.keyring import Keyring
 from hushnet.wire.codec import encode_checked
-from hushnet.wire.frames import Heartbeat, Models
+from hushnet.wire.frames import Heartbeat, ModelOffer, Models
 
 GIB = 1 << 30
 BUSY = Strain(cpu=0.75, gpu_memory_bytes_used=7 * GIB, gpu_memory_bytes_total=8 * GIB, thermal="fair")
@@ -37,8 +38,24 @@ class Slots:
 
 
 @dataclass
+class Supervisor:
+    loaded: LoadedModel | None
+    is_wanted: bool = True
+
+
 class Host:
-    loaded: LoadedModel | None = None
+    """A shelf with one model, whose engine lives or is dead."""
+
+    def __init__(self, spec: ModelSpec, loaded: LoadedModel | None) -> None:
+        supervisor: Any = Supervisor(loaded)
+        self.model = ShelvedModel(spec, supervisor, memory_bytes=0, load_s=1.0)
+
+    def offers(self) -> list[ModelOffer]:
+        offer = self.model.offer(is_managed=False)
+        return [] if offer is None else [offer]
+
+    def activity(self) -> Activity:
+        return activity_of([self.model], slots=self.model.slots)
 
 
 @dataclass
@@ -53,12 +70,13 @@ def agent(*, is_loaded: bool = True, is_sound: bool | None = None) -> Agent:
     capabilities = Capabilities(frozenset({"tools"}), 4096, 4, is_sound)
     engine: Any = BusyEngine()
     slots: Any = Slots()
-    loaded = LoadedModel(ModelSpec(ModelId("m"), path=Path("m.gguf")), engine, capabilities, slots)
+    spec = ModelSpec(ModelId("m"), path=Path("m.gguf"))
+    loaded = LoadedModel(spec, engine, capabilities, slots)
     return Agent(
         identity=identity,
         keyring=Keyring(identity, network="n"),
         network="n",
-        engines=Host(loaded if is_loaded else None),
+        engines=Host(spec, loaded if is_loaded else None),
         serving=Queue(),
         machine=machine,
         region="de",
@@ -88,6 +106,10 @@ def test_what_the_template_check_found_is_in_the_offer_as_found() -> None:
         (offer,) = agent(is_sound=found).models()
         assert offer.is_template_sound is found
         encode_checked(Models(models=(offer,)))
+
+
+def test_without_an_engine_nothing_is_offered() -> None:
+    assert agent(is_loaded=False).models() == []
 
 
 def test_the_region_is_the_operators() -> None:

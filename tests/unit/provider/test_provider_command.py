@@ -24,6 +24,8 @@ EVERY_NOTICE = [
     notices.EngineLoading(ModelId("hush-tiny"), "llamacpp"),
     notices.EngineLoaded(ModelId("hush-tiny"), "llamacpp", 4, 2048, (), 0.3),
     notices.EngineLost(ModelId("hush-tiny")),
+    notices.ModelFreed(ModelId("hush-tiny")),
+    notices.ModelFailed(ModelId("hush-tiny")),
     REGISTERED,
     notices.LinkDown("ws://127.0.0.1:8471/v1/provider/link"),
     notices.KeysRotated(1_763_690_000),

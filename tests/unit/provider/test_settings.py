@@ -32,6 +32,26 @@ def test_each_source_wins_over_the_next(tmp_path: Path) -> None:
     assert (settings.slots, settings.threads, settings.queue, settings.model) == (5, 3, 2, "from-file")
 
 
+def test_several_models_come_as_flags_as_one_text_or_as_a_list_of_the_file(tmp_path: Path) -> None:
+    wanted = ("one.gguf", "http://127.0.0.1:1/v1#two")
+    assert load(tmp_path, model=list(wanted)).models == wanted
+    assert load(tmp_path, environ={"HUSH_PROVIDER_MODEL": " one.gguf ;http://127.0.0.1:1/v1#two"}).models == wanted
+    write(tmp_path, 'model = ["one.gguf", "http://127.0.0.1:1/v1#two"]')
+    assert load(tmp_path).models == wanted
+    assert load(tmp_path, model=["three.gguf"]).models == ("three.gguf",)
+
+
+def test_without_a_model_it_is_the_built_in_one(tmp_path: Path) -> None:
+    assert load(tmp_path).models == (None,)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("24GiB", 24 << 30), ("1.5 g", 3 << 29), ("800MB", 800 << 20), ("1000", 1000), ("7kib", 7168)]
+)
+def test_a_memory_budget_is_a_size(tmp_path: Path, text: str, size: int) -> None:
+    assert load(tmp_path, memory_budget=text).memory_budget == size
+
+
 def test_the_home_folder_is_the_flag_or_the_variable(tmp_path: Path) -> None:
     assert load_settings(flags={}, environ={"HUSH_HOME": "/elsewhere"}, home=tmp_path).home == tmp_path
     assert load_settings(flags={}, environ={"HUSH_HOME": str(tmp_path)}, home=None).home == tmp_path
@@ -74,6 +94,12 @@ def test_the_token_is_not_shown(tmp_path: Path) -> None:
         ("coordinator", "ftp://host"),
         ("coordinator", "http://user:word@host"),
         ("model", "  "),
+        ("model", "one.gguf;;two.gguf"),
+        ("model", ";".join(["m"] * 65)),
+        ("memory_budget", "much"),
+        ("memory_budget", "0"),
+        ("memory_budget", "-1GiB"),
+        ("idle_unload_s", "-1"),
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_name_and_source(tmp_path: Path, name: str, value: str) -> None:

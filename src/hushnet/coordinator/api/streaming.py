@@ -34,6 +34,7 @@ _STREAM_HEADERS: Final = (
     (b"x-accel-buffering", b"no"),
     (b"x-content-type-options", b"nosniff"),
 )
+_COLD: Final = ((b"hushnet-cold-start", b"true"),)
 
 
 class Form(Protocol):
@@ -117,6 +118,7 @@ def common_headers(life: Life) -> list[tuple[bytes, bytes]]:
         (b"hushnet-mode", life.body.mode.value.encode()),
         (b"hushnet-request-id", b"%d" % life.id),
         (X_TIMING, life.timing()),
+        *(_COLD if life.is_cold_start else ()),
     ]
 
 

@@ -32,6 +32,7 @@ from hushnet.coordinator.catalog import Catalog
 from hushnet.coordinator.fleet.beliefs import BeliefPolicy
 from hushnet.coordinator.fleet.reputation.keeper import RecordKeeper
 from hushnet.coordinator.ledger.service import Ledger
+from hushnet.coordinator.routing.warmth import WarmLimits
 from hushnet.coordinator.serving.assembly import Serving, build_serving
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.coordinator.settings import CoordinatorSettings, ServingSettings
@@ -170,6 +171,8 @@ def serving_limits(settings: ServingSettings) -> ServingLimits:
         idle_s_max=settings.idle_s_max,
         attempts_max=settings.attempts_max,
         output_tokens_default=settings.output_tokens_default,
+        warm=WarmLimits(dwell_s=settings.model_dwell_s),
+        pins=settings.pins(),
         platform_fee_bps=settings.platform_fee_bps,
         provider_share_bps=settings.provider_share_bps,
     )
@@ -211,5 +214,6 @@ def _touch(connection: Connection) -> bool:
 def _show(metrics: Metrics, coordinator: Coordinator, serving: Serving) -> None:
     metrics.gauge("hush_requests_running", "Requests that are not settled yet", lambda: serving.service.running)
     metrics.gauge("hush_queue_waiting", "Requests that wait for a provider", lambda: serving.service.waiting)
+    metrics.gauge("hush_models_loading", "Loads that providers were asked for", lambda: serving.service.pool.loading)
     metrics.gauge("hush_providers_connected", "Provider links that are registered", lambda: coordinator.links.links)
     metrics.gauge("hush_http_connections", "Open HTTP connections", lambda: coordinator.http.connections)

@@ -53,6 +53,9 @@ class Slot:
     """What the router saw when it was taken."""
     is_judged: bool = False
     """Whether the attempt has said something of its provider."""
+    is_cold: bool = False
+    """The provider must load the model first, which takes about `load_s`."""
+    load_s: float = 0.0
 
     def release(self) -> None:
         """Give the capacity back; again is without effect."""
@@ -143,14 +146,16 @@ class Fleet:
     def take(self, provider_id: ProviderId, request: RouteRequest) -> Slot:
         """Take the capacity that `request` needs at a candidate of the last `view`."""
         provider = self._providers[provider_id]
-        context = provider.offers[request.model].context_tokens
+        offer = provider.offers[request.model]
+        context = offer.context_tokens
         tokens = min(request.prompt_tokens_max + request.output_tokens_max, context)
         output = min(request.output_tokens_max, OUTPUT_EXPECTED_TOKENS_MAX)
         index = self._by_model.get(request.model, _NOBODY)
         candidate = index.get(provider_id)
         provider.load.opened(request.model, tokens=tokens, output=output)
         self._index(provider)
-        return Slot(provider, request.model, tokens, output, self, candidate=candidate)
+        is_cold, load_s = not offer.is_loaded, 0.0 if offer.is_loaded else offer.load_s
+        return Slot(provider, request.model, tokens, output, self, candidate=candidate, is_cold=is_cold, load_s=load_s)
 
     def note_full(self, provider: LiveProvider, model: ModelId) -> None:
         """The provider refused for want of capacity: leave it alone until it reports or frees a slot."""
@@ -240,8 +245,10 @@ class Fleet:
 
     def offered(self, provider: LiveProvider, models: Sequence[ModelOffer]) -> None:
         self._unindex(provider)
-        gone = set(provider.offers)
+        before = provider.offers
+        gone = set(before)
         provider.offer(models)
+        provider.note_loads(before, self._clock.monotonic_s())
         self.refresh(provider)
         self._tell(gone - set(provider.offers), None)
 

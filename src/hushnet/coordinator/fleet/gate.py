@@ -140,7 +140,7 @@ class Gate:
         provider = self._fleet.get(provider_id)
         if provider is not None and model in provider.offers:
             _LOG.info("a model was not loaded", extra={"provider_id": provider_id, "model": model, "code": code})
-            provider.loads_failed.add(model)
+            provider.loads_failed[model] = code
             self._fleet.refresh(provider)
 
     def draining(self, provider_id: ProviderId) -> None:

@@ -76,7 +76,7 @@ class ProviderLink(Protocol):
         ...
 
     def unload_model(self, model: ModelId) -> None:
-        """Ask the provider to free `model` once nothing uses it."""
+        """Ask the provider to free `model`, unless it is in use there."""
         ...
 
     def close(self, code: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hushnet.attestation.tiers import Tier
@@ -66,8 +66,10 @@ class LiveProvider:
     findings: Counter[str] = field(default_factory=Counter)
     doubted: frozenset[Doubt] = NOTHING
     """The doubts that have been counted."""
-    loads_failed: set[ModelId] = field(default_factory=set)
-    """Models that it was asked to load and does not, until the warm pool has taken note."""
+    loads_failed: dict[ModelId, str] = field(default_factory=dict)
+    """Models that it was asked to load and does not, and why, until the warm pool has taken note."""
+    loaded_s: dict[ModelId, float] = field(default_factory=dict)
+    """When it was heard that a model had been loaded on this link (monotonic)."""
     key_ids: frozenset[bytes] = frozenset()
     indexed_keys: frozenset[bytes] | None = None
     """The keys that the fleet knows as its: looked at with every report, so they are not entered anew each time."""
@@ -130,6 +132,14 @@ class LiveProvider:
         if self.steadiness.penalty_ms(now_s):
             own.add(Doubt.UNSTEADY)
         return self._doubts_of_report | self._doubts_of_offers | own
+
+    def note_loads(self, before: Mapping[ModelId, ModelOffer], now_s: float) -> None:
+        """Remember which of the models are loaded now that were not `before`."""
+        for model, offer in self.offers.items():
+            if offer.is_loaded and model in before and not before[model].is_loaded:
+                self.loaded_s[model] = now_s
+        for model in self.loaded_s.keys() - self.offers.keys():
+            del self.loaded_s[model]
 
     def health_of(self, model: ModelId) -> Health:
         return self.health.setdefault(model, Health())

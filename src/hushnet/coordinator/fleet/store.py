@@ -52,3 +52,11 @@ class TrustDesk(Protocol):
     def verdict(self, provider_id: ProviderId) -> Verdict: ...
 
     def record(self, provider_id: ProviderId) -> ChallengeRecord: ...
+
+
+class WarmthCounts(Protocol):
+    """Telemetry, as far as the warm pool needs it; every word is one of a closed set."""
+
+    def warmth(self, *, kind: str, reason: str) -> None:
+        """Count what became of a model's being loaded: cold_start, load, unload, failed."""
+        ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -18,6 +18,8 @@ from hushnet.coordinator.routing.demand import RISE_S, Demand, machines_wanted
 from hushnet.coordinator.routing.holdings import Action, Holding, Load, Machine, ModelState, Unload, Why
 from hushnet.foundation.ids import ModelId, ProviderId
 
+FORGOTTEN_SHARE: Final = 0.01
+"""Of the rate at which a model is out of fashion: what is left 25 minutes later."""
 Pair: TypeAlias = tuple[ProviderId, ModelId]
 
 
@@ -49,6 +51,8 @@ class WarmLimits:
     back_off_s_max: float = 600.0
     models_max: int = 4096
     """Models whose demand is remembered."""
+    needy_max: int = 64
+    """Models that one plan looks for machines for, the most urgent first: a plan is short whatever is offered."""
 
 
 class _Need:
@@ -68,11 +72,6 @@ class _Need:
     @property
     def missing(self) -> int:
         return self.target - self.warm - self.coming
-
-    @property
-    def urgency(self) -> tuple[bool, int, float]:
-        """Greater comes first: pins, then who waits, then the demand for each machine that has it."""
-        return self.warm + self.coming < self.pin, self.queue, self.rate / (1 + self.warm + self.coming)
 
     @property
     def why(self) -> Why:
@@ -142,6 +141,11 @@ class WarmPolicy:
 
     # The plan.
 
+    @property
+    def asked_for(self) -> Iterable[ModelId]:
+        """The models whose demand is remembered."""
+        return self._demand.keys()
+
     def rate(self, model: ModelId, now_s: float) -> float:
         """Return the forecast for `model` in requests a second."""
         demand = self._demand.get(model)
@@ -169,13 +173,20 @@ class WarmPolicy:
         `models` has the whole fleet's counts, `machines` may be a part of it: those that could act.
         """
         self._expire(now_s)
+        self._prune(now_s)
         needs = self._needs(models, now_s)
         busy = {provider_id for provider_id, _ in self.pending}
         actions: list[Action] = []
-        for need in sorted(needs.values(), key=lambda need: need.urgency, reverse=True):
-            if need.missing > 0:
-                actions += self._loads(need, needs, machines, busy, now_s)
+        needy = sorted((need for need in needs.values() if need.missing > 0), key=_urgency, reverse=True)
+        for need in needy[: self.limits.needy_max]:
+            actions += self._loads(need, needs, machines, busy, now_s)
         return [*actions, *self._idle(needs, machines, busy, now_s)]
+
+    def _prune(self, now_s: float) -> None:
+        """Forget who has not been asked for in hours."""
+        floor = self.limits.gone_per_s * FORGOTTEN_SHARE
+        for model in [model for model, demand in self._demand.items() if demand.rate(now_s) < floor]:
+            del self._demand[model]
 
     def _needs(self, models: Mapping[ModelId, ModelState], now_s: float) -> dict[ModelId, _Need]:
         coming: dict[ModelId, int] = {}
@@ -203,7 +214,7 @@ class WarmPolicy:
     ) -> list[Action]:
         """Choose machines for one model; `busy` are those that load already, or were chosen by this plan."""
         able = [each for each in machines if each.provider_id not in busy and self._can_load(each, need.model, now_s)]
-        able.sort(key=lambda each: (not each.has_memory, each.running > 0, each.holdings[need.model].load_s))
+        able.sort(key=lambda each: self._preference(each, need.model))
         actions: list[Action] = []
         room = min(need.missing, self.limits.ramp_max, self.limits.pending_max - len(self.pending))
         for machine in able:
@@ -257,6 +268,12 @@ class WarmPolicy:
         failures = self._failures.get((machine.provider_id, model))
         return failures is None or failures.until_s <= now_s
 
+    def _preference(self, machine: Machine, model: ModelId) -> tuple[int, bool, bool, float]:
+        """Smaller comes first: who has never failed, has memory, is idle, is quick; so promises alone win nobody the next."""
+        failures = self._failures.get((machine.provider_id, model))
+        failed = 0 if failures is None else failures.count
+        return failed, not machine.has_memory, machine.running > 0, machine.holdings[model].load_s
+
     def _is_free(self, holding: Holding, now_s: float) -> bool:
         is_idle = holding.is_loaded and holding.load_s > 0.0 and holding.running == 0
         return is_idle and now_s - holding.used_s >= self.limits.dwell_s
@@ -278,6 +295,11 @@ class WarmPolicy:
 
     def _forget_least(self, now_s: float) -> None:
         del self._demand[min(self._demand, key=lambda model: self._demand[model].rate(now_s))]
+
+
+def _urgency(need: _Need) -> tuple[bool, int, float]:
+    """Greater comes first: pins, then who waits, then the demand for each machine that has it."""
+    return need.warm + need.coming < need.pin, need.queue, need.rate / (1 + need.warm + need.coming)
 
 
 def _may_yield(held: _Need, wanted: _Need) -> bool:

@@ -50,7 +50,7 @@ class Pulse:
                 _LOG.error("a pass of the pulse failed", extra={"error": type(error).__name__})
 
     def tick_fleet(self) -> None:
-        """Send the challenges that are due, count the missed, retire expired statements."""
+        """Send the challenges that are due, count the missed, retire expired statements, plan which models are loaded."""
         due, missed = self._book.due()
         silent = frozenset(missed)
         for provider_id in missed:
@@ -66,6 +66,7 @@ class Pulse:
                     )
                 provider.link.challenge(challenge.nonce)
         self._fleet.retire_stale()
+        self._service.pool.tick()
 
 
 @dataclass(slots=True)

@@ -54,6 +54,7 @@ class Life:
         self.state = State.ARRIVED
         self.stopped: Stop | None = None
         window = desk.limits.window_bytes
+        self._has_waited_cold = False
         self.outlet = Outlet(high_water=window * 3 // 4, on_drained=self._drained, credit_step=window // 4)
         self._desk = desk
         self._consumer = consumer
@@ -84,10 +85,16 @@ class Life:
 
     # From outside.
 
+    @property
+    def is_cold_start(self) -> bool:
+        """Whether the answer had to wait until a provider had loaded the model."""
+        return self._has_waited_cold or (self.attempt is not None and self.attempt.slot.is_cold)
+
     def timing(self) -> bytes:
         """Return where the time went, as an answer's head says it; asked once, when the head is written."""
         winner = self._race.winner
-        if winner is not None and self._watch.stage == timing.PROVIDER:
+        if winner is not None and self._watch.stage in (timing.LOAD, timing.PROVIDER):
+            self._end_load(winner)
             # A whole answer begins with its last record.
             self._watch.enter(timing.RELAY, at_s=winner.heard_s)
         return self._watch.render()
@@ -216,6 +223,7 @@ class Life:
         clock = self._desk.clock
         began_s = clock.monotonic_s()
         self._waiting = waiting
+        self._has_waited_cold |= waiting.is_cold
         self._watch.enter(timing.QUEUE)
         self._tell_its_place()
         answer = await waiting.answer
@@ -270,10 +278,17 @@ class Life:
         if winner is not None:
             self._desk.prefixes.note(self._consumer, self.body.facts, winner.slot.provider.provider_id)
         if winner is not None and self.body.facts.is_stream:
+            self._end_load(winner)
             self._watch.enter(timing.RELAY, at_s=winner.heard_s)
         self.body.drop()
         seconds = self._desk.clock.monotonic_s() - self._started_s
         self._desk.telemetry.first_content(mode=self.body.mode.value, seconds=seconds)
+
+    def _end_load(self, attempt: Attempt) -> None:
+        """Count what came after the provider said that it had loaded the model as its work."""
+        loaded_s = attempt.slot.provider.loaded_s.get(attempt.slot.model)
+        if self._watch.stage == timing.LOAD and loaded_s is not None:
+            self._watch.enter(timing.PROVIDER, at_s=loaded_s)
 
     def _conclude(self) -> None:
         """The attempt that won has ended, or the request was stopped."""
@@ -285,6 +300,7 @@ class Life:
         if ended.end.ending is Ending.COMPLETE:
             self._advance(Event.ENDED)
             self._desk.fleet.note_served(ended.provider, self.body.facts.model, began_s=winner.started_s)
+            self._desk.placement.pool.served(winner.slot, self._desk.clock.monotonic_s() - winner.started_s)
             self.outlet.finish()
         elif self.stopped is not None:
             self._advance(Event.STOPPED)

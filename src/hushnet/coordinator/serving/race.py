@@ -169,7 +169,7 @@ class Race:
             desk.telemetry.hedged(state=HedgeState.SENT)
         else:
             self.lead = attempt
-            watch.enter(timing.PROVIDER)
+            watch.enter(timing.LOAD if slot.is_cold else timing.PROVIDER)
 
     def _unsent(self, placed: Placed, end: AttemptEnd) -> None:
         placed.slot.release()

@@ -22,6 +22,7 @@ from hushnet.coordinator.admission.pace import Pace
 from hushnet.coordinator.admission.queue import FairQueue, Ticket
 from hushnet.coordinator.fleet.fleet import Fleet, Slot
 from hushnet.coordinator.fleet.provider import LiveProvider
+from hushnet.coordinator.fleet.warm_pool import WarmPool
 from hushnet.coordinator.routing.filters import has_room, obstacle
 from hushnet.coordinator.routing.model import Assignment, Candidate, Reason, Refusal, RouteRequest, Wait
 from hushnet.coordinator.routing.router import WAIT_S_MAX, WAIT_S_MIN, View, route
@@ -79,14 +80,22 @@ class Waiting:
     answer: asyncio.Future[Placed | Failure | None]
     since_s: float
     ticket: Ticket[Waiting] | None = None
+    is_cold: bool = False
+    """Nobody had the model loaded when it began to wait."""
 
 
 class Placement:
     """Joins router, fleet and queue."""
 
     def __init__(
-        self, fleet: Fleet, queue: FairQueue[Waiting], clock: Clock, telemetry: Telemetry | None = None
+        self,
+        fleet: Fleet,
+        queue: FairQueue[Waiting],
+        clock: Clock,
+        pool: WarmPool,
+        telemetry: Telemetry | None = None,
     ) -> None:
+        self.pool = pool
         self._fleet = fleet
         self._telemetry = telemetry or Silence()
         self._queue = queue
@@ -115,12 +124,15 @@ class Placement:
         is_retry: bool,
     ) -> Placed | Failure | Waiting:
         """Place a request now, say why it can't be, or let it wait for up to `wait_s`; it keeps `size` bytes meanwhile."""
+        if not is_retry:
+            self.pool.arrived(request.model)
         seed = _seed_of(request_id)
         now_s = self._clock.monotonic_s()
         outcome = self._try(request, seed)
         if not isinstance(outcome, Wait):
             return outcome
         waiting = Waiting(request, seed, asyncio.get_running_loop().create_future(), now_s)
+        waiting.is_cold = self.pool.is_cold(request.model)
         if self._queue.waiting(request.model) == 0:
             self._paces[request.model] = Pace(now_s)
         waiting.ticket = self._queue.join(
@@ -131,6 +143,7 @@ class Placement:
             self.abandon(waiting)
             late_s = outcome.after_s if estimate_s is None else estimate_s - wait_s
             return Failure(FailureCode.CAPACITY, retry_after_s=min(max(late_s, outcome.after_s), WAIT_S_MAX))
+        self.pool.waits(request.model)
         return waiting
 
     def place_of(self, waiting: Waiting) -> QueuePlace | None:
@@ -228,7 +241,9 @@ class Placement:
             case Assignment():
                 if self._starved and self._is_kept(decision.provider_id, request.model, waiting):
                     return Wait(WAIT_S_MIN)
-                return Placed(self._fleet.take(decision.provider_id, request), decision.entry)
+                slot = self._fleet.take(decision.provider_id, request)
+                self.pool.placed(slot)
+                return Placed(slot, decision.entry)
             case Wait():
                 return decision
             case Refusal():

@@ -11,13 +11,15 @@ from hushnet.coordinator.admission.envelopes import EnvelopeMemory
 from hushnet.coordinator.admission.queue import FairQueue, QueueLimits
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.fleet.roll import Roll
+from hushnet.coordinator.fleet.warm_pool import WarmPool
 from hushnet.coordinator.ledger.prices import Terms
+from hushnet.coordinator.routing.warmth import WarmPolicy
 from hushnet.coordinator.serving.attempt import Attempt
 from hushnet.coordinator.serving.desk import Desk, KeyDesk, PrefixDesk
 from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.model import Consumer, RequestBody
-from hushnet.coordinator.serving.route import Placement
+from hushnet.coordinator.serving.route import Placement, Waiting
 from hushnet.coordinator.serving.rules.stops import Stop
 from hushnet.coordinator.serving.seal import SealedBody
 from hushnet.coordinator.serving.settings import ServingLimits
@@ -58,7 +60,15 @@ class RequestService:
         self.roll = Roll(fleet)
         """Who is there by the names that requests may use."""
         fleet.watch(self.roll.changed)
-        self._placement = Placement(fleet, FairQueue(queue_limits), clock, telemetry)
+        queue: FairQueue[Waiting] = FairQueue(queue_limits)
+        self.pool = WarmPool(
+            fleet,
+            clock,
+            WarmPolicy(self.limits.warm, self.limits.pins),
+            waiting=queue.waiting,
+            telemetry=telemetry or Silence(),
+        )
+        self._placement = Placement(fleet, queue, clock, self.pool, telemetry)
         self._desk = Desk(
             fleet=fleet,
             placement=self._placement,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from hushnet.coordinator.routing.warmth import WarmLimits
+from hushnet.foundation.ids import ModelId
 from hushnet.foundation.money import BASIS_POINTS_ONE
 
 
@@ -52,6 +55,12 @@ class ServingLimits:
     draft_s: float = 5.0
     close_retry_s: float = 0.5
     """Between two tries to close a hold while the ledger is busy."""
+    load_s_max: float = 300.0
+    """What an attempt may take longer to its first content because its provider loads the model: at most what that said."""
+    warm: WarmLimits = field(default_factory=WarmLimits)
+    """How the warm pool decides."""
+    pins: Mapping[ModelId, int] = field(default_factory=dict)
+    """Models that stay loaded on at least so many machines."""
     platform_fee_bps: int = 0
     provider_share_bps: int = BASIS_POINTS_ONE
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.home import resolve_home
+from hushnet.foundation.ids import ModelId
 from hushnet.foundation.money import PRICE_MICRO_USD_MAX, Price
 from hushnet.foundation.redaction import Secret
 
@@ -19,6 +20,7 @@ NETWORK_PUBLIC: Final = "hushnet-main"
 DATABASE_FILE: Final = "coordinator.db"
 LINK_PATH: Final = "/v1/provider/link"
 _NO_SECRET: Final = Secret("")
+_PIN: Final = r"[A-Za-z0-9._:/@+-]{1,128}=[0-9]{1,4}"
 
 
 def setting(default: T, meaning: str, **details: Any) -> T:
@@ -148,12 +150,26 @@ class ServingSettings:
     output_tokens_default: int = setting(
         1024, "output bound of a request that names none", unit="tokens", low=1, high=1_048_576
     )
+    pinned_models: str = setting(
+        "",
+        "models that stay loaded on at least so many providers: `MODEL=COUNT`, several with commas",
+        pattern=rf"({_PIN}(\s*,\s*{_PIN})*)?",
+        default_text="none",
+    )
+    model_dwell_s: float = setting(
+        300.0, "a model that a provider has loaded or used stays loaded this long", unit="seconds", low=1, high=86_400
+    )
     platform_fee_bps: int = setting(
         0, "the network's share of what a request costs", unit="basis points", low=0, high=10_000
     )
     provider_share_bps: int = setting(
         10_000, "the provider's part of what is left after the fee", unit="basis points", low=0, high=10_000
     )
+
+    def pins(self) -> dict[ModelId, int]:
+        """Return the pinned models with the least number of providers of each; of a model named twice the last counts."""
+        pairs = (pin.strip().rpartition("=") for pin in self.pinned_models.split(",") if pin.strip())
+        return {ModelId(model): int(count) for model, _, count in pairs}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

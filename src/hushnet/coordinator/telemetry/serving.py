@@ -59,6 +59,11 @@ class ServingMetrics:
         self._examined = metrics.histogram(
             "hush_route_examined", "Candidates that a decision looked at until it chose", buckets=EXAMINED_BUCKETS
         )
+        self._warmth = metrics.counter(
+            "hush_warm_pool_total",
+            "Loads and unloads of models asked for, loads that failed, cold starts",
+            ("kind", "reason"),
+        )
 
     def request_ended(self, *, mode: str, outcome: str, seconds: float) -> None:
         self._requests.add(mode, outcome)
@@ -92,3 +97,6 @@ class ServingMetrics:
 
     def hedged(self, *, state: str) -> None:
         self._hedges.add(state)
+
+    def warmth(self, *, kind: str, reason: str) -> None:
+        self._warmth.add(kind, reason)

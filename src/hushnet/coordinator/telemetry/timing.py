@@ -17,12 +17,13 @@ ROUTE: Final = 3
 QUEUE: Final = 4
 SEAL: Final = 5
 DISPATCH: Final = 6
-PROVIDER: Final = 7
-RELAY: Final = 8
-BODY: Final = 9
+LOAD: Final = 7
+PROVIDER: Final = 8
+RELAY: Final = 9
+BODY: Final = 10
 """Waiting for the consumer's own bytes: the one stage that is not shown, because it is not ours."""
 
-STAGES: Final = ("parse", "auth", "reserve", "route", "queue", "seal", "dispatch", "provider", "relay")
+STAGES: Final = ("parse", "auth", "reserve", "route", "queue", "seal", "dispatch", "load", "provider", "relay")
 """The names of the stages that are shown, in the order of the header."""
 X_TIMING: Final = b"x-timing"
 STOPWATCH: Final = "hushnet.stopwatch"

@@ -63,7 +63,7 @@ class AttemptHandler(Protocol):
         ...
 
     def unload_model_requested(self, model: ModelId) -> None:
-        """Free the model once nothing uses it."""
+        """Free the model, unless it is in use."""
         ...
 
     def drain_requested(self) -> None:

@@ -76,14 +76,18 @@ class Deadlines:
         """
         if attempt.is_generating:
             return now_s - attempt.heard_s >= self._limits.idle_s_max
-        return now_s - attempt.started_s >= self._limits.first_content_s_max
+        return now_s - attempt.started_s >= self._first_content_s(attempt)
 
     def is_slow(self, now_s: float, attempt: Attempt) -> bool:
         """Whether an attempt that has shown no content should get a backup: nothing came for a part of its time."""
         limits = self._limits
         if not limits.hedge_share or attempt.is_generating:
             return False
-        return now_s - attempt.started_s >= limits.hedge_share * limits.first_content_s_max
+        return now_s - attempt.started_s >= limits.hedge_share * self._first_content_s(attempt)
+
+    def _first_content_s(self, attempt: Attempt) -> float:
+        """How long an attempt may show nothing: longer where its provider has to load the model first."""
+        return self._limits.first_content_s_max + min(attempt.slot.load_s, self._limits.load_s_max)
 
     def _is_stalled(self, now_s: float, outlet: Outlet) -> bool:
         """Whether the consumer's window is full and its reader has stopped."""
