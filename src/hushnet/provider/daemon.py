@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from hushnet.foundation.clock import Clock, SystemClock
+from hushnet.foundation.ids import ModelId
 from hushnet.foundation.stopping import stop_signals, unless
 from hushnet.identity.keys import IdentityKey
 from hushnet.provider import notices
@@ -103,7 +104,7 @@ class Provider:
             limits=replace(link_limits or LinkLimits(), drain_s=settings.drain_s + GOODBYE_S_MAX),
         )
         self._shelf.is_used = self.serving.uses
-        self._shelf.on_refused = self.link.refuse_load
+        self._shelf.on_refused = self._load_refused
         self._is_stopping = asyncio.Event()
         self._is_hurried = asyncio.Event()
         self._has_lost_link = asyncio.Event()
@@ -199,6 +200,9 @@ class Provider:
         self._has_lost_link.set()
         if not self._is_stopping.is_set():
             self._notify(notices.LinkDown(self._place.link_url))
+
+    def _load_refused(self, model: ModelId, code: str) -> None:
+        self.link.refuse_load(model, code)
 
     def _engine_changed(self) -> None:
         self.serving.engine_changed()
