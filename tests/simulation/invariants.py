@@ -119,7 +119,7 @@ class OneFinaliser:
     async def at_end(self) -> None:
         world = self._world
         for request in world.watch.by_id.values():
-            if request.held_s is not None and not world.ledger.is_settled(request.id) and not world.was_ill:
+            if request.held_s is not None and not world.ledger.is_settled(request.id) and not world.was_disturbed:
                 world.watch.broke("one finaliser", f"{request.tag} was held for and never settled")
         if count := await world.store.inspect(lambda books: sum(1 for _ in books.holds())):
             world.watch.broke("one finaliser", f"{count} holds are open")
@@ -153,7 +153,7 @@ class NobodyStarves:
             return
         self._next_look_s = world.loop.time() + 1.0
         for request in world.waiting_requests():
-            if world.loop.time() - request.arrived_s > self._whole_s and not world.was_ill:
+            if world.loop.time() - request.arrived_s > self._whole_s and not world.was_disturbed:
                 world.watch.broke("no starvation", f"{request.tag} runs for longer than it may")
 
     async def at_end(self) -> None:
@@ -240,7 +240,7 @@ class MoneyFollowsDelivery:
 
     async def at_end(self) -> None:
         world = self._world
-        if world.was_ill:
+        if world.was_disturbed:
             return
         records = await world.store.inspect(lambda books: {record.id: record for record in books.usage()})
         for request in world.watch.by_id.values():
@@ -278,7 +278,7 @@ class NothingLeft:
     async def at_end(self) -> None:
         world = self._world
         service = world.serving.service
-        if service.running or service.waiting:
+        if service.running or (service.waiting and not world.was_killed):
             world.watch.broke("nothing left", f"{service.running} requests run, {service.waiting} wait")
         if world.listener.links or world.listener.strangers:
             world.watch.broke("nothing left", f"{world.listener!r}")

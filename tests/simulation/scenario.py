@@ -72,6 +72,8 @@ class Scenario:
     drain_s: float
     is_cut_short: bool
     """The coordinator is stopped while requests run, not once all have ended."""
+    is_killed: bool = False
+    """The coordinator dies instead: a new one finds what it left in the books."""
     is_fair: bool = False
     """All requests are alike and nothing goes wrong: who is served when can be judged."""
     fair_turns: int = 2
@@ -138,6 +140,7 @@ def scenario_of(seed: int, chance: Random, *, seconds: float | None = None, fami
         is_lasting=often(chance, 0.5),
         drain_s=chance.choice((0.0, 1.0, 60.0)),
         is_cut_short=often(chance, 0.5),
+        is_killed=often(chance, 0.15),
     )
 
 

@@ -32,12 +32,12 @@ def found(family: str, *, seconds: float = 8.0) -> str:
     return next((report.broken for report in reports if report.broken), "")
 
 
-def test_a_slot_that_is_never_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_that_is_never_given_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Slot, "release", lambda self: None)
     assert found("calm").startswith("slots")
 
 
-def test_a_slot_that_is_given_back_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_that_is_given_back_too_early_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     start = Attempt.start
 
     def started(self: Attempt, envelope: bytes, *, deadline_s: float) -> None:
@@ -48,7 +48,7 @@ def test_a_slot_that_is_given_back_too_early(monkeypatch: pytest.MonkeyPatch) ->
     assert found("calm").startswith("slots")
 
 
-def test_a_slot_that_is_kept_when_the_provider_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_that_is_kept_when_the_provider_refuses_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(self: Attempt, code: int) -> None:
         release, self.slot = self.slot, _KeptSlot(self.slot)  # type: ignore[assignment]
         del release
@@ -66,7 +66,7 @@ class _KeptSlot:
     def release(self) -> None: ...
 
 
-def test_a_finaliser_that_runs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finaliser_that_runs_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     settle = Finaliser.settle
 
     async def settled(self: Finaliser, attempt: Any, stopped: Any) -> Any:
@@ -77,7 +77,7 @@ def test_a_finaliser_that_runs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found("calm").startswith("one finaliser")
 
 
-def test_a_finaliser_that_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finaliser_that_is_left_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     settle = Finaliser.settle
 
     async def settled(self: Finaliser, attempt: Any, stopped: Any) -> Any:
@@ -95,17 +95,17 @@ def _outcome() -> Any:
     return UsageOutcome.NOT_DELIVERED
 
 
-def test_a_provider_that_drains_and_is_given_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_drains_and_is_given_work_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Fleet, "drained", lambda self, provider: None)
     assert found("restless", seconds=12.0).startswith("right provider")
 
 
-def test_a_provider_that_is_not_trusted_and_is_given_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_is_not_trusted_and_is_given_work_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Fleet, "judged", lambda self, provider, tier: None)
     assert found("hostile", seconds=25.0).startswith("right provider")
 
 
-def test_a_provider_that_failed_a_sealed_request_and_gets_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_failed_a_sealed_request_and_gets_it_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     learn = Tries.learn
 
     def learned(self: Tries, *args: Any) -> Any:
@@ -117,7 +117,7 @@ def test_a_provider_that_failed_a_sealed_request_and_gets_it_again(monkeypatch: 
     assert found("hostile").startswith(("right provider", "attempts"))
 
 
-def test_a_truncated_answer_that_is_told_as_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncated_answer_that_is_told_as_whole_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     fail = Outlet.fail
 
     def failed(self: Outlet, failure: Any, *, is_cut: bool = False) -> None:
@@ -131,7 +131,7 @@ def test_a_truncated_answer_that_is_told_as_whole(monkeypatch: pytest.MonkeyPatc
     assert found("restless").startswith("honest answers")
 
 
-def test_an_answer_with_a_piece_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_with_a_piece_left_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     relay, seen = StandardAttempt.relay, []
 
     def relayed(self: StandardAttempt, record: Any) -> bytes:
@@ -143,12 +143,12 @@ def test_an_answer_with_a_piece_left_out(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found("calm").startswith("honest answers")
 
 
-def test_a_queue_that_nobody_leaves_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_that_nobody_leaves_in_time_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FairQueue, "expired", lambda self, now_s: [])
     assert found("crowded").startswith("no starvation")
 
 
-def test_a_queue_that_serves_whoever_came_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_that_serves_whoever_came_first_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def in_order(self: FairQueue[Any], model: Any) -> Iterator[Any]:
         tickets = fair(self, model)
         return iter(sorted(tickets, key=lambda ticket: ticket.deadline_s))
@@ -158,7 +158,7 @@ def test_a_queue_that_serves_whoever_came_first(monkeypatch: pytest.MonkeyPatch)
     assert found("flood").startswith("no starvation")
 
 
-def test_a_bill_for_more_than_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bill_for_more_than_was_made_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hushnet.coordinator.serving.settle.bill", _inflated())
     assert found("calm").startswith("money")
 
@@ -178,7 +178,7 @@ def _inflated() -> Callable[..., Any]:
     return inflated
 
 
-def test_a_hold_that_nobody_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hold_that_nobody_closes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     async def closed(self: Ledger, close: Any) -> None:
         return None
 
@@ -186,13 +186,21 @@ def test_a_hold_that_nobody_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found("calm") != ""
 
 
-def test_a_link_whose_provider_stays_in_the_fleet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweeper_that_leaves_the_holds_of_the_dead_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def swept(self: Ledger) -> int:
+        return 0
+
+    monkeypatch.setattr(Ledger, "sweep", swept)
+    assert "holds are open" in found("crowded")
+
+
+def test_a_link_whose_provider_stays_in_the_fleet_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Gate, "link_lost", lambda self, provider_id, link: None)
     monkeypatch.setattr(LiveProvider, "is_routable", property(lambda self: not self.is_draining))
     assert found("losses").startswith("right provider")
 
 
-def test_a_count_that_goes_below_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_count_that_goes_below_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = Load.closed
 
     def twice(self: Load, model: Any, *, tokens: int, output: int) -> None:
@@ -203,12 +211,12 @@ def test_a_count_that_goes_below_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found("calm").startswith("slots")
 
 
-def test_a_request_that_is_never_told_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_is_never_told_its_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RequestService, "tick", lambda self: None)
     assert found("losses") != ""
 
 
-def test_an_error_in_a_callback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_a_callback_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def answered(self: ChallengeBook, *args: Any) -> Any:
         raise ZeroDivisionError
 

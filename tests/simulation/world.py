@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import copy
 import logging
-import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,16 +15,12 @@ from typing import Final
 from unittest import mock
 
 from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderListener
-from hushnet.coordinator.fleet.store import Owner
 from hushnet.coordinator.ledger.model import LedgerSettings
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.ledger.store import LedgerStore
 from hushnet.coordinator.serving.assembly import Serving, build_serving
 from hushnet.coordinator.storage import Database, open_ledger_store
-from hushnet.foundation.errors import StorageError
-from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId
-from hushnet.foundation.money import Price
-from hushnet.foundation.redaction import Secret
+from hushnet.foundation.ids import ModelId
 from hushnet.provider.link import dialling
 from hushnet.sealing.statements import Recipient
 from simulation import demand
@@ -37,30 +32,15 @@ from simulation.door import Doorway
 from simulation.invariants import INVARIANTS, Queued
 from simulation.loop import NothingLeftError, VirtualClock, VirtualLoop
 from simulation.providers import NETWORK, SimulatedProvider
-from simulation.scenario import FREE_MODEL, Scenario, scenario_of
+from simulation.scenario import Scenario, scenario_of
+from simulation.surroundings import ErrorLog, Tariffs, Tokens
 from simulation.watching import RequestSeen, Watch, WatchedGate
 
-_PRICE: Final = Price(input=1_000_000, cached=500_000, output=4_000_000, minimum=1)
-_FREE: Final = Price(input=0, cached=0, output=0, minimum=0)
 _LAST_BYTES_S: Final = 0.5
+_COORDINATORS_OWN: Final = ("request-", "serving-", "ledger-", "link-admission")
+"""How the names of the coordinator's tasks begin."""
 _STANDSTILL_STEPS: Final = 100_000
 """Passes without the clock moving after which nothing will move it."""
-
-EXPECTED_ERRORS: Final = frozenset(
-    {
-        "the coordinator reports a broken rule",
-        "an envelope went to another provider than it was made for",
-    }
-)
-"""What hostile providers bring into the log. Anything else that is logged as an error is one."""
-ILLNESS_ERRORS: Final = frozenset(
-    {
-        "the ledger's database is gone",
-        "the ledger's lane could not be found",
-        "a batch was refused",
-        "the disk failed the ledger",
-    }
-)
 
 
 class Broken(AssertionError):  # noqa: N818 - it names what happened to the world
@@ -80,48 +60,6 @@ class Report:
     digest: str
     broken: str | None
     trace: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Tariff:
-    id: int
-    price: Price
-
-
-class _Tariffs:
-    """One model is free."""
-
-    def tariff_of(self, model: ModelId) -> _Tariff:
-        return _Tariff(0, _FREE if model == FREE_MODEL else _PRICE)
-
-
-class _Tokens:
-    """Who owns a provider token; the table is sometimes slow, and sometimes away."""
-
-    def __init__(self, chance: Random, failing: float) -> None:
-        self._chance = chance
-        self._failing = failing
-
-    async def owner_of(self, token: Secret) -> Owner:
-        await asyncio.sleep(spread(self._chance, 0.005))
-        if often(self._chance, self._failing):
-            raise StorageError("the simulated table is away")
-        return Owner(AccountId(int(token.reveal().partition("-")[2])), ApiKeyId(1))
-
-
-class _ErrorLog(logging.Handler):
-    """Takes every error that is logged, with where it came from, for a broken promise."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(logging.ERROR)
-        self._world = world
-
-    def emit(self, record: logging.LogRecord) -> None:
-        word = record.getMessage()
-        if word in EXPECTED_ERRORS or (self._world.was_ill and word in ILLNESS_ERRORS):
-            return
-        where = traceback.format_exc(limit=-3) if sys.exc_info()[0] is not None else ""
-        self._world.watch.broke("no errors", f"{record.name}: {word} {where}")
 
 
 class World:
@@ -152,6 +90,7 @@ class World:
         self.gate: WatchedGate
         self._invariants: list[object] = []
         self._checks: list[object] = []
+        self.was_killed = self.is_dead = False
         self.is_serving = False
         """Until the coordinator's serving side has closed."""
         self._database = database
@@ -162,6 +101,11 @@ class World:
     def was_ill(self) -> bool:
         """Whether the books were ever away: then some promises are kept later, by the sweeper."""
         return self.books.fell_ill
+
+    @property
+    def was_disturbed(self) -> bool:
+        """Whether the books were away, or the coordinator died: what was open then is the sweeper's to settle."""
+        return self.was_ill or self.was_killed
 
     def waiting_requests(self) -> Iterator[RequestSeen]:
         """Return the requests that hold money and are not settled yet."""
@@ -199,7 +143,7 @@ class World:
 
     def run(self) -> Report:
         """Run to the end, or to the first broken invariant."""
-        handler, log = _ErrorLog(self), logging.getLogger("hushnet")
+        handler, log = ErrorLog(self), logging.getLogger("hushnet")
         propagates, log.propagate = log.propagate, False
         log.addHandler(handler)
         self.loop.set_exception_handler(lambda _, context: self._unhandled(context))
@@ -237,20 +181,22 @@ class World:
             self.watch.note("closing")
             self._is_over = True
             await _end(crowd)
-            if not self.plan.is_cut_short:
+            if self.plan.is_killed:
                 await _end(chaos)
-                await self.serving.service.idle()
-            await self._close(ledger, chaos)
+                await self._kill()
+            else:
+                if not self.plan.is_cut_short:
+                    await _end(chaos)
+                    await self.serving.service.idle()
+                await self._close_coordinator(chaos)
+                await self._send_home()
+                await ledger.aclose()
             for check in self._invariants:
                 await check.at_end()  # type: ignore[attr-defined]
 
     async def _build(self) -> Ledger:
         plan = self.plan
-        ledger = await Ledger.open(
-            self.store,
-            self.clock,
-            settings=LedgerSettings(clock_skew_ms_max=None, sweep_s=5.0, renew_s=5.0, outage_s_max=5.0, draft_s=1.0),
-        )
+        ledger = await self._open_books()
         for account, credit in plan.consumers.items():
             if credit:
                 await ledger.grant_promo(account, credit, grant_id=f"grant-{account}", actor="simulation")
@@ -259,8 +205,8 @@ class World:
             network=NETWORK,
             clock=self.clock,
             ledger=self.ledger,
-            tariffs=_Tariffs(),
-            tokens=_Tokens(self.chance, 0.05 if plan.troubles.rate else 0.0),
+            tariffs=Tariffs(),
+            tokens=Tokens(self.chance, 0.05 if plan.troubles.rate else 0.0),
             limits=plan.limits,
             queue_limits=plan.queue_limits,
             trust_settings=plan.trust,
@@ -274,14 +220,40 @@ class World:
         self._checks = self._invariants
         return ledger
 
-    async def _close(self, ledger: Ledger, chaos: asyncio.Task[None]) -> None:
-        """Stop in the order in which the coordinator's process does, then send everybody home."""
+    async def _open_books(self) -> Ledger:
+        """Open the ledger; what an earlier one left open is finalised before this returns."""
+        settings = LedgerSettings(clock_skew_ms_max=None, sweep_s=5.0, renew_s=5.0, outage_s_max=5.0, draft_s=1.0)
+        return await Ledger.open(self.store, self.clock, settings=settings)
+
+    async def _kill(self) -> None:
+        """End the coordinator as a power failure does: in the middle of everything; then open the books anew."""
+        self.watch.note("killed")
+        self.was_killed, self.is_dead, self.is_serving = True, True, False
+        doomed = [task for task in asyncio.all_tasks() if task.get_name().startswith(_COORDINATORS_OWN)]
+        for task in sorted(doomed, key=lambda each: each.get_name()):
+            task.cancel()
+        await asyncio.gather(*doomed, return_exceptions=True)
+        for link in self.doorway.links.values():
+            link.reset()
+        for conversation in list(self.conversations.values()):
+            conversation.cut()
+        self.doorway.is_open = False
+        await self.listener.aclose()
+        await self._send_home()
+        self.is_dead = False
+        await (await self._open_books()).aclose()
+
+    async def _close_coordinator(self, chaos: asyncio.Task[None]) -> None:
+        """Stop in the order in which the coordinator's process does."""
         if often(self.chance, 0.5):
             self.listener.drain("closing")
         await asyncio.gather(self._close_serving(), self._close_http())
         await _end(chaos)
         self.doorway.is_open = False
         await self.listener.aclose()
+
+    async def _send_home(self) -> None:
+        """Wait for the consumers, stop the agents, and leave the books to the sweeper where it has work."""
         await asyncio.gather(*self.conversations)
         everybody = [*self.providers, *self._twins]
         for provider in everybody:
@@ -294,7 +266,6 @@ class World:
         if self.was_ill:
             # What could not be settled in time is the sweeper's, once the holds have run out.
             await asyncio.sleep(self.limits.total_s_max + self.limits.hold_margin_s + 60.0)
-        await ledger.aclose()
 
     async def _close_serving(self) -> None:
         await self.serving.aclose(drain_s=self.plan.drain_s)
@@ -343,6 +314,8 @@ class World:
             raise Broken(self.watch.broken)
 
     def _unhandled(self, context: dict[str, object]) -> None:
+        if self.is_dead:
+            return
         error = context.get("exception")
         where = "".join(traceback.format_exception(error)[-3:]) if isinstance(error, BaseException) else ""
         self.watch.broke("no errors", f"unhandled in the loop: {context.get('message')} {where}")
