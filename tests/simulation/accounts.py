@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
+from typing import Any
 
 from hushnet.coordinator.ledger.model import (
     Busy,
@@ -84,6 +85,10 @@ class WatchedLedger:
         self._watch = watch
         self._settlements: dict[int, Close | FreeUse] = {}
         self._told: set[int] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass on whatever else a ledger can do."""
+        return getattr(self._ledger, name)
 
     def next_request_id(self) -> RequestId:
         return self._ledger.next_request_id()

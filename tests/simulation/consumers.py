@@ -24,7 +24,7 @@ from hushnet.coordinator.api.streaming import (
     answer,
     refuse,
 )
-from hushnet.coordinator.confidential import ENDPOINT, Prepared, StandardRequest
+from hushnet.coordinator.confidential import ENDPOINT, StandardRequest
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.model import Consumer, RequestBody, SealedAttempt
@@ -85,10 +85,8 @@ class _StandardWish(StandardBody):
     seen: RequestSeen
     watch: Watch
 
-    async def attempt(
-        self, provider: LiveProvider, entry: int | None, *, now: int, prepared: Prepared
-    ) -> SealedAttempt:
-        sealed = await super().attempt(provider, entry, now=now, prepared=prepared)
+    async def attempt(self, provider: LiveProvider, *terms: Any, **more: Any) -> SealedAttempt:
+        sealed = await super().attempt(provider, *terms, **more)
         self.watch.sealed(self.seen, provider.provider_id, sealed.envelope)
         return sealed
 
@@ -99,10 +97,8 @@ class _SealedWish(SealedBody):
     seen: RequestSeen
     watch: Watch
 
-    async def attempt(
-        self, provider: LiveProvider, entry: int | None, *, now: int, prepared: Prepared
-    ) -> SealedAttempt:
-        sealed = await super().attempt(provider, entry, now=now, prepared=prepared)
+    async def attempt(self, provider: LiveProvider, *terms: Any, **more: Any) -> SealedAttempt:
+        sealed = await super().attempt(provider, *terms, **more)
         self.watch.sealed(self.seen, provider.provider_id, sealed.envelope)
         return sealed
 

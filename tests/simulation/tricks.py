@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -148,6 +148,10 @@ class TrickyHandler:
             return
         self._handler.attempt_arrived(attempt, envelope, deadline_ms, TrickyWriter(writer, trick, self._chance))
 
+    def __getattr__(self, name: str) -> Any:
+        """Pass on whatever else a handler hears."""
+        return getattr(self._handler, name)
+
     def attempt_cancelled(self, attempt: AttemptId, code: int) -> None:
         self._handler.attempt_cancelled(attempt, code)
 
@@ -174,6 +178,10 @@ class TrickyAgent:
     def __post_init__(self) -> None:
         self.agent_version = self.agent.agent_version
         self.statement_changed = self.agent.statement_changed
+
+    def __getattr__(self, name: str) -> Any:
+        """Tell whatever else an agent tells of itself as it is."""
+        return getattr(self.agent, name)
 
     def network(self) -> str:
         return self.agent.network()

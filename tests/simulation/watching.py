@@ -195,13 +195,17 @@ class WatchedLink:
     def provider_id(self) -> ProviderId:
         return self._link.provider_id
 
-    def dispatch(self, envelope: bytes, *, deadline_ms: int, credit_bytes: int, sink: AttemptSink) -> AttemptId:
+    def __getattr__(self, name: str) -> Any:
+        """Pass on whatever else a link can do."""
+        return getattr(self._link, name)
+
+    def dispatch(self, envelope: bytes, *, sink: AttemptSink, **terms: Any) -> AttemptId:
         seen = self.watch.by_envelope.get(envelope)
         if seen is None:
             self.watch.broke("attempts", "an envelope that nobody made was dispatched")
-            return self._link.dispatch(envelope, deadline_ms=deadline_ms, credit_bytes=credit_bytes, sink=sink)
+            return self._link.dispatch(envelope, sink=sink, **terms)
         watched = WatchedSink(sink, seen, self)
-        number = self._link.dispatch(envelope, deadline_ms=deadline_ms, credit_bytes=credit_bytes, sink=watched)
+        number = self._link.dispatch(envelope, sink=watched, **terms)
         if self.is_draining or self.is_lost:
             self.watch.broke("right provider", f"{seen.request.tag} went to a provider that was leaving")
         if seen.dispatched_s is not None:
@@ -249,6 +253,10 @@ class WatchedGate:
         self._watch = watch
         self._live = live
         self._links: dict[ProviderLink, WatchedLink] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass on whatever else a gate can be told."""
+        return getattr(self._gate, name)
 
     async def admit(
         self, registration: Register, *, nonce: bytes, link: ProviderLink, peer: str
