@@ -50,20 +50,13 @@ def test_a_slot_that_is_given_back_too_early_is_found(monkeypatch: pytest.Monkey
 
 def test_a_slot_that_is_kept_when_the_provider_refuses_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(self: Attempt, code: int) -> None:
-        release, self.slot = self.slot, _KeptSlot(self.slot)  # type: ignore[assignment]
-        del release
-        original(self, code)
+        with pytest.MonkeyPatch.context() as kept:
+            kept.setattr(Slot, "release", lambda self: None)
+            original(self, code)
 
     original = Attempt.attempt_refused
     monkeypatch.setattr(Attempt, "attempt_refused", refused)
     assert found("hostile").startswith("slots")
-
-
-class _KeptSlot:
-    def __init__(self, slot: Slot) -> None:
-        self.provider, self.model = slot.provider, slot.model
-
-    def release(self) -> None: ...
 
 
 def test_a_finaliser_that_runs_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
