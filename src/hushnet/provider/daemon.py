@@ -105,8 +105,7 @@ class Provider:
         )
         self._shelf.is_used = self.serving.uses
         self._shelf.on_refused = self._load_refused
-        self._is_stopping = asyncio.Event()
-        self._is_hurried = asyncio.Event()
+        self._is_stopping, self._is_hurried = asyncio.Event(), asyncio.Event()
         self._has_lost_link = asyncio.Event()
 
     def stop(self) -> None:

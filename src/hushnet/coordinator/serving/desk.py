@@ -98,7 +98,8 @@ class PrefixDesk:
 
     def _changed(self, provider: LiveProvider) -> None:
         is_here = self._fleet.get(provider.provider_id) is provider
-        self.memory.offered(provider.provider_id, provider.offers if is_here else ())
+        loaded = [model for model, offer in provider.offers.items() if offer.is_loaded] if is_here else ()
+        self.memory.offered(provider.provider_id, loaded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
