@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from hushnet.foundation.redaction import Secret
 from hushnet.sdk.async_client import AsyncClient
@@ -73,6 +74,17 @@ async def test_a_conversation_of_another_account_or_another_beginning_goes_by_co
 
     assert await ask(network, others, said(LONG, "hi", "and?")) == fast.provider_id
     assert await ask(network, mine, said("Say: " + LONG, "hi", "and?")) == fast.provider_id
+
+
+async def test_a_provider_that_has_unloaded_the_model_has_read_nothing(network: Network) -> None:
+    slow, fast = await two(network)
+    key = await network.consumer()
+    await ask(network, key, said(LONG), route={"only": [slow.provider_id]})
+
+    network.gate.models_changed(slow.provider_id, [replace(slow.offers[0], is_loaded=False, load_s=0.01)])
+    network.gate.models_changed(slow.provider_id, slow.offers)
+
+    assert await ask(network, key, said(LONG, "hi", "and?")) == fast.provider_id
 
 
 async def test_a_follow_up_goes_elsewhere_while_its_provider_is_loaded(network: Network) -> None:
