@@ -47,7 +47,10 @@ def command(
         list[str] | None,
         typer.Option("--region", help="A region; no provider elsewhere. Repeatable.", metavar="NAME"),
     ] = None,
-    own: Annotated[bool, typer.Option("--own", help="Only machines of your own account, which is free.")] = False,
+    own: Annotated[
+        bool,
+        typer.Option("--own", help="Only machines of your own account, which is free; with --only, or --standard."),
+    ] = False,
     trust: Trust = None,
     base_url: BaseUrl = None,
     api_key: ApiKey = None,

@@ -29,6 +29,7 @@ class Route:
     header: str = ""
     only: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    is_own_only: bool = False
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -46,7 +47,8 @@ NO_ROUTE: Final = Route()
 def route_of(wanted: Mapping[str, Any] | str | None) -> Route:
     """Make the header out of its object (docs/http.md), or take it as it was sent; the coordinator checks every member.
 
-    Raises `RequestError` `bad_route` for what is not one JSON object.
+    Raises `RequestError` `bad_route` for what is not one JSON object, and for lists of providers that can't be read as
+    such: whom a request is sealed to depends on them, so a mistake must not mean everybody.
     """
     if not wanted:
         return NO_ROUTE
@@ -61,11 +63,21 @@ def route_of(wanted: Mapping[str, Any] | str | None) -> Route:
         )
     # Written again: a header is ASCII, and one line.
     header = json.dumps(members, separators=(",", ":"))
-    return Route(header, _names(members.get("only")), _names(members.get("ignore")))
+    only, ignore = _names(members, "only"), _names(members, "ignore")
+    return Route(header, only, ignore, is_own_only=members.get("own") == "only")
 
 
-def _names(value: object) -> tuple[str, ...]:
-    return tuple(name for name in value if isinstance(name, str) and name) if isinstance(value, list) else ()
+def _names(members: Mapping[str, object], member: str) -> tuple[str, ...]:
+    names = members.get(member)
+    if names is None:
+        return ()
+    if isinstance(names, list) and names and all(isinstance(name, str) and name for name in names):
+        return tuple(map(str, names))
+    raise RequestError(
+        f"{member} is not a list of provider ids",
+        code="bad_route",
+        hint=f'it looks like {{"{member}": ["PROVIDER_ID"]}}',
+    )
 
 
 @dataclass(slots=True)

@@ -134,6 +134,12 @@ class Session:
 
     def open_sealed(self, body: bytes, route: Route = NO_ROUTE) -> Generator[Call, Reply, Opened]:
         """Seal `body` and post it until an answer flows; a rotation of keys is resealed, under a new id."""
+        if route.is_own_only and not route.only:
+            raise RequestError(
+                "which machines are your own is only the coordinator's word",
+                code="bad_route",
+                hint="name them in `only` (`--only`): `hush provider record` lists them; or ask in standard mode",
+            )
         floor = self.policy.floor or "none"
         model = fields_of(body, floor).model
         turn = Turn(body, self.conversations)

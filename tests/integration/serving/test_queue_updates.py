@@ -101,6 +101,42 @@ async def test_a_providers_error_after_the_first_comment_is_shown_as_an_event(ne
     assert not waiting.is_done
 
 
+@pytest.mark.parametrize(("status", "kind"), [(200, "application/json"), (429, "text/event-stream")])
+async def test_what_is_not_shown_after_the_first_comment_is_not_paid(network: Network, status: int, kind: str) -> None:
+    key = await network.consumer()
+    provider, attempt, running = await full(network, key)
+    waiting = network.chat(key=key, headers=ASKS)
+    await waiting.said(": queue position=1")
+    says("one")(attempt)
+
+    odd = await provider.attempt(2)
+    odd.head(status=status, content_type=kind)
+    odd.say(*["word "] * 40)
+    odd.end()
+    await waiting.finished()
+    await running.finished()
+
+    assert waiting.events[-1]["error"]["code"] == "provider_failed"
+    assert (await network.usage_of(waiting)).cost == 0
+
+
+async def test_an_error_that_is_no_number_ends_the_stream_plainly(network: Network) -> None:
+    key = await network.consumer()
+    provider, attempt, running = await full(network, key)
+    waiting = network.chat(key=key, headers=ASKS)
+    await waiting.said(": queue position=1")
+    says("one")(attempt)
+
+    odd = await provider.attempt(2)
+    odd.head(status=400, content_type="application/json")
+    odd.error(WireCode.CONTEXT_TOO_LONG, b'{"error": {"message": "no", "much": 1e999}}')
+    await waiting.finished()
+    await running.finished()
+
+    assert waiting.is_ended
+    assert waiting.events[-1]["error"]["code"] == "context_too_long"
+
+
 async def test_a_sealed_stream_of_events_carries_the_comments_too(network: Network) -> None:
     key = await network.consumer()
     provider, attempt, running = await full(network, key)

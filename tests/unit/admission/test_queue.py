@@ -39,12 +39,13 @@ def test_who_was_served_goes_to_the_end_of_the_round() -> None:
     assert order(queue) == ["b1", "a2"]
 
 
-def test_a_retry_goes_before_everybody() -> None:
+def test_a_retry_goes_before_its_own_accounts_requests_and_before_nobody_elses() -> None:
     queue: FairQueue[str] = FairQueue()
     joined(queue, A, "a1")
+    joined(queue, B, "b1")
     joined(queue, B, "again", is_retry=True)
 
-    assert order(queue) == ["again", "a1"]
+    assert order(queue) == ["a1", "again", "b1"]
 
 
 def test_a_ticket_leaves_once() -> None:
@@ -78,13 +79,11 @@ def test_what_waits_keeps_a_bounded_number_of_bytes() -> None:
     assert queue.join(N, B, "fits", deadline_s=1.0, size=50) is not None
 
 
-def test_a_full_lane_does_not_keep_a_retry_out() -> None:
+def test_retries_count_for_their_accounts_part() -> None:
     queue: FairQueue[str] = FairQueue(QueueLimits(account_waiting_max=1))
     joined(queue, A, "again", is_retry=True)
 
-    joined(queue, B, "again too", is_retry=True)
-
-    assert order(queue) == ["again", "again too"]
+    assert queue.join(M, A, "and again", deadline_s=1.0, is_retry=True) is None
 
 
 def test_only_who_is_late_is_removed() -> None:

@@ -164,6 +164,25 @@ def test_a_wish_that_is_no_json_object_is_refused_here(wanted: Any) -> None:
     assert refused.value.error_code == "bad_route"
 
 
+@pytest.mark.parametrize("wanted", [{"only": []}, {"only": "abc"}, {"ignore": [1]}, {"only": [""]}])
+def test_a_list_of_providers_that_is_none_is_refused_here_and_never_means_everybody(wanted: Any) -> None:
+    with pytest.raises(RequestError) as refused:
+        route_of(wanted)
+
+    assert refused.value.error_code == "bad_route"
+
+
+def test_a_sealed_request_for_ones_own_machines_has_to_name_them() -> None:
+    peer = Peer()
+    client = client_for(peer, route={"own": "only"})
+
+    with pytest.raises(RequestError) as refused:
+        ask(client)
+
+    assert refused.value.error_code == "bad_route"
+    assert peer.posts() == []
+
+
 def test_a_header_is_one_line_of_ascii_whatever_was_wished() -> None:
     route = route_of({"regions": ["é\r\nx: y"]})
 

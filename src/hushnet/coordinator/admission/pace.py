@@ -9,6 +9,8 @@ SERVED_MIN: Final = 4
 """Before so many were served, nothing is said about the rest."""
 WEIGHT: Final = 0.2
 """Of the newest interval: half of what is known is from the last three."""
+STALL: Final = 4.0
+"""One interval counts as at most so many usual ones: a stall that is over says little of what comes."""
 
 
 @dataclass(slots=True)
@@ -23,6 +25,8 @@ class Pace:
     def note_served(self, now_s: float) -> None:
         """Count a ticket that left for a provider at `now_s` (monotonic)."""
         since_s = now_s - (self._last_s if self.served else self.began_s)
+        if self.served >= SERVED_MIN:
+            since_s = min(since_s, STALL * self._interval_s)
         self._interval_s += (since_s - self._interval_s) * (WEIGHT if self.served else 1.0)
         self._last_s = now_s
         self.served += 1

@@ -1,8 +1,9 @@
 """Requests that wait for a provider: one queue a model, round robin over accounts, bounded in length and time.
 
-Rules: a retry goes before everybody (its provider failed, its time is running); otherwise each account's turn comes
-once a round, so that a thousand requests of one account delay another account's request by one. Nobody waits past the
-deadline on its ticket. Nothing here is asynchronous; a ticket that is served or leaves is out at once.
+Rules: each account's turn comes once a round, so that a thousand requests of one account delay another account's request
+by one; a retry goes before the other requests of its account (its provider failed, its time is running) and before nobody
+else's. Nobody waits past the deadline on its ticket. Nothing here is asynchronous; a ticket that is served or leaves is out
+at once.
 """
 
 from __future__ import annotations
@@ -10,14 +11,11 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from hushnet.foundation.ids import AccountId, ModelId
 
 T = TypeVar("T")
-
-_RETRIES: Final = AccountId(0)
-"""The lane of retries: no user account has this id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,6 @@ class Ticket(Generic[T]):
     account: AccountId
     item: T
     deadline_s: float
-    lane: AccountId
     size: int = 0
     is_waiting: bool = True
 
@@ -74,20 +71,17 @@ class FairQueue(Generic[T]):
         None when the queue, the account's lane or the memory for those who wait is full.
         """
         queue = self._models.setdefault(model, _ModelQueue())
-        lane_id = _RETRIES if is_retry else account
-        lane = queue.lanes.get(lane_id)
+        lane = queue.lanes.get(account)
         is_lane_full = lane is not None and len(lane) >= self._limits.account_waiting_max
         is_memory_full = self._waiting_bytes + size > self._limits.waiting_bytes_max
-        if queue.waiting >= self._limits.waiting_max or is_memory_full or (is_lane_full and not is_retry):
+        if queue.waiting >= self._limits.waiting_max or is_memory_full or is_lane_full:
             self._drop_if_empty(model)
             return None
         if lane is None:
-            lane = queue.lanes[lane_id] = deque()
-            if is_retry:
-                queue.lanes.move_to_end(lane_id, last=False)
-        ticket = Ticket(model, account, item, deadline_s, lane_id, size)
+            lane = queue.lanes[account] = deque()
+        ticket = Ticket(model, account, item, deadline_s, size)
         self._waiting_bytes += size
-        lane.append(ticket)
+        (lane.appendleft if is_retry else lane.append)(ticket)
         queue.waiting += 1
         return ticket
 
@@ -98,31 +92,15 @@ class FairQueue(Generic[T]):
         ticket.is_waiting = False
         self._waiting_bytes -= ticket.size
         queue = self._models[ticket.model]
-        lane = queue.lanes[ticket.lane]
+        lane = queue.lanes[ticket.account]
         lane.remove(ticket)
         queue.waiting -= 1
         if not lane:
-            del queue.lanes[ticket.lane]
-        elif is_served and ticket.lane != _RETRIES:
-            queue.lanes.move_to_end(ticket.lane)
+            del queue.lanes[ticket.account]
+        elif is_served:
+            queue.lanes.move_to_end(ticket.account)
         self._drop_if_empty(ticket.model)
         return True
-
-    def ahead_of(self, ticket: Ticket[T]) -> int:
-        """Return how many are served before `ticket` if nobody joins or leaves; it must be waiting."""
-        lanes = self._models[ticket.model].lanes
-        turn = lanes[ticket.lane].index(ticket)
-        if ticket.lane == _RETRIES:
-            return turn
-        ahead, is_before = turn, True
-        for account, lane in lanes.items():
-            if account == ticket.lane:
-                is_before = False
-            elif account == _RETRIES:
-                ahead += len(lane)
-            else:
-                ahead += min(len(lane), turn + is_before)
-        return ahead
 
     def in_order(self, model: ModelId) -> Iterator[Ticket[T]]:
         """Iterate over a model's tickets in the order in which they should be served, as of the call."""
@@ -159,7 +137,6 @@ class FairQueue(Generic[T]):
 
 
 def _fair_order(lanes: OrderedDict[AccountId, deque[Ticket[T]]]) -> list[Ticket[T]]:
-    retries = list(lanes.get(_RETRIES, ()))
-    turns = [list(lane) for account, lane in lanes.items() if account != _RETRIES]
+    turns = [list(lane) for lane in lanes.values()]
     rounds = max((len(lane) for lane in turns), default=0)
-    return retries + [lane[turn] for turn in range(rounds) for lane in turns if turn < len(lane)]
+    return [lane[turn] for turn in range(rounds) for lane in turns if turn < len(lane)]

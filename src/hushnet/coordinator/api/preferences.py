@@ -117,7 +117,9 @@ def _decode(value: bytes) -> _Route:
         return _DECODER.decode(value)
     except msgspec.ValidationError as error:
         found = _PATH.findall(str(error))
-        raise RouteHeaderError(f"{HEADER}: {_fault(str(error))}", param=found[-1] if found else "") from None
+        is_known = "unknown field" not in str(error)  # else the path may be made of the caller's own words
+        param = found[-1] if found and is_known else ""
+        raise RouteHeaderError(f"{HEADER}: {_fault(str(error))}", param=param) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise RouteHeaderError(f"the header {HEADER} is not one JSON object in UTF-8") from None
 

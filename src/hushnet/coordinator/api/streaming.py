@@ -159,8 +159,8 @@ async def _write(life: Life, send: Send, form: Form, line: DirectLine | None) ->
 async def _end(send: Send, failure: Failure | None, form: Form) -> None:
     tail = b""
     if failure is not None:
-        own = failure.detail if not form.is_sealed and failure.detail and _is_error_body(failure.detail) else None
-        tail = form.in_band(problem_of_failure(failure)) if own is None else _event_of(own)
+        own = None if form.is_sealed or failure.detail is None else _event_of(failure.detail)
+        tail = own or form.in_band(problem_of_failure(failure))
     await send({"type": "http.response.body", "body": tail, "more_body": False})
 
 
@@ -173,19 +173,26 @@ async def _write_notice(life: Life, notice: bytes, send: Send, *, is_first: bool
 
 
 async def _write_late_refusal(outlet: Outlet, form: Form, send: Send) -> None:
-    """End an event stream that has begun with an answer that is none: the provider's error, or that there was one."""
-    detail = bytearray()
-    while (data := await outlet.take()) is not None:
-        detail += data[: ERROR_BYTES_MAX - len(detail)]
-        outlet.sent()
-    failure = outlet.failure or Failure(FailureCode.PROVIDER_FAILED, detail=bytes(detail))
+    """End an event stream that has begun with an answer that is none: the provider's error, or that there was one.
+
+    Nothing of it counts as relayed, so nothing of it is paid.
+    """
+    detail = b""
+    while len(detail) < ERROR_BYTES_MAX and (data := await outlet.take()) is not None:
+        detail += data
+    failure = outlet.failure or Failure(FailureCode.PROVIDER_FAILED, detail=detail)
+    outlet.abandon()
     await _end(send, failure, form)
-    outlet.sent()
 
 
-def _event_of(body: bytes) -> bytes:
-    """Put a JSON body, which may have lines, into one event."""
-    return b"data: " + msgspec.json.encode(msgspec.json.decode(body)) + b"\n\n"
+def _event_of(body: bytes) -> bytes | None:
+    """Put an error body, which may have lines, into one event; None for what is not one."""
+    if len(body) >= ERROR_BYTES_MAX or not _is_error_body(body):
+        return None
+    try:
+        return b"data: " + msgspec.json.encode(msgspec.json.decode(body)) + b"\n\n"
+    except (ValueError, RecursionError):
+        return None
 
 
 async def relay(outlet: Outlet, send: Send, line: DirectLine | None) -> None:

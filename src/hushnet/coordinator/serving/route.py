@@ -5,26 +5,32 @@ that came or went), in fair order; who can be placed is placed there and then, i
 slot is never promised to somebody who has left. What has changed of one provider is held against those who wait by that
 provider alone: the others could not take them before, and nothing about them is new.
 
-Nobody is starved either: once a request has waited for `STARVED_S`, a provider that could serve it, and has room for
-smaller ones only, is kept for it. And nobody waits in vain: a request that the queue's pace would serve only after its time is refused at once, with the time
-at which it is worth another try.
+Nobody is starved either: once a request has waited for `STARVED_S`, one provider that could serve it, and has room for
+smaller ones only, is kept for it (`admission/keeping.py`). And nobody waits in vain: a request that any provider could
+serve, and that the queue's pace would serve only after its time, is refused at once, with the time at which it is worth
+another try.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
-from typing import Final
+from itertools import takewhile
+from sys import maxsize
+from typing import Final, TypeAlias
 
-from hushnet.coordinator.admission.pace import Pace
+from msgspec.structs import replace
+
+from hushnet.coordinator.admission.keeping import Keeping, fits
+from hushnet.coordinator.admission.pace import SERVED_MIN, Pace
 from hushnet.coordinator.admission.queue import FairQueue, Ticket
 from hushnet.coordinator.fleet.fleet import Fleet, Slot
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.fleet.warm_pool import WarmPool
-from hushnet.coordinator.routing.filters import has_room, obstacle
-from hushnet.coordinator.routing.model import Assignment, Candidate, Reason, Refusal, RouteRequest, Wait
+from hushnet.coordinator.routing.filters import has_room
+from hushnet.coordinator.routing.model import Assignment, Reason, Refusal, RouteRequest, Wait
 from hushnet.coordinator.routing.router import WAIT_S_MAX, WAIT_S_MIN, View, route
 from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.store import Silence, Telemetry
@@ -35,8 +41,8 @@ PASSED_OVER_MAX: Final = 64
 """Waiting requests of one model that one look may pass over: they wait for other providers than the one with room."""
 STARVED_S: Final = 15.0
 """A request with a large token budget needs several small ones to end at one provider before it fits."""
-STARVED_MAX: Final = 8
-"""Of each model: for so many of those who have waited for long, room is kept."""
+Room: TypeAlias = tuple[int, int]
+"""Slots and tokens that are left at one provider."""
 _SPREAD: Final = 0x9E3779B97F4A7C15
 
 _CODES: Final = {
@@ -101,8 +107,15 @@ class Placement:
         self._queue = queue
         self._clock = clock
         self._paces: dict[ModelId, Pace] = {}
-        self._starved: dict[ModelId, list[Waiting]] = {}
+        self._keeping = Keeping()
+        self._open: Counter[ModelId] = Counter()
+        """Those who wait and would go to anybody: their turns are the queue's pace."""
+        self._demand: Counter[ModelId] = Counter()
+        """Those who wait and name no provider in clear: what the warm pool is for."""
+        self._rooms: dict[ModelId, dict[ProviderId, Room]] = {}
+        """The most room that a provider has had since those who wait were last held against it."""
         fleet.subscribe(self.capacity_changed)
+        fleet.watch(self._note_room)
 
     @property
     def waiting(self) -> int:
@@ -112,6 +125,10 @@ class Placement:
     def waiting_for(self, model: ModelId) -> int:
         """Return how many requests wait for `model`."""
         return self._queue.waiting(model)
+
+    def demand(self, model: ModelId) -> int:
+        """Return how many requests wait for `model` that name no provider."""
+        return self._demand[model]
 
     def begin(
         self,
@@ -124,7 +141,7 @@ class Placement:
         is_retry: bool,
     ) -> Placed | Failure | Waiting:
         """Place a request now, say why it can't be, or let it wait for up to `wait_s`; it keeps `size` bytes meanwhile."""
-        if not is_retry:
+        if not is_retry and not _names_providers(request):
             self.pool.arrived(request.model)
         seed = _seed_of(request_id)
         now_s = self._clock.monotonic_s()
@@ -133,25 +150,27 @@ class Placement:
             return outcome
         waiting = Waiting(request, seed, asyncio.get_running_loop().create_future(), now_s)
         waiting.is_cold = self.pool.is_cold(request.model)
-        if self._queue.waiting(request.model) == 0:
-            self._paces[request.model] = Pace(now_s)
         waiting.ticket = self._queue.join(
             request.model, account, waiting, deadline_s=now_s + wait_s, size=size, is_retry=is_retry
         )
-        estimate_s = self._estimate_s(waiting.ticket, now_s)
+        if waiting.ticket is not None:
+            self._joined(waiting, now_s)
+        estimate_s = None if is_retry else self._estimate_s(waiting)
         if waiting.ticket is None or wait_s <= 0 or (estimate_s or 0.0) > wait_s:
             self.abandon(waiting)
             late_s = outcome.after_s if estimate_s is None else estimate_s - wait_s
             return Failure(FailureCode.CAPACITY, retry_after_s=min(max(late_s, outcome.after_s), WAIT_S_MAX))
-        self.pool.waits(request.model)
+        if not _names_providers(request):
+            self.pool.waits(request.model)
         return waiting
 
     def place_of(self, waiting: Waiting) -> QueuePlace | None:
         """Say where a request stands in its queue; None once it does not wait any more."""
         if waiting.ticket is None or not waiting.ticket.is_waiting:
             return None
-        estimate_s = self._estimate_s(waiting.ticket, self._clock.monotonic_s())
-        return QueuePlace(self._queue.ahead_of(waiting.ticket), estimate_s)
+        everybody = self._queue.in_order(waiting.request.model)
+        ahead = sum(1 for _ in takewhile(lambda ticket: ticket is not waiting.ticket, everybody))
+        return QueuePlace(ahead, self._estimate_s(waiting))
 
     def spare(self, request_id: RequestId, request: RouteRequest) -> Placed | None:
         """Place an attempt that can be done without: only in room that is there now, and that nobody waits for."""
@@ -162,8 +181,8 @@ class Placement:
 
     def abandon(self, waiting: Waiting) -> None:
         """Leave the queue; a slot that was already given comes back."""
-        if waiting.ticket is not None:
-            self._queue.leave(waiting.ticket)
+        if waiting.ticket is not None and self._queue.leave(waiting.ticket):
+            self._free(self._left(waiting), waiting.request.model)
         if not waiting.answer.done():
             waiting.answer.set_result(None)
         elif isinstance(placed := waiting.answer.result(), Placed):
@@ -172,26 +191,26 @@ class Placement:
     def capacity_changed(self, models: Iterable[ModelId], provider: LiveProvider | None) -> None:
         """Look at the queues of `models` and place who can be placed; `provider` is who has changed, if it was one."""
         for model in models:
-            if self._queue.waiting(model):
+            if self._queue.waiting(model) and (provider is None or self._has_more_room(provider, model)):
                 self._drain(model, provider)
 
     def expire(self) -> None:
         """Refuse those whose time in the queue is over, and see who has waited for long; called by the pulse."""
         now_s = self._clock.monotonic_s()
         for ticket in self._queue.expired(now_s):
+            self._free(self._left(ticket.item), ticket.model)
             if not ticket.item.answer.done():
                 outcome = route(self._fleet.view(ticket.model), ticket.item.request, seed=ticket.item.seed)
                 after_s = outcome.after_s if isinstance(outcome, Wait) else WAIT_S_MAX
                 ticket.item.answer.set_result(Failure(FailureCode.CAPACITY, retry_after_s=after_s))
-        self._starved.clear()
-        for model in self._queue.models():
-            long = {  # one of each account, or the largest requests of one could keep everything
-                each.account: each.item
-                for each in self._queue.in_order(model)
-                if now_s - each.item.since_s >= STARVED_S
-            }
-            if long:
-                self._starved[model] = list(islice(long.values(), STARVED_MAX))
+        for model in {*self._queue.models(), *self._keeping.models}:
+            starved: dict[AccountId, Waiting] = {}  # one of each account, or one could have everything kept
+            for each in self._queue.in_order(model):
+                if now_s - each.item.since_s >= STARVED_S:
+                    starved.setdefault(each.account, each.item)
+            view = self._fleet.view(model)
+            for provider_id in self._keeping.renew(model, [(each, each.request) for each in starved.values()], view):
+                self._free(provider_id, model)
 
     def _drain(self, model: ModelId, provider: LiveProvider | None) -> None:
         passed_over = 0
@@ -199,7 +218,7 @@ class Placement:
             if not ticket.is_waiting:
                 continue  # served or refused by a step that this one set off
             waiting = ticket.item
-            if provider is not None and not self._may_take(provider, waiting.request):
+            if provider is not None and not self._may_take(provider, waiting):
                 continue
             outcome = self._try(waiting.request, waiting.seed, waiting)
             if isinstance(outcome, Wait):
@@ -209,38 +228,82 @@ class Placement:
                 continue
             is_served = isinstance(outcome, Placed)
             self._queue.leave(ticket, is_served=is_served)
-            if is_served and (pace := self._paces.get(model)) is not None:
+            if is_served and _is_open(waiting.request) and (pace := self._paces.get(model)) is not None:
                 pace.note_served(self._clock.monotonic_s())
+            self._left(waiting)
             waiting.answer.set_result(outcome)
 
-    def _may_take(self, provider: LiveProvider, request: RouteRequest) -> bool:
+    def _joined(self, waiting: Waiting, now_s: float) -> None:
+        model = waiting.request.model
+        self._demand[model] += not _names_providers(waiting.request)
+        if _is_open(waiting.request):
+            if not self._open[model]:
+                self._paces[model] = Pace(now_s)
+            self._open[model] += 1
+
+    def _free(self, provider_id: ProviderId | None, model: ModelId) -> None:
+        """Hold those who wait against a provider that was kept for another."""
+        provider = None if provider_id is None else self._fleet.get(provider_id)
+        if provider is not None:
+            self._drain(model, provider)
+
+    def _left(self, waiting: Waiting) -> ProviderId | None:
+        """Count a request out, and forget what is only known while it waits; returns who was kept for it."""
+        model = waiting.request.model
+        self._demand[model] -= not _names_providers(waiting.request)
+        self._open[model] -= _is_open(waiting.request)
+        if not self._open[model]:
+            del self._open[model]
+            self._paces.pop(model, None)
+        if not self._queue.waiting(model):
+            del self._demand[model]
+            self._rooms.pop(model, None)
+        return self._keeping.release(model, waiting)
+
+    def _note_room(self, provider: LiveProvider) -> None:
+        for model, rooms in self._rooms.items():
+            known = rooms.get(provider.provider_id)
+            if known is not None and model in provider.offers:
+                slots, tokens = _room_of(provider, model)
+                rooms[provider.provider_id] = min(known[0], slots), min(known[1], tokens)
+
+    def _has_more_room(self, provider: LiveProvider, model: ModelId) -> bool:
+        """Whether a provider has room, and more than when those who wait were last held against it."""
+        if model not in provider.offers:
+            return False
+        room = _room_of(provider, model)
+        rooms = self._rooms.setdefault(model, {})
+        before = rooms.get(provider.provider_id)
+        rooms[provider.provider_id] = room
+        return room[0] > 0 and (before is None or room[0] > before[0] or room[1] > before[1])
+
+    def _may_take(self, provider: LiveProvider, waiting: Waiting) -> bool:
+        request = waiting.request
         candidate = self._fleet.view(request.model).index.get(provider.provider_id)
-        return candidate is not None and has_room(candidate, request) and _fits(candidate, request)
+        if candidate is None or not has_room(candidate, request) or not fits(candidate, request):
+            return False
+        return provider.provider_id not in self._keeping.barred(request.model, waiting)
 
-    def _estimate_s(self, ticket: Ticket[Waiting] | None, now_s: float) -> float | None:
-        pace = None if ticket is None else self._paces.get(ticket.model)
-        return None if ticket is None or pace is None else pace.estimate_s(self._queue.ahead_of(ticket), now_s)
-
-    def _is_kept(self, provider_id: ProviderId, model: ModelId, waiting: Waiting | None) -> bool:
-        """Say whether a provider is kept for others, who have waited for long; `waiting` is who asks, if it waits."""
-        candidate = self._fleet.view(model).index.get(provider_id)
-        for starved in self._starved.get(model, ()):
-            if starved is waiting or candidate is None:
-                return False
-            is_waiting = starved.ticket is not None and starved.ticket.is_waiting
-            if is_waiting and _fits(candidate, starved.request):
-                return True
-        return False
+    def _estimate_s(self, waiting: Waiting) -> float | None:
+        """Estimate when the turn of a request comes that would go to anybody; None where nobody can tell."""
+        pace = self._paces.get(waiting.request.model)
+        if pace is None or pace.served < SERVED_MIN or waiting.ticket is None or not _is_open(waiting.request):
+            return None
+        before = takewhile(lambda each: each is not waiting.ticket, self._queue.in_order(waiting.request.model))
+        return pace.estimate_s(sum(_is_open(each.item.request) for each in before), self._clock.monotonic_s())
 
     def _try(self, request: RouteRequest, seed: int, waiting: Waiting | None = None) -> Placed | Failure | Wait:
         began_s = self._clock.monotonic_s()
         view = self._fleet.view(request.model)
-        decision = route(view, request, seed=seed)
+        barred = self._keeping.barred(request.model, waiting)
+        decision = route(view, _without(request, barred), seed=seed)
+        if barred and not isinstance(decision, Assignment):
+            # Nobody else: find out whether it could be served at all.
+            decision = route(view, request, seed=seed)
+            decision = Wait(WAIT_S_MIN) if isinstance(decision, Assignment) else decision
         self._telemetry.decided(decision, seconds=self._clock.monotonic_s() - began_s)
         match decision:
             case Assignment():
-                if self._starved and self._is_kept(decision.provider_id, request.model, waiting):
-                    return Wait(WAIT_S_MIN)
                 slot = self._fleet.take(decision.provider_id, request)
                 self.pool.placed(slot)
                 return Placed(slot, decision.entry)
@@ -250,12 +313,24 @@ class Placement:
                 return Failure(code_of(decision.reason, request, view), retry_after_s=None)
 
 
-def _fits(candidate: Candidate, request: RouteRequest) -> bool:
-    """Whether a provider could ever serve a request; in sealed mode only those can that its envelope names."""
-    entry = None if request.recipients is None else request.recipients.get(candidate.provider_id)
-    if request.recipients is not None and (entry is None or entry.key_id not in candidate.key_ids):
-        return False
-    return obstacle(candidate, request) is None
+def _without(request: RouteRequest, barred: frozenset[ProviderId]) -> RouteRequest:
+    return replace(request, excluded=request.excluded | barred) if barred else request
+
+
+def _names_providers(request: RouteRequest) -> bool:
+    """Whether a request names in clear who may serve it: what it waits for says nothing of the others."""
+    asked = request.preferences
+    return bool(asked.only) or (asked.own is not None and asked.own.is_only)
+
+
+def _is_open(request: RouteRequest) -> bool:
+    """Whether a request would go to anybody."""
+    return request.recipients is None and not _names_providers(request)
+
+
+def _room_of(provider: LiveProvider, model: ModelId) -> Room:
+    tokens = provider.load.tokens_left()
+    return provider.load.slots_left(model, provider.offers[model].slots), maxsize if tokens is None else tokens
 
 
 def _seed_of(request_id: RequestId) -> int:

@@ -65,7 +65,7 @@ class RequestService:
             fleet,
             clock,
             WarmPolicy(self.limits.warm, self.limits.pins),
-            waiting=queue.waiting,
+            waiting=lambda model: self._placement.demand(model),  # noqa: PLW0108 - it is made below
             telemetry=telemetry or Silence(),
         )
         self._placement = Placement(fleet, queue, clock, self.pool, telemetry)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from hushnet.coordinator.fleet.reputation.outcomes import Outcome
 from hushnet.coordinator.ledger.model import Busy, Close, FreeUse, Invalid, Tier, Unknown, Usage, UsageOutcome
@@ -27,6 +28,9 @@ from hushnet.sealing.meters import Meter
 from hushnet.sealing.records import meter_of
 
 _LOG = logging.getLogger(__name__)
+
+
+ERROR_STATUS_MIN: Final = 400
 
 
 @dataclass(slots=True)
@@ -50,7 +54,8 @@ class Finaliser:
         if attempt is not None:
             await self._wait_for_the_last_word(attempt, stopped)
             final, fault = proven(attempt)
-            decided = bill(self.body.facts, self.outlet.relayed, final=final, fault=fault or _fault_of(attempt))
+            if attempt.reader.status < ERROR_STATUS_MIN:  # an error is no answer, whatever its length
+                decided = bill(self.body.facts, self.outlet.relayed, final=final, fault=fault or _fault_of(attempt))
             for kind in decided.findings:
                 note_finding(self.desk, attempt, kind, self.request_id)
             if decided.is_delivered and _ending_of(attempt) is Ending.COMPLETE:
@@ -71,6 +76,8 @@ class Finaliser:
         """Tell the ledger what the settlement would be now, for a sweeper that may have to make it."""
         if self.reservation is not None:
             decided = bill(self.body.facts, self.outlet.relayed, final=None)
+            if attempt.reader.status >= ERROR_STATUS_MIN:
+                decided = Bill.nothing()
             draft = self._close(attempt, decided, UsageOutcome.ORPHANED, self.reservation)
             self.desk.ledger.note_draft(draft)
 
