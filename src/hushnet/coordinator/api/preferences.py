@@ -37,6 +37,16 @@ _SHAPE: Final = (
     '"0.40"}, "own": "only" | "prefer", "sort": "price" | "latency"}; every member is optional'
 )
 
+_WANTED: Final = {
+    "only": "a list of provider ids",
+    "ignore": "a list of provider ids",
+    "regions": "a list of names",
+    "builds": "a list of SHA-256 digests in hex",
+    "price_max": 'US dollars for a million tokens as text, like {"input": "0.10", "output": "0.40"}',
+    "own": '"only" or "prefer"',
+    "sort": '"price" or "latency"',
+}
+
 
 class ProviderNames(Protocol):
     """Which live providers a name stands for (`fleet.roll.Roll`)."""
@@ -119,14 +129,17 @@ def _decode(value: bytes) -> _Route:
         found = _PATH.findall(str(error))
         is_known = "unknown field" not in str(error)  # else the path may be made of the caller's own words
         param = found[-1] if found and is_known else ""
-        raise RouteHeaderError(f"{HEADER}: {_fault(str(error))}", param=param) from None
+        raise RouteHeaderError(f"{HEADER}: {_fault(param, is_known=is_known)}", param=param) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise RouteHeaderError(f"the header {HEADER} is not one JSON object in UTF-8") from None
 
 
-def _fault(text: str) -> str:
+def _fault(param: str, *, is_known: bool) -> str:
     """Say what is wrong without what was sent: a member's name that nobody knows is the caller's text."""
-    return "a member is not one of those that are known" if "unknown field" in text else "a member is of the wrong type"
+    if not is_known:
+        return "a member is not one of those that are known"
+    member = re.split(r"[.\[]", param)[0]
+    return f"{member} must be {_WANTED[member]}" if member in _WANTED else "this is not an object of its members"
 
 
 def _providers(member: str, given: list[str] | None, names: ProviderNames) -> Iterable[ProviderId]:

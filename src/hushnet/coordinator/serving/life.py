@@ -77,6 +77,7 @@ class Life:
         self._waiting: Waiting | None = None
         self._waited_s = 0.0
         self._is_told_its_place = is_told_its_place
+        self._tells_s = 0.0
 
     @property
     def attempt(self) -> Attempt | None:
@@ -235,11 +236,12 @@ class Life:
         return None if self.stopped is not None else answer
 
     def _tell_its_place(self) -> None:
-        """Tell a consumer that asked for it where in the queue it is, whenever the pulse looks."""
-        place = None
-        if self._is_told_its_place and self._waiting is not None:
-            place = self._desk.placement.place_of(self._waiting)
-        if place is not None:
+        """Tell a consumer that asked for it where in the queue it is, as often as the pulse looks at deadlines."""
+        now_s = self._desk.clock.monotonic_s()
+        if not self._is_told_its_place or self._waiting is None or now_s < self._tells_s:
+            return
+        self._tells_s = now_s + LOOK_S
+        if (place := self._desk.placement.place_of(self._waiting)) is not None:
             estimate = "unknown" if place.estimate_s is None else str(math.ceil(place.estimate_s))
             self.outlet.tell(f": queue position={place.ahead + 1} estimate_s={estimate}\n\n".encode())
 
