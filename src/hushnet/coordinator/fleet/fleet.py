@@ -56,6 +56,8 @@ class Slot:
     is_cold: bool = False
     """The provider must load the model first, which takes about `load_s`."""
     load_s: float = 0.0
+    others: int = 0
+    """How many attempts of others ran there when it was taken, as far as the router's view showed."""
 
     def release(self) -> None:
         """Give the capacity back; again is without effect."""
@@ -66,10 +68,16 @@ class Slot:
 
     @property
     def beside(self) -> int:
-        """How many other attempts run there now."""
+        """How many other attempts run there now, as far as that is known here.
+
+        A provider's later word counts for less neighbours, never for more: those that it shows only when an answer ends
+        would excuse how long it took, and cost it nothing when it was chosen.
+        """
         offer = self.provider.offers.get(self.model)
         slots = offer.slots if offer is not None else 0
-        return max(slots - self.provider.load.slots_left(self.model, slots) - self._is_taken, 0)
+        load = self.provider.load
+        shown = slots - load.slots_left(self.model, slots)
+        return max(min(shown, load.open_total + self.others) - self._is_taken, 0)
 
 
 class Fleet:
@@ -152,10 +160,22 @@ class Fleet:
         output = min(request.output_tokens_max, OUTPUT_EXPECTED_TOKENS_MAX)
         index = self._by_model.get(request.model, _NOBODY)
         candidate = index.get(provider_id)
+        busy = candidate.slots - candidate.slots_left if candidate is not None else 0
+        others = max(busy - provider.load.open_total, 0)
         provider.load.opened(request.model, tokens=tokens, output=output)
         self._index(provider)
         is_cold, load_s = not offer.is_loaded, 0.0 if offer.is_loaded else offer.load_s
-        return Slot(provider, request.model, tokens, output, self, candidate=candidate, is_cold=is_cold, load_s=load_s)
+        return Slot(
+            provider,
+            request.model,
+            tokens,
+            output,
+            self,
+            candidate=candidate,
+            is_cold=is_cold,
+            load_s=load_s,
+            others=others,
+        )
 
     def note_full(self, provider: LiveProvider, model: ModelId) -> None:
         """The provider refused for want of capacity: leave it alone until it reports or frees a slot."""
