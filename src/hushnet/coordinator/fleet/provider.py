@@ -154,11 +154,12 @@ class LiveProvider:
     def candidate(self, offer: ModelOffer, *, now_s: float, among: ModelIndex) -> Candidate:
         """Return the router's view of one offer as of `now_s` (monotonic).
 
-        Of its decode rate is believed what was seen here allows, and then what the rates of those of `among` do.
+        Of its rates is believed what was seen here allows, and then what the rates of those of `among` do.
         """
         standing = self.record.standing(offer.model, now_s)
         seen = standing.believed(self.reported_tokens_s(offer.model))
-        decode, prefill = self._rates(offer.model, seen, among)
+        read = standing.believed_prefill(self.load.capacity.prefill_tokens_s)
+        decode, prefill = self._rates(offer.model, seen, read, among)
         health = self.health.get(offer.model)
         return Candidate(
             provider_id=self.provider_id,
@@ -182,8 +183,7 @@ class LiveProvider:
             is_elsewhere=self.is_elsewhere,
         )
 
-    def _rates(self, model: ModelId, decode: float, among: ModelIndex) -> tuple[float, float]:
-        prefill = self.load.capacity.prefill_tokens_s
+    def _rates(self, model: ModelId, decode: float, prefill: float, among: ModelIndex) -> tuple[float, float]:
         believed = believed_rates(
             decode,
             prefill,

@@ -22,11 +22,16 @@ LATE_RATIO: Final = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A forecast: seconds to the first content, seconds a token after that, and how many answers ran beside it."""
+    """A forecast: seconds to the first content, seconds a token after that, and how many answers ran beside it.
+
+    `link_s` and `load_s` are the parts of `first_s` in which no prompt is read.
+    """
 
     first_s: float
     token_s: float
     busy: int
+    link_s: float = 0.0
+    load_s: float = 0.0
 
 
 def expected(candidate: Candidate, service: Service, *, decode_unknown: float) -> Expected:
@@ -37,7 +42,13 @@ def expected(candidate: Candidate, service: Service, *, decode_unknown: float) -
     )  # what it may cost, not how long it takes
     first_ms = view.fixed_ms - own_ms + service.prompt_tokens * view.prompt_ms
     busy = max(candidate.slots - candidate.slots_left, 0)
-    return Expected(max(first_ms, 0.0) / 1000.0, view.output_ms / 1000.0, busy)
+    return Expected(
+        max(first_ms, 0.0) / 1000.0,
+        view.output_ms / 1000.0,
+        busy,
+        link_s=candidate.link_ms / 1000.0,
+        load_s=candidate.load_ms / 1000.0,
+    )
 
 
 def punctuality(service: Service, forecast_: Expected) -> float:

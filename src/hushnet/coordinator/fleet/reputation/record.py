@@ -13,12 +13,18 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from hushnet.coordinator.fleet.reputation.evidence import Measure, Tally
 from hushnet.coordinator.fleet.reputation.latency import Expected, punctuality
 from hushnet.coordinator.fleet.reputation.outcomes import Outcome, Service
-from hushnet.coordinator.fleet.reputation.speed import Speed, believed_rate, decode_seconds, seen_rate
+from hushnet.coordinator.fleet.reputation.speed import (
+    Speed,
+    believed_rate,
+    decode_seconds,
+    prefill_seconds,
+    seen_rate,
+)
 from hushnet.coordinator.fleet.reputation.uptime import Uptime, UptimeClass, uptime_class
 from hushnet.foundation.ids import ModelId
 
@@ -49,6 +55,9 @@ class ModelEvidence(Struct, array_like=True):
 
     uptime: Uptime
     speed: Speed
+    prefill: Speed = field(default_factory=Speed)
+    """Last, and empty where it is not there: what was stored before there was such a part stays readable, and so does this
+    for an older version."""
 
 
 class Evidence(Struct, array_like=True):
@@ -83,13 +92,15 @@ class Evidence(Struct, array_like=True):
             mine = self.of(model)
             mine.uptime.join(theirs.uptime)
             mine.speed.join(theirs.speed)
+            mine.prefill.join(theirs.prefill)
 
     def clamp(self, now_ms: int) -> Evidence:
         """Take what a clock that was ahead has written for written now; returns itself."""
         for each in (self.outcomes, self.latency, self.presence, self.challenges):
             each.at_ms = min(each.at_ms, now_ms)
         for model in self.models.values():
-            model.speed.at_ms = min(model.speed.at_ms, now_ms)
+            for speed in (model.speed, model.prefill):
+                speed.at_ms = min(speed.at_ms, now_ms)
             model.uptime = model.uptime.not_after(now_ms)
         return self
 
@@ -110,10 +121,16 @@ class Standing(Struct, frozen=True):
     seen_tokens_s: float
     answers: float
     made_s: float
+    seen_prefill_tokens_s: float = 0.0
+    prompts: float = 0.0
 
     def believed(self, reported: float) -> float:
         """Return the decode rate to count on where the provider reports `reported`."""
         return believed_rate(reported, self.seen_tokens_s, self.answers)
+
+    def believed_prefill(self, reported: float) -> float:
+        """Return the prefill rate to count on where the provider reports `reported`."""
+        return believed_rate(reported, self.seen_prefill_tokens_s, self.prompts)
 
 
 def score_of(*components: Component) -> float:
@@ -167,9 +184,13 @@ class Record:
         now_ms, kept = self._ms(now_s), punctuality(service, forecast)
         LATENCY.add(self.own.latency, good=kept, bad=1.0 - kept, now_ms=now_ms)
         # The larger of both ends: an honest provider must not be taken for slower than it is.
-        seconds = decode_seconds(service, first_s=forecast.first_s, busy=max(busy, forecast.busy))
+        busy = max(busy, forecast.busy)
+        seconds = decode_seconds(service, first_s=forecast.first_s, busy=busy)
         if seconds is not None:
             self.own.of(model).speed.add(service.output_tokens, seconds, now_ms=now_ms)
+        seconds = prefill_seconds(service, link_s=forecast.link_s, load_s=forecast.load_s, busy=busy)
+        if seconds is not None:
+            self.own.of(model).prefill.add(service.prompt_tokens, seconds, now_ms=now_ms)
         self._note(now_s)
 
     def note_challenge(self, *, is_answered: bool, now_s: float) -> None:
@@ -232,7 +253,8 @@ class Record:
             return Standing(record_ms(score, UptimeClass.UNRATED), 0.0, 0.0, now_s)
         day = _sum(each.uptime.day(now_ms) for each in known)
         seen, answers = seen_rate(now_ms, *(each.speed for each in known))
-        return Standing(record_ms(score, uptime_class(*day)), seen, answers, now_s)
+        prefill, prompts = seen_rate(now_ms, *(each.prefill for each in known))
+        return Standing(record_ms(score, uptime_class(*day)), seen, answers, now_s, prefill, prompts)
 
     def _known(self, model: ModelId) -> list[ModelEvidence]:
         both = self.own.models.get(model), self.others.models.get(model)

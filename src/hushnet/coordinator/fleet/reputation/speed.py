@@ -1,8 +1,8 @@
-"""The decode rate of a provider with a model as it was seen: of answers that were relayed, and verified. Pure.
+"""The decode and prefill rates of a provider with a model as they were seen: of answers relayed, and verified. Pure.
 
 Seconds are those of the answer alone: time that it shared with others in a batch is counted as the cost formula counts
 it. First content that came later than twice what was forecast belongs to them, so that nobody seems faster by holding an
-answer back and letting it go at once.
+answer back and letting it go at once. A prompt's seconds are those to its first content, the link's round trip aside.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from hushnet.coordinator.routing.cost import CONTENTION
 
 TOKENS_MIN: Final = 32
 """Shorter answers are over before their rate can be told from the network's."""
+PROMPT_TOKENS_MIN: Final = 512
+"""Shorter prompts are read in no more time than the first token and all around it take."""
 SECONDS_MIN: Final = 0.05
 ANSWERS_MIN: Final = 4.0
 """What a provider reports is believed until so many answers were seen."""
@@ -81,6 +83,20 @@ def decode_seconds(service: Service, *, first_s: float, busy: int) -> float | No
         return None
     late_s = service.total_s - LATE_RATIO * first_s - SLACK_S
     seconds = late_s if service.first_s is None else max(service.total_s - service.first_s, late_s)
+    return seconds / (1.0 + CONTENTION * busy) if seconds >= SECONDS_MIN else None
+
+
+def prefill_seconds(service: Service, *, link_s: float, load_s: float, busy: int) -> float | None:
+    """Return the seconds that reading an answer's prompt took, as of one answer alone; None where that can't be told.
+
+    `link_s` is the link's measured round trip, `load_s` how long the model was said to take to load first (0.0: it was
+    loaded), `busy` how many answers were made beside it. A load excuses no more than it made the provider cost.
+    """
+    if service.first_s is None or service.prompt_tokens < PROMPT_TOKENS_MIN:
+        return None
+    if load_s > 0 and service.first_s <= LATE_RATIO * load_s + SLACK_S:
+        return None
+    seconds = service.first_s - link_s
     return seconds / (1.0 + CONTENTION * busy) if seconds >= SECONDS_MIN else None
 
 
