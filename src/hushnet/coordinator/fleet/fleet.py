@@ -245,6 +245,7 @@ class Fleet:
         provider.record.left(
             self._clock.monotonic_s(), is_announced=provider.is_draining, is_flap=not provider.is_elsewhere
         )
+        provider.record.keep_standings(())
         self._watched(provider)
         self._tell(provider.offers, None)
         return True
@@ -269,6 +270,7 @@ class Fleet:
         gone = set(before)
         provider.offer(models)
         provider.note_loads(before, self._clock.monotonic_s())
+        provider.record.keep_standings(provider.offers)
         self.refresh(provider)
         self._tell(gone - set(provider.offers), None)
 

@@ -9,7 +9,7 @@ Times are the clock's monotonic seconds; evidence keeps Unix milliseconds, `offs
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from enum import Enum
 from typing import Annotated, Final
 
@@ -48,6 +48,8 @@ NEWS_S: Final = 5.0
 with every heartbeat, and worked out takes as long as the rest of one."""
 MODELS_MAX: Final = 32
 """Models of one provider that are remembered; the one unheard of longest goes first."""
+STANDINGS_MAX: Final = 128
+"""Standings of one provider that are kept: as many as the models that it can offer at once, and those of its evidence."""
 
 
 class ModelEvidence(Struct, array_like=True):
@@ -236,8 +238,16 @@ class Record:
             is_news = self._noted_s >= known.made_s
             if now_s < known.made_s + (NEWS_S if is_news else STANDING_S):
                 return known
+        if known is None and len(self._standings) >= STANDINGS_MAX:
+            del self._standings[next(iter(self._standings))]
         known = self._standings[model] = self._stand(model, now_s)
         return known
+
+    def keep_standings(self, offered: Container[ModelId]) -> None:
+        """Drop the standings of models that are neither `offered` nor known by evidence: names cost their sender nothing."""
+        for model in list(self._standings):
+            if not (model in offered or model in self.own.models or model in self.others.models):
+                del self._standings[model]
 
     def snapshot(self, now_s: float) -> Evidence:
         """Return this process's own evidence as of now; to be written at once, it lives on."""
