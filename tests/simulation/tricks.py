@@ -221,6 +221,7 @@ def _lie(honest: Capacity, chance: Random) -> Capacity:
             active=chance.choice((0, count)),
             queued=chance.choice((0, count)),
             decode_tokens_s=chance.choice((0.0, 1e-9, 1e7)),
+            prefill_tokens_s=chance.choice((0.0, 1e-9, 1e7)),
         )
         for part in honest.per_model
     )

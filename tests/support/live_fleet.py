@@ -88,7 +88,12 @@ def report(
     """Return a heartbeat's content as an agent writes it; what is active runs the first of `models`."""
     parts = tuple(
         ModelCapacity(
-            model=model, slots=slots, active=0 if place else active, queued=0, decode_tokens_s=decode_tokens_s
+            model=model,
+            slots=slots,
+            active=0 if place else active,
+            queued=0,
+            decode_tokens_s=decode_tokens_s,
+            prefill_tokens_s=prefill_tokens_s,
         )
         for place, model in enumerate(models)
     )

@@ -71,6 +71,7 @@ class ModelCapacity(Struct, frozen=True, kw_only=True):
     active: Count
     queued: Count
     decode_tokens_s: Rate = 0.0
+    prefill_tokens_s: Rate = 0.0
 
 
 class Capacity(Struct, frozen=True, kw_only=True):

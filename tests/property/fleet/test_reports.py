@@ -43,6 +43,7 @@ parts = st.builds(
     active=counts,
     queued=counts,
     decode_tokens_s=rates,
+    prefill_tokens_s=rates,
 )
 reports = st.builds(
     Capacity,

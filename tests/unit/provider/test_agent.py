@@ -101,6 +101,14 @@ def test_tokens_are_what_the_engine_and_the_queue_hold() -> None:
     assert capacity.tokens_max == 0  # every slot has a context of its own: slots are the only limit
 
 
+def test_each_model_has_rates_of_its_own_within_what_a_frame_carries() -> None:
+    capacity = agent().capacity()
+    (part,) = capacity.per_model
+
+    assert (part.decode_tokens_s, part.prefill_tokens_s) == (31.5, 1e7)
+    encode_checked(Heartbeat(capacity=capacity))
+
+
 def test_what_the_template_check_found_is_in_the_offer_as_found() -> None:
     for found in (None, True, False):
         (offer,) = agent(is_sound=found).models()

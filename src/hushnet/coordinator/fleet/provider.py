@@ -145,11 +145,28 @@ class LiveProvider:
         return self.health.setdefault(model, Health())
 
     def reported_tokens_s(self, model: ModelId) -> float:
-        """Return the decode rate that the provider claims with `model`; 0.0 when it claims none."""
-        for part in self.load.capacity.per_model:
+        """Return the decode rate that the provider claims with `model`; 0.0 when it claims none.
+
+        The machine's rate is that of its fastest engine: it stands for a model only where no model has figures of its own.
+        """
+        capacity = self.load.capacity
+        if not capacity.per_model:
+            return capacity.decode_tokens_s
+        return next((part.decode_tokens_s for part in capacity.per_model if part.model == model), 0.0)
+
+    def reported_prefill_tokens_s(self, model: ModelId) -> float:
+        """Return the prefill rate that the provider claims with `model`; 0.0 when it claims none.
+
+        Agents that have no such figure of a model report the machine's: it counts where there is a single model.
+        """
+        capacity = self.load.capacity
+        parts = capacity.per_model
+        if not parts:
+            return capacity.prefill_tokens_s if len(self.offers) <= 1 else 0.0
+        for part in parts:
             if part.model == model:
-                return part.decode_tokens_s or self.load.capacity.decode_tokens_s
-        return self.load.capacity.decode_tokens_s
+                return part.prefill_tokens_s or (capacity.prefill_tokens_s if len(parts) == 1 else 0.0)
+        return 0.0
 
     def candidate(self, offer: ModelOffer, *, now_s: float, among: ModelIndex) -> Candidate:
         """Return the router's view of one offer as of `now_s` (monotonic).
@@ -158,7 +175,7 @@ class LiveProvider:
         """
         standing = self.record.standing(offer.model, now_s)
         seen = standing.believed(self.reported_tokens_s(offer.model))
-        read = standing.believed_prefill(self.load.capacity.prefill_tokens_s)
+        read = standing.believed_prefill(self.reported_prefill_tokens_s(offer.model))
         decode, prefill = self._rates(offer.model, seen, read, among)
         health = self.health.get(offer.model)
         return Candidate(

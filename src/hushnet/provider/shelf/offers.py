@@ -103,6 +103,7 @@ def activity_of(models: Iterable[ShelvedModel], *, slots: int) -> Activity:
                 active=loaded.slots.active,
                 queued=loaded.slots.waiting,
                 decode_tokens_s=_rate(engine.decode_tokens_s),
+                prefill_tokens_s=_rate(engine.prefill_tokens_s),
             )
             for loaded, engine in pairs
         ),
