@@ -18,7 +18,9 @@ Play = Callable[[Network, Exchange, ServedAttempt], None]
 
 def health_of(network: Network, provider: ScriptedProvider, model: ModelId = MODEL) -> Health:
     """Return what is remembered of the provider, also when its link is gone."""
-    return network.serving.fleet._health[provider.provider_id].get(model, Health())
+    remembered = network.serving.fleet._health.get(provider.provider_id)
+    assert remembered is not None
+    return remembered.get(model, Health())
 
 
 def penalty_ms(network: Network, model: ModelId = MODEL) -> int:

@@ -6,7 +6,6 @@ Whoever waits for capacity subscribes and is told the models for which something
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, KeysView, Sequence, ValuesView
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -16,6 +15,7 @@ from hushnet.coordinator.fleet.beliefs import DEFAULT_POLICY, BeliefPolicy, Doub
 from hushnet.coordinator.fleet.health import Health
 from hushnet.coordinator.fleet.load import OthersWork
 from hushnet.coordinator.fleet.provider import LiveProvider
+from hushnet.coordinator.fleet.remembered import Remembered
 from hushnet.coordinator.fleet.reputation.book import RecordBook
 from hushnet.coordinator.fleet.reputation.latency import expected
 from hushnet.coordinator.fleet.reputation.outcomes import Outcome, Service
@@ -83,7 +83,9 @@ class Slot:
 class Fleet:
     """Every live provider that this process can reach, over a link of its own or of another worker."""
 
-    def __init__(self, clock: Clock, policy: BeliefPolicy | None = None) -> None:
+    def __init__(
+        self, clock: Clock, policy: BeliefPolicy | None = None, *, remembered_max: int = HEALTH_REMEMBERED_MAX
+    ) -> None:
         self.policy = policy or DEFAULT_POLICY
         self._clock = clock
         self._providers: dict[ProviderId, LiveProvider] = {}
@@ -92,8 +94,8 @@ class Fleet:
         self._seen: dict[ModelId, None] = {}
         self._listeners: list[Listener] = []
         self._watchers: list[Watcher] = []
-        self._health: OrderedDict[ProviderId, dict[ModelId, Health]] = OrderedDict()
-        self._steadiness: OrderedDict[ProviderId, Steadiness] = OrderedDict()
+        self._health: Remembered[dict[ModelId, Health]] = Remembered(remembered_max, is_here=self._is_here)
+        self._steadiness: Remembered[Steadiness] = Remembered(remembered_max, is_here=self._is_here)
         self.records = RecordBook(clock)
 
     # Reading.
@@ -246,6 +248,8 @@ class Fleet:
             self._clock.monotonic_s(), is_announced=provider.is_draining, is_flap=not provider.is_elsewhere
         )
         provider.record.keep_standings(())
+        for memory in (self._health, self._steadiness, self.records):
+            memory.left(provider.provider_id)
         self._watched(provider)
         self._tell(provider.offers, None)
         return True
@@ -341,18 +345,15 @@ class Fleet:
 
     def _remember_health(self, provider: LiveProvider) -> None:
         """Let all links of one provider share one record; the attempts of a lost link are judged after it is gone."""
-        provider.health = self._health.setdefault(provider.provider_id, provider.health)
-        self._health.move_to_end(provider.provider_id)
-        if len(self._health) > HEALTH_REMEMBERED_MAX:
-            self._health.popitem(last=False)
+        provider.health = self._health.seen(provider.provider_id, lambda: provider.health)
 
     def _count_join(self, provider: LiveProvider) -> None:
         """Let all links of one provider share one record of its joins."""
-        known = provider.steadiness = self._steadiness.setdefault(provider.provider_id, provider.steadiness)
+        known = provider.steadiness = self._steadiness.seen(provider.provider_id, lambda: provider.steadiness)
         known.joined(self._clock.monotonic_s(), link=provider.connected_ms)
-        self._steadiness.move_to_end(provider.provider_id)
-        if len(self._steadiness) > HEALTH_REMEMBERED_MAX:
-            self._steadiness.popitem(last=False)
+
+    def _is_here(self, provider_id: ProviderId, _: object) -> bool:
+        return provider_id in self._providers
 
     def _watched(self, provider: LiveProvider) -> None:
         for watcher in self._watchers:
