@@ -91,6 +91,10 @@ class Stock:
         """Say whether a provider of this worker has `model`, loaded or not."""
         return model in self.warm or model in self.cold
 
+    def knows(self, provider_id: ProviderId) -> bool:
+        """Say whether a provider may be sent requests, so that its going will be heard of here."""
+        return provider_id in self._offers
+
     def offered_by(self, provider_id: ProviderId) -> Iterable[ModelId]:
         """Return what a provider offers."""
         return self._offers[provider_id][0].keys()

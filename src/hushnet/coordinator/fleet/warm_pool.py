@@ -190,6 +190,6 @@ class WarmPool:
         for model, code in provider.loads_failed.items():
             self._policy.failed(provider.provider_id, model, now_s)
             self._telemetry.warmth(kind="failed", reason=NO_MEMORY if code == NO_MEMORY else "other")
-            if code == NO_MEMORY:
+            if code == NO_MEMORY and self._stock.knows(provider.provider_id):
                 self._full.add(provider.provider_id)
         provider.loads_failed.clear()

@@ -1,0 +1,81 @@
+"""The warm pool is not led by what a provider says, nor by whoever asks it: one worker's fleet, without links."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from hushnet.coordinator.fleet.fleet import Fleet
+from hushnet.coordinator.fleet.provider import LiveProvider
+from hushnet.coordinator.fleet.warm_pool import NO_MEMORY, WarmPool
+from hushnet.coordinator.routing.warmth import WarmLimits, WarmPolicy
+from hushnet.foundation.clock import ManualClock
+from hushnet.foundation.ids import ModelId, ProviderId
+from hushnet.wire.frames import Capacity, ModelOffer
+from support.live_fleet import SilentLink, live
+
+HOT, OTHER = ModelId("hot"), ModelId("other")
+LIMITS = WarmLimits()
+
+
+class ListeningLink(SilentLink):
+    """A link that remembers what the pool wishes; nobody does it."""
+
+    def __init__(self, provider_id: ProviderId) -> None:
+        super().__init__(provider_id)
+        self.wishes: list[tuple[str, ModelId]] = []
+
+    def load_model(self, model: ModelId) -> None:
+        self.wishes.append(("load", model))
+
+    def unload_model(self, model: ModelId) -> None:
+        self.wishes.append(("unload", model))
+
+
+class Scene:
+    """A fleet, its pool, and a clock that is moved by hand."""
+
+    def __init__(self, limits: WarmLimits | None = None, **pins: int) -> None:
+        self.clock = ManualClock()
+        self.fleet = Fleet(self.clock)
+        self.policy = WarmPolicy(limits, {ModelId(name): count for name, count in pins.items()})
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.queue: Counter[ModelId] = Counter()
+        self.pool = WarmPool(self.fleet, self.clock, self.policy, waiting=self.queue.__getitem__, telemetry=self)
+
+    def warmth(self, *, kind: str, reason: str) -> None:
+        self.counts[kind, reason] += 1
+
+    def joins(self, number: int, *offers: ModelOffer) -> tuple[LiveProvider, ListeningLink]:
+        """Let a provider join; three numbers in a row have one owner."""
+        provider = live(number, offers, Capacity(slots=64, active=0))
+        link = ListeningLink(provider.provider_id)
+        provider.link = link
+        self.fleet.join(provider)
+        return provider, link
+
+    def tick(self, seconds: int = 1) -> None:
+        for _ in range(seconds):
+            self.clock.advance(1.0)
+            self.pool.tick()
+
+
+def offer(model: ModelId = HOT, *, is_loaded: bool = True, load_s: float = 20.0) -> ModelOffer:
+    return ModelOffer(model=model, context_tokens=4096, slots=4, is_loaded=is_loaded, load_s=load_s)
+
+
+def wishes(links: Sequence[ListeningLink]) -> list[tuple[str, ModelId]]:
+    return [wish for link in links for wish in link.wishes]
+
+
+def test_a_refusal_of_a_provider_that_drains_is_not_remembered_when_it_is_back() -> None:
+    scene = Scene(hot=1)
+    leaving, _ = scene.joins(1, offer(is_loaded=False))
+    scene.fleet.drained(leaving)
+    leaving.loads_failed[HOT] = NO_MEMORY
+    scene.fleet.refresh(leaving)
+    scene.fleet.leave(leaving)
+    _, link = scene.joins(1, offer(is_loaded=False))
+    scene.tick()
+
+    assert link.wishes == [("load", HOT)]
