@@ -208,6 +208,7 @@ class WarmSimulation:
         since_load = now - machine.loaded_at[action.model]
         self.outcome.unloads.append((now, action, since_load, now - machine.loaded[action.model]))
         machine.drop(action.model)
+        policy.unloaded(machine.provider_id, action.model)
 
 
 def fleet(models: tuple[ModelId, ...], *, machines: int, holds: int = 1, load_s: int = 10) -> list[SimMachine]:

@@ -79,3 +79,32 @@ def test_a_refusal_of_a_provider_that_drains_is_not_remembered_when_it_is_back()
     scene.tick()
 
     assert link.wishes == [("load", HOT)]
+
+
+def test_an_unload_is_asked_for_once_and_again_only_after_a_pause_that_grows() -> None:
+    scene = Scene(WarmLimits(dwell_s=10.0, unload_s=30.0, back_off_s=30.0))
+    provider, link = scene.joins(1, offer())
+    scene.tick(39)  # ten until it may go, and 29 of waiting for it
+    assert link.wishes == [("unload", HOT)]
+    scene.tick(31)  # late, and after the pause
+    assert link.wishes == [("unload", HOT)] * 2
+    scene.tick(89)
+    assert len(link.wishes) == 2
+    assert scene.counts == {("unload", "idle"): 2}
+
+    scene.fleet.offered(provider, [offer(is_loaded=False)])
+    scene.fleet.offered(provider, [offer()])
+    scene.tick(10)
+    assert len(link.wishes) == 3
+
+
+def test_an_unload_that_is_under_way_counts_against_the_ramp_until_it_is_heard_of() -> None:
+    scene = Scene(WarmLimits(dwell_s=10.0, ramp_max=2))
+    providers = [scene.joins(number, offer()) for number in range(5)]
+    scene.tick(20)
+    asked = [provider for provider, link in providers if link.wishes]
+    assert len(asked) == 2
+
+    scene.fleet.offered(asked[0], [offer(is_loaded=False)])
+    scene.tick()
+    assert len(wishes([link for _, link in providers])) == 3

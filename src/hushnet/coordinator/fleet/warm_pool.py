@@ -176,6 +176,7 @@ class WarmPool:
                 self._used_s.pop((provider_id, model), None)
             if offer.is_loaded and not is_held:
                 self._full.discard(provider_id)
+                self._policy.unloaded(provider_id, model)
             if model not in now:
                 self._policy.failed(provider_id, model, now_s)
         for model, offer in now.items():

@@ -3,24 +3,24 @@
 Pure: a decision depends on what was told before and on the time that is passed in (monotonic seconds). Laws, checked by
 `tests/property/routing/test_warmth.py`: never more loads under way than `pending_max`; nothing is unloaded within
 `dwell_s` of its load or last use, nor while it is used, nor below its pin; one load at a time on a machine; who was asked
-and does not load is left alone for a while, and its place goes to another.
+and does not load is left alone for a while, and its place goes to another; an unload is asked for once, until it is heard
+of or late, and meanwhile its machine counts as one that has the model no longer.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
-from msgspec import Struct
-
+from hushnet.coordinator.routing.asked import Asked, Pair
 from hushnet.coordinator.routing.demand import RISE_S, Demand, machines_wanted
 from hushnet.coordinator.routing.holdings import Action, Holding, Load, Machine, ModelState, Unload, Why
 from hushnet.foundation.ids import ModelId, ProviderId
 
 FORGOTTEN_SHARE: Final = 0.01
 """Of the rate at which a model is out of fashion: what is left 25 minutes later."""
-Pair: TypeAlias = tuple[ProviderId, ModelId]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,8 @@ class WarmLimits:
     pending_s_min: float = 10.0
     late: float = 3.0
     """A load counts as failed after so many times what the machine said it takes, within the two bounds above."""
+    unload_s: float = 30.0
+    """An unload that was not heard of after this is not coming: memory is freed in a second or two."""
     back_off_s: float = 30.0
     """A machine that refused, or did not load, is not asked again for this (the reference system's); doubled each time."""
     back_off_s_max: float = 600.0
@@ -58,13 +60,16 @@ class WarmLimits:
 class _Need:
     """What a plan works out for one model."""
 
-    __slots__ = ("coming", "model", "pin", "queue", "rate", "target", "warm")
+    __slots__ = ("coming", "leaving", "model", "pin", "queue", "rate", "target", "warm")
 
-    def __init__(self, model: ModelId, state: ModelState, *, coming: int, pin: int, rate: float, target: int) -> None:
+    def __init__(
+        self, model: ModelId, state: ModelState, *, coming: int, leaving: int, pin: int, rate: float, target: int
+    ) -> None:
         self.model = model
-        self.warm = state.warm
+        self.warm = max(state.warm - leaving, 0)
         self.queue = state.queue
         self.coming = coming
+        self.leaving = leaving
         self.pin = pin
         self.rate = rate
         self.target = target
@@ -80,21 +85,17 @@ class _Need:
         return Why.QUEUE if self.queue else Why.DEMAND
 
 
-class _Failures(Struct):
-    count: int
-    until_s: float
-
-
 class WarmPolicy:
     """The memory between plans: demand, loads under way, who is left alone."""
 
     def __init__(self, limits: WarmLimits | None = None, pins: Mapping[ModelId, int] | None = None) -> None:
         self.limits = limits or WarmLimits()
         self.pins = dict(pins or {})
-        self.pending: dict[Pair, float] = {}
+        pauses = {"back_off_s": self.limits.back_off_s, "back_off_s_max": self.limits.back_off_s_max}
+        self.loads, self.unloads = Asked(**pauses), Asked(**pauses)
+        self.pending = self.loads.pending
         """Loads under way, with the time at which each counts as failed."""
         self._demand: dict[ModelId, Demand] = {}
-        self._failures: dict[Pair, _Failures] = {}
 
     # What is told.
 
@@ -119,25 +120,20 @@ class WarmPolicy:
 
     def loaded(self, provider_id: ProviderId, model: ModelId) -> None:
         """The provider has it now."""
-        self.pending.pop((provider_id, model), None)
-        self._failures.pop((provider_id, model), None)
+        self.loads.done((provider_id, model))
+
+    def unloaded(self, provider_id: ProviderId, model: ModelId) -> None:
+        """The provider has it no longer."""
+        self.unloads.done((provider_id, model))
 
     def failed(self, provider_id: ProviderId, model: ModelId, now_s: float) -> None:
         """The provider refused or could not load it; without effect when nobody had asked."""
-        if self.pending.pop((provider_id, model), None) is None:
-            return
-        limits, pair = self.limits, (provider_id, model)
-        known = self._failures.get(pair)
-        count = known.count + 1 if known is not None else 1
-        pause_s = min(limits.back_off_s * 2.0 ** min(count - 1, 16), limits.back_off_s_max)
-        self._failures[pair] = _Failures(count, now_s + pause_s)
+        self.loads.failed((provider_id, model), now_s)
 
     def left(self, provider_id: ProviderId) -> None:
         """The provider is gone, and what it was asked for with it."""
-        for pair in [pair for pair in self.pending if pair[0] == provider_id]:
-            del self.pending[pair]
-        for pair in [pair for pair in self._failures if pair[0] == provider_id]:
-            del self._failures[pair]
+        self.loads.left(provider_id)
+        self.unloads.left(provider_id)
 
     # The plan.
 
@@ -172,7 +168,8 @@ class WarmPolicy:
 
         `models` has the whole fleet's counts, `machines` may be a part of it: those that could act.
         """
-        self._expire(now_s)
+        self.loads.expire(now_s)
+        self.unloads.expire(now_s)
         self._prune(now_s)
         needs = self._needs(models, now_s)
         busy = {provider_id for provider_id, _ in self.pending}
@@ -189,14 +186,14 @@ class WarmPolicy:
             del self._demand[model]
 
     def _needs(self, models: Mapping[ModelId, ModelState], now_s: float) -> dict[ModelId, _Need]:
-        coming: dict[ModelId, int] = {}
-        for _, model in self.pending:
-            coming[model] = coming.get(model, 0) + 1
+        coming = Counter(model for _, model in self.loads)
+        leaving = Counter(model for _, model in self.unloads)
         return {
             model: _Need(
                 model,
                 state,
-                coming=coming.get(model, 0),
+                coming=coming[model],
+                leaving=leaving[model],
                 pin=self.pins.get(model, 0),
                 rate=self.rate(model, now_s),
                 target=self.target(model, state, now_s),
@@ -224,8 +221,7 @@ class WarmPolicy:
                 victim = self._victim(machine, need, needs, now_s)
                 if victim is None:
                     continue
-                needs[victim].warm -= 1
-                actions.append(Unload(machine.provider_id, victim, Why.DISPLACED))
+                actions.append(self._free(machine, needs[victim], Why.DISPLACED, now_s))
             actions.append(Load(machine.provider_id, need.model, need.why))
             self._ask(machine, need.model, now_s)
             busy.add(machine.provider_id)
@@ -238,18 +234,15 @@ class WarmPolicy:
     ) -> list[Action]:
         """Choose what nobody uses any more and more machines have than are wanted."""
         actions: list[Action] = []
-        freed: dict[ModelId, int] = {}
         for machine in machines:
             if machine.provider_id in busy:
                 continue
             for model, holding in machine.holdings.items():
                 need = needs.get(model)
-                if need is None or not self._is_free(holding, now_s) or need.warm <= need.target:
+                if need is None or need.warm <= need.target or need.leaving >= self.limits.ramp_max:
                     continue
-                if freed.get(model, 0) < self.limits.ramp_max:
-                    need.warm -= 1
-                    freed[model] = freed.get(model, 0) + 1
-                    actions.append(Unload(machine.provider_id, model, Why.IDLE))
+                if self._may_go((machine.provider_id, model), holding, now_s):
+                    actions.append(self._free(machine, need, Why.IDLE, now_s))
         return actions
 
     def _victim(self, machine: Machine, need: _Need, needs: Mapping[ModelId, _Need], now_s: float) -> ModelId | None:
@@ -257,7 +250,9 @@ class WarmPolicy:
         free = [
             (holding.used_s, model)
             for model, holding in machine.holdings.items()
-            if model in needs and self._is_free(holding, now_s) and _may_yield(needs[model], need)
+            if model in needs
+            and self._may_go((machine.provider_id, model), holding, now_s)
+            and _may_yield(needs[model], need)
         ]
         return min(free)[1] if free else None
 
@@ -265,16 +260,16 @@ class WarmPolicy:
         holding = machine.holdings.get(model)
         if holding is None or holding.is_loaded or holding.load_s <= 0.0:
             return False
-        failures = self._failures.get((machine.provider_id, model))
-        return failures is None or failures.until_s <= now_s
+        return not self.loads.rests((machine.provider_id, model), now_s)
 
     def _preference(self, machine: Machine, model: ModelId) -> tuple[int, bool, bool, float]:
         """Smaller comes first: who has never failed, has memory, is idle, is quick; so promises alone win nobody the next."""
-        failures = self._failures.get((machine.provider_id, model))
-        failed = 0 if failures is None else failures.count
+        failed = self.loads.failures((machine.provider_id, model))
         return failed, not machine.has_memory, machine.running > 0, machine.holdings[model].load_s
 
-    def _is_free(self, holding: Holding, now_s: float) -> bool:
+    def _may_go(self, pair: Pair, holding: Holding, now_s: float) -> bool:
+        if pair in self.unloads.pending or self.unloads.rests(pair, now_s):
+            return False
         is_idle = holding.is_loaded and holding.load_s > 0.0 and holding.running == 0
         return is_idle and now_s - holding.used_s >= self.limits.dwell_s
 
@@ -282,16 +277,14 @@ class WarmPolicy:
         load_s = machine.holdings[model].load_s
         self.pending[machine.provider_id, model] = now_s + self._patience_s(load_s)
 
+    def _free(self, machine: Machine, need: _Need, why: Why, now_s: float) -> Unload:
+        self.unloads.pending[machine.provider_id, need.model] = now_s + self.limits.unload_s
+        need.warm -= 1
+        need.leaving += 1
+        return Unload(machine.provider_id, need.model, why)
+
     def _patience_s(self, load_s: float) -> float:
         return min(max(load_s * self.limits.late, self.limits.pending_s_min), self.limits.pending_s_max)
-
-    def _expire(self, now_s: float) -> None:
-        for provider_id, model in [pair for pair, until_s in self.pending.items() if until_s <= now_s]:
-            self.failed(provider_id, model, now_s)
-        # Who has kept quiet for long after its pause may fail anew from the beginning.
-        over_s = now_s - self.limits.back_off_s_max
-        for pair in [pair for pair, failures in self._failures.items() if failures.until_s < over_s]:
-            del self._failures[pair]
 
     def _forget_least(self, now_s: float) -> None:
         del self._demand[min(self._demand, key=lambda model: self._demand[model].rate(now_s))]
