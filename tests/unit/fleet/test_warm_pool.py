@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hushnet.coordinator.fleet.fleet import Fleet
+from hushnet.coordinator.fleet.fleet import Fleet, Slot
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.fleet.warm_pool import NO_MEMORY, WarmPool
+from hushnet.coordinator.routing.model import RouteRequest
 from hushnet.coordinator.routing.warmth import WarmLimits, WarmPolicy
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.ids import ModelId, ProviderId
@@ -53,6 +54,14 @@ class Scene:
         provider.link = link
         self.fleet.join(provider)
         return provider, link
+
+    def takes(self, provider: LiveProvider, model: ModelId = HOT) -> Slot:
+        """Send a request there."""
+        slot = self.fleet.take(
+            provider.provider_id, RouteRequest(model=model, prompt_tokens_max=10, output_tokens_max=10)
+        )
+        self.pool.placed(slot)
+        return slot
 
     def tick(self, seconds: int = 1) -> None:
         for _ in range(seconds):
@@ -108,3 +117,29 @@ def test_an_unload_that_is_under_way_counts_against_the_ramp_until_it_is_heard_o
     scene.fleet.offered(asked[0], [offer(is_loaded=False)])
     scene.tick()
     assert len(wishes([link for _, link in providers])) == 3
+
+
+def test_a_request_that_an_unload_may_overtake_has_the_time_to_load_again() -> None:
+    scene = Scene(WarmLimits(dwell_s=10.0, unload_s=30.0))
+    provider, link = scene.joins(1, offer(load_s=60.0))
+    scene.tick(10)
+    assert link.wishes == [("unload", HOT)]
+
+    slot = scene.takes(provider)
+    assert (slot.is_cold, slot.load_s) == (True, 60.0)
+    assert scene.policy.pending == {}  # nothing has been heard yet of its being freed
+    slot.release()
+
+
+def test_a_model_is_taken_for_loaded_again_when_it_was_or_when_its_unload_did_not_come() -> None:
+    scene = Scene(WarmLimits(dwell_s=10.0, unload_s=30.0))
+    freed, _ = scene.joins(1, offer())
+    kept, _ = scene.joins(4, offer())
+    scene.tick(10)
+    scene.fleet.offered(freed, [offer(is_loaded=False)])
+    scene.fleet.offered(freed, [offer()])
+    assert not scene.takes(freed).is_cold
+    assert scene.takes(kept).is_cold
+
+    scene.clock.advance(30.0)
+    assert not scene.takes(kept).is_cold

@@ -166,7 +166,8 @@ class Fleet:
         others = max(busy - provider.load.open_total, 0)
         provider.load.opened(request.model, tokens=tokens, output=output)
         self._index(provider)
-        is_cold, load_s = not offer.is_loaded, 0.0 if offer.is_loaded else offer.load_s
+        is_cold = not provider.has_loaded(request.model, self._clock.monotonic_s())
+        load_s = offer.load_s if is_cold else 0.0
         return Slot(
             provider,
             request.model,

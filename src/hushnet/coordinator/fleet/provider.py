@@ -70,6 +70,8 @@ class LiveProvider:
     """Models that it was asked to load and does not, and why, until the warm pool has taken note."""
     loaded_s: dict[ModelId, float] = field(default_factory=dict)
     """When it was heard that a model had been loaded on this link (monotonic)."""
+    freeing: dict[ModelId, float] = field(default_factory=dict)
+    """Models that it was asked to free, and until when (monotonic) what it then said of them may be overtaken by that."""
     key_ids: frozenset[bytes] = frozenset()
     indexed_keys: frozenset[bytes] | None = None
     """The keys that the fleet knows as its: looked at with every report, so they are not entered anew each time."""
@@ -133,11 +135,17 @@ class LiveProvider:
             own.add(Doubt.UNSTEADY)
         return self._doubts_of_report | self._doubts_of_offers | own
 
+    def has_loaded(self, model: ModelId, now_s: float) -> bool:
+        """Say whether a request sent now finds `model` loaded, as far as can be told."""
+        return self.offers[model].is_loaded and self.freeing.get(model, 0.0) <= now_s
+
     def note_loads(self, before: Mapping[ModelId, ModelOffer], now_s: float) -> None:
         """Remember which of the models are loaded now that were not `before`."""
         for model, offer in self.offers.items():
             if offer.is_loaded and model in before and not before[model].is_loaded:
                 self.loaded_s[model] = now_s
+        for model in [model for model in self.freeing if model not in self.offers or not self.offers[model].is_loaded]:
+            del self.freeing[model]
         for model in self.loaded_s.keys() - self.offers.keys():
             del self.loaded_s[model]
 

@@ -82,7 +82,7 @@ class WarmPool:
         pair, now_s = (slot.provider.provider_id, slot.model), self._clock.monotonic_s()
         if slot.is_cold:
             self._telemetry.warmth(kind="cold_start", reason="request")
-            if not slot.provider.is_elsewhere:
+            if not (slot.provider.is_elsewhere or slot.provider.offers[slot.model].is_loaded):
                 self._policy.began(*pair, load_s=slot.load_s, now_s=now_s)
         elif pair in self._used_s:
             self._used_s[pair] = now_s
@@ -130,6 +130,7 @@ class WarmPool:
             provider.link.load_model(action.model)
         else:
             provider.link.unload_model(action.model)
+            provider.freeing[action.model] = self._clock.monotonic_s() + self._policy.limits.unload_s
         self._telemetry.warmth(kind="load" if is_load else "unload", reason=action.why.value)
         _LOG.info(
             "a provider is asked to load a model" if is_load else "a provider is asked to free a model",
