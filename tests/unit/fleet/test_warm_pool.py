@@ -143,3 +143,49 @@ def test_a_model_is_taken_for_loaded_again_when_it_was_or_when_its_unload_did_no
 
     scene.clock.advance(30.0)
     assert not scene.takes(kept).is_cold
+
+
+def test_who_is_sent_requests_for_many_cold_models_and_loads_none_keeps_nobody_else_from_loading() -> None:
+    scene = Scene(hot=2)
+    models = [ModelId(f"e{number}") for number in range(64)]
+    idler, _ = scene.joins(0, *(offer(model, is_loaded=False, load_s=40.0) for model in models))
+    honest = [scene.joins(number, offer(is_loaded=False))[1] for number in (3, 6, 9)]
+    for model in models:
+        scene.takes(idler, model).release()
+    scene.tick()
+
+    assert wishes(honest) == [("load", HOT)] * 2
+    assert scene.pool.loading == 3  # its own counts once, however much it was sent
+
+
+def test_requests_sent_to_who_has_just_failed_promise_nothing() -> None:
+    scene = Scene(hot=1)
+    idler, _ = scene.joins(0, offer(is_loaded=False, load_s=5.0))
+    scene.takes(idler).release()
+    scene.tick(15)  # three times five seconds have passed, and it has failed
+    scene.takes(idler).release()
+    _, link = scene.joins(3, offer(is_loaded=False, load_s=50.0))
+    scene.tick()
+
+    assert link.wishes == [("load", HOT)]
+
+
+def test_the_machines_of_one_owner_have_a_quarter_of_the_loads_that_are_asked_for() -> None:
+    models = [ModelId(f"m{number}") for number in range(8)]
+    scene = Scene(WarmLimits(pending_max=4, pending_of_owner_max=1), **dict.fromkeys(models, 1))
+    of_one = [scene.joins(number, offer(models[number], is_loaded=False))[1] for number in range(3)]
+    other = scene.joins(3, offer(models[3], is_loaded=False))[1]
+    scene.tick(5)
+
+    assert len(wishes(of_one)) == 1
+    assert other.wishes == [("load", models[3])]
+
+
+def test_loads_for_requests_of_one_owner_count_as_coming_up_to_its_bound() -> None:
+    scene = Scene(WarmLimits(pending_of_owner_max=1), hot=2)
+    for number in range(3):
+        scene.takes(scene.joins(number, offer(is_loaded=False))[0]).release()
+    _, link = scene.joins(3, offer(is_loaded=False))
+    scene.tick()
+
+    assert link.wishes == [("load", HOT)]

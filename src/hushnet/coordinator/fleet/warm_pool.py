@@ -65,7 +65,7 @@ class WarmPool:
     @property
     def loading(self) -> int:
         """How many loads are under way."""
-        return len(self._policy.pending)
+        return self._policy.loading
 
     def is_cold(self, model: ModelId) -> bool:
         """Say whether whoever asks for `model` now has to wait until it is loaded."""
@@ -83,7 +83,7 @@ class WarmPool:
         if slot.is_cold:
             self._telemetry.warmth(kind="cold_start", reason="request")
             if not (slot.provider.is_elsewhere or slot.provider.offers[slot.model].is_loaded):
-                self._policy.began(*pair, load_s=slot.load_s, now_s=now_s)
+                self._policy.began(*pair, load_s=slot.load_s, now_s=now_s, owner=slot.provider.owner.account_id)
         elif pair in self._used_s:
             self._used_s[pair] = now_s
 
@@ -155,7 +155,7 @@ class WarmPool:
         capacity = provider.load.capacity
         is_tight = capacity.memory_bytes_free < capacity.memory_bytes_total * MEMORY_SHARE_MIN
         holdings = {model: self._holding(provider, offer, now_s) for model, offer in provider.offers.items()}
-        return Machine(provider_id, holdings, not is_tight and provider_id not in self._full)
+        return Machine(provider_id, holdings, not is_tight and provider_id not in self._full, provider.owner.account_id)
 
     def _holding(self, provider: LiveProvider, offer: ModelOffer, now_s: float) -> Holding:
         load, pair = provider.load, (provider.provider_id, offer.model)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from hushnet.foundation.ids import ModelId, ProviderId
+from hushnet.foundation.ids import AccountId, ModelId, ProviderId
 
 
 class Why(StrEnum):
@@ -60,6 +60,8 @@ class Machine(Struct, frozen=True):
     provider_id: ProviderId
     holdings: Mapping[ModelId, Holding]
     has_memory: bool = True
+    owner: AccountId | None = None
+    """Whose it is, where that is known."""
 
     @property
     def running(self) -> int:

@@ -1,7 +1,8 @@
 """Which models are loaded where: from the demand and a look at the fleet to a plan of loads and unloads.
 
 Pure: a decision depends on what was told before and on the time that is passed in (monotonic seconds). Laws, checked by
-`tests/property/routing/test_warmth.py`: never more loads under way than `pending_max`; nothing is unloaded within
+`tests/property/routing/test_warmth.py`: never more loads that were asked for under way than `pending_max`, of them
+`pending_of_owner_max` of one account, however many machines load for requests that were sent there; nothing is unloaded within
 `dwell_s` of its load or last use, nor while it is used, nor below its pin; one load at a time on a machine; who was asked
 and does not load is left alone for a while, and its place goes to another; an unload is asked for once, until it is heard
 of or late, and meanwhile its machine counts as one that has the model no longer.
@@ -17,7 +18,7 @@ from typing import Final
 from hushnet.coordinator.routing.asked import Asked, Pair
 from hushnet.coordinator.routing.demand import RISE_S, Demand, machines_wanted
 from hushnet.coordinator.routing.holdings import Action, Holding, Load, Machine, ModelState, Unload, Why
-from hushnet.foundation.ids import ModelId, ProviderId
+from hushnet.foundation.ids import AccountId, ModelId, ProviderId
 
 FORGOTTEN_SHARE: Final = 0.01
 """Of the rate at which a model is out of fashion: what is left 25 minutes later."""
@@ -40,7 +41,10 @@ class WarmLimits:
     ramp_max: int = 2
     """Loads and unloads of one model in one plan: the next plan sees what these did."""
     pending_max: int = 16
-    """Loads under way, all models together: each takes a machine's disk and memory bandwidth from its answers."""
+    """Loads asked for and under way, all models together: each takes a machine's disk and memory bandwidth from its answers."""
+    pending_of_owner_max: int = 4
+    """Of these, the loads of one account's machines: a quarter, so that promises of one stop the pool for nobody. So many
+    of its loads for requests count as coming, too."""
     pending_s_max: float = 120.0
     """How long a load may be under way before it counts as failed (the reference system's)."""
     pending_s_min: float = 10.0
@@ -94,7 +98,11 @@ class WarmPolicy:
         pauses = {"back_off_s": self.limits.back_off_s, "back_off_s_max": self.limits.back_off_s_max}
         self.loads, self.unloads = Asked(**pauses), Asked(**pauses)
         self.pending = self.loads.pending
-        """Loads under way, with the time at which each counts as failed."""
+        """Loads that a plan has asked for, with the time at which each counts as failed."""
+        self._requested: dict[ProviderId, tuple[ModelId, float]] = {}
+        """Loads for requests, likewise; of one provider the first, whatever else is sent there."""
+        self._owners: dict[ProviderId, AccountId] = {}
+        """Whose the machines are that were asked, as long as they are there."""
         self._demand: dict[ModelId, Demand] = {}
 
     # What is told.
@@ -113,13 +121,28 @@ class WarmPolicy:
         if (demand := self._demand.get(model)) is not None:
             demand.served(seconds)
 
-    def began(self, provider_id: ProviderId, model: ModelId, *, load_s: float, now_s: float) -> None:
-        """The provider loads `model` without having been asked by a plan: for a request that was sent there."""
-        if len(self.pending) < self.limits.pending_max:
-            self.pending.setdefault((provider_id, model), now_s + self._patience_s(load_s))
+    def began(
+        self,
+        provider_id: ProviderId,
+        model: ModelId,
+        *,
+        load_s: float,
+        now_s: float,
+        owner: AccountId | None = None,
+    ) -> None:
+        """The provider loads `model` without having been asked by a plan: for a request that was sent there.
+
+        That takes no room from the plan, and nothing is expected of who has just failed.
+        """
+        pair = provider_id, model
+        if pair not in self.pending and not self.loads.rests(pair, now_s):
+            self._requested.setdefault(provider_id, (model, now_s + self._patience_s(load_s)))
+            if owner is not None:
+                self._owners[provider_id] = owner
 
     def loaded(self, provider_id: ProviderId, model: ModelId) -> None:
         """The provider has it now."""
+        self._ends_for_request(provider_id, model)
         self.loads.done((provider_id, model))
 
     def unloaded(self, provider_id: ProviderId, model: ModelId) -> None:
@@ -129,13 +152,22 @@ class WarmPolicy:
     def failed(self, provider_id: ProviderId, model: ModelId, now_s: float) -> None:
         """The provider refused or could not load it; without effect when nobody had asked."""
         self.loads.failed((provider_id, model), now_s)
+        if self._ends_for_request(provider_id, model):
+            self.loads.blame((provider_id, model), now_s)
 
     def left(self, provider_id: ProviderId) -> None:
         """The provider is gone, and what it was asked for with it."""
         self.loads.left(provider_id)
         self.unloads.left(provider_id)
+        self._requested.pop(provider_id, None)
+        self._owners.pop(provider_id, None)
 
     # The plan.
+
+    @property
+    def loading(self) -> int:
+        """How many machines load, as far as is known."""
+        return len(self.pending) + len(self._requested)
 
     @property
     def asked_for(self) -> Iterable[ModelId]:
@@ -168,11 +200,10 @@ class WarmPolicy:
 
         `models` has the whole fleet's counts, `machines` may be a part of it: those that could act.
         """
-        self.loads.expire(now_s)
-        self.unloads.expire(now_s)
+        self._expire(now_s)
         self._prune(now_s)
         needs = self._needs(models, now_s)
-        busy = {provider_id for provider_id, _ in self.pending}
+        busy = {*self._requested, *(provider_id for provider_id, _ in self.pending)}
         actions: list[Action] = []
         needy = sorted((need for need in needs.values() if need.missing > 0), key=_urgency, reverse=True)
         for need in needy[: self.limits.needy_max]:
@@ -186,7 +217,7 @@ class WarmPolicy:
             del self._demand[model]
 
     def _needs(self, models: Mapping[ModelId, ModelState], now_s: float) -> dict[ModelId, _Need]:
-        coming = Counter(model for _, model in self.loads)
+        coming = self._coming()
         leaving = Counter(model for _, model in self.unloads)
         return {
             model: _Need(
@@ -201,6 +232,18 @@ class WarmPolicy:
             for model, state in models.items()
         }
 
+    def _coming(self) -> Counter[ModelId]:
+        """Count the loads under way by model: what was asked for, and for requests so many of one account."""
+        coming = Counter(model for _, model in self.loads)
+        of_owner: Counter[AccountId] = Counter()
+        for provider_id, (model, _) in self._requested.items():
+            owner = self._owners.get(provider_id)
+            if owner is not None:
+                of_owner[owner] += 1
+            if owner is None or of_owner[owner] <= self.limits.pending_of_owner_max:
+                coming[model] += 1
+        return coming
+
     def _loads(
         self,
         need: _Need,
@@ -213,10 +256,13 @@ class WarmPolicy:
         able = [each for each in machines if each.provider_id not in busy and self._can_load(each, need.model, now_s)]
         able.sort(key=lambda each: self._preference(each, need.model))
         actions: list[Action] = []
+        of_owner = Counter(self._owners.get(provider_id) for provider_id, _ in self.loads)
         room = min(need.missing, self.limits.ramp_max, self.limits.pending_max - len(self.pending))
         for machine in able:
             if room < 1:
                 break
+            if machine.owner is not None and of_owner[machine.owner] >= self.limits.pending_of_owner_max:
+                continue
             if not machine.has_memory:
                 victim = self._victim(machine, need, needs, now_s)
                 if victim is None:
@@ -225,6 +271,7 @@ class WarmPolicy:
             actions.append(Load(machine.provider_id, need.model, need.why))
             self._ask(machine, need.model, now_s)
             busy.add(machine.provider_id)
+            of_owner[machine.owner] += 1
             need.coming += 1
             room -= 1
         return actions
@@ -275,6 +322,8 @@ class WarmPolicy:
 
     def _ask(self, machine: Machine, model: ModelId, now_s: float) -> None:
         load_s = machine.holdings[model].load_s
+        if machine.owner is not None:
+            self._owners[machine.provider_id] = machine.owner
         self.pending[machine.provider_id, model] = now_s + self._patience_s(load_s)
 
     def _free(self, machine: Machine, need: _Need, why: Why, now_s: float) -> Unload:
@@ -285,6 +334,20 @@ class WarmPolicy:
 
     def _patience_s(self, load_s: float) -> float:
         return min(max(load_s * self.limits.late, self.limits.pending_s_min), self.limits.pending_s_max)
+
+    def _ends_for_request(self, provider_id: ProviderId, model: ModelId) -> bool:
+        """Note that the provider loads `model` for a request no longer; says whether it did."""
+        if self._requested.get(provider_id, ("",))[0] != model:
+            return False
+        del self._requested[provider_id]
+        return True
+
+    def _expire(self, now_s: float) -> None:
+        for provider_id, (model, until_s) in list(self._requested.items()):
+            if until_s <= now_s:
+                self.failed(provider_id, model, now_s)
+        self.loads.expire(now_s)
+        self.unloads.expire(now_s)
 
     def _forget_least(self, now_s: float) -> None:
         del self._demand[min(self._demand, key=lambda model: self._demand[model].rate(now_s))]
