@@ -239,15 +239,24 @@ def test_a_load_that_a_request_has_begun_is_not_asked_for_again() -> None:
     assert pool.plan(states, [machine("b", old=COLD, new=COLD)], 0.1) == []
 
 
-def test_the_demand_of_strange_models_is_bounded_and_forgets_the_least_asked_for() -> None:
+def test_the_models_whose_demand_is_remembered_are_those_asked_for_last() -> None:
     pool = policy(WarmLimits(models_max=2))
-    for _ in range(3):
-        pool.arrived(OLD, 0.0)
+    pool.arrived(OLD, 0.0)
     pool.arrived(ModelId("once"), 0.0)
+    pool.arrived(OLD, 0.0)
     pool.arrived(NEW, 1.0)
 
-    assert pool.rate(ModelId("once"), 1.0) == 0.0
-    assert pool.rate(OLD, 1.0) > pool.rate(NEW, 1.0) > 0.0
+    assert list(pool.asked_for) == [OLD, NEW]
+    assert pool.rate(OLD, 1.0) > pool.rate(NEW, 1.0) > pool.rate(ModelId("once"), 1.0) == 0.0
+
+
+def test_a_model_that_was_not_asked_for_in_a_long_time_is_forgotten() -> None:
+    pool = policy()
+    pool.arrived(OLD, 0.0)
+    pool.arrived(NEW, 3000.0)
+    pool.plan({}, [], 3000.0)
+
+    assert list(pool.asked_for) == [NEW]
 
 
 def test_who_promises_most_and_fails_comes_after_everybody_else() -> None:

@@ -189,3 +189,29 @@ def test_loads_for_requests_of_one_owner_count_as_coming_up_to_its_bound() -> No
     scene.tick()
 
     assert link.wishes == [("load", HOT)]
+
+
+def test_requests_for_names_that_nobody_offers_are_not_counted_and_displace_no_demand() -> None:
+    scene = Scene(WarmLimits(models_max=2))
+    scene.joins(1, offer(), offer(OTHER, is_loaded=False))
+    scene.pool.arrived(HOT)
+    for number in range(3):
+        scene.pool.arrived(ModelId(f"made up {number}"))
+    scene.pool.arrived(OTHER)
+
+    assert list(scene.policy.asked_for) == [HOT, OTHER]
+
+
+def test_a_model_that_nobody_offers_any_more_is_forgotten() -> None:
+    scene = Scene()
+    first, _ = scene.joins(1, offer(), offer(OTHER))
+    second, _ = scene.joins(2, offer())
+    scene.pool.arrived(HOT)
+    scene.pool.arrived(OTHER)
+    scene.fleet.offered(first, [offer()])
+    assert list(scene.policy.asked_for) == [HOT]
+
+    scene.fleet.leave(first)
+    assert list(scene.policy.asked_for) == [HOT]
+    scene.fleet.leave(second)
+    assert list(scene.policy.asked_for) == []

@@ -74,8 +74,9 @@ class WarmPool:
     # What routing tells.
 
     def arrived(self, model: ModelId) -> None:
-        """A request for `model` came to be routed."""
-        self._policy.arrived(model, self._clock.monotonic_s())
+        """A request for `model` came to be routed; what nobody here has, nobody can be asked to load."""
+        if self._stock.has(model):
+            self._policy.arrived(model, self._clock.monotonic_s())
 
     def placed(self, slot: Slot) -> None:
         """A request was sent to a provider; where the model is not loaded, that loads it."""
@@ -107,7 +108,7 @@ class WarmPool:
         """Plan once for all models that are asked for, pinned, or held by those whose turn it is to be looked at."""
         now_s, stock = self._clock.monotonic_s(), self._stock
         self._hurried_s = {model: at_s for model, at_s in self._hurried_s.items() if now_s - at_s < HURRY_S}
-        wanted = [model for model in {*self._policy.asked_for, *self._policy.pins} if stock.has(model)]
+        wanted = {*self._policy.asked_for, *(model for model in self._policy.pins if stock.has(model))}
         looked_at = dict.fromkeys(stock.next_providers(LOOKED_AT_MAX, offers_most=OFFERS_MAX))
         models = {model for provider_id in looked_at for model in stock.offered_by(provider_id)}
         for model in wanted:
@@ -178,6 +179,8 @@ class WarmPool:
             if offer.is_loaded and not is_held:
                 self._full.discard(provider_id)
                 self._policy.unloaded(provider_id, model)
+            if not self._stock.has(model):
+                self._policy.forgotten(model)
             if model not in now:
                 self._policy.failed(provider_id, model, now_s)
         for model, offer in now.items():

@@ -10,7 +10,7 @@ of or late, and meanwhile its machine counts as one that has the model no longer
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -56,7 +56,7 @@ class WarmLimits:
     """A machine that refused, or did not load, is not asked again for this (the reference system's); doubled each time."""
     back_off_s_max: float = 600.0
     models_max: int = 4096
-    """Models whose demand is remembered."""
+    """Models whose demand is remembered: those that were asked for last."""
     needy_max: int = 64
     """Models that one plan looks for machines for, the most urgent first: a plan is short whatever is offered."""
 
@@ -103,7 +103,8 @@ class WarmPolicy:
         """Loads for requests, likewise; of one provider the first, whatever else is sent there."""
         self._owners: dict[ProviderId, AccountId] = {}
         """Whose the machines are that were asked, as long as they are there."""
-        self._demand: dict[ModelId, Demand] = {}
+        self._demand: OrderedDict[ModelId, Demand] = OrderedDict()
+        """By model, the one that was asked for longest ago first."""
 
     # What is told.
 
@@ -112,9 +113,14 @@ class WarmPolicy:
         demand = self._demand.get(model)
         if demand is None:
             if len(self._demand) >= self.limits.models_max:
-                self._forget_least(now_s)
+                self._demand.popitem(last=False)
             demand = self._demand[model] = Demand(now_s)
+        self._demand.move_to_end(model)
         demand.arrived(now_s)
+
+    def forgotten(self, model: ModelId) -> None:
+        """Nobody offers `model` any more."""
+        self._demand.pop(model, None)
 
     def served(self, model: ModelId, seconds: float) -> None:
         """An answer held its slot for `seconds`, without the time for loading."""
@@ -211,9 +217,12 @@ class WarmPolicy:
         return [*actions, *self._idle(needs, machines, busy, now_s)]
 
     def _prune(self, now_s: float) -> None:
-        """Forget who has not been asked for in hours."""
+        """Forget who has not been asked for in half an hour, as far as the first that has."""
         floor = self.limits.gone_per_s * FORGOTTEN_SHARE
-        for model in [model for model, demand in self._demand.items() if demand.rate(now_s) < floor]:
+        while self._demand:
+            model, demand = next(iter(self._demand.items()))
+            if demand.rate(now_s) >= floor:
+                return
             del self._demand[model]
 
     def _needs(self, models: Mapping[ModelId, ModelState], now_s: float) -> dict[ModelId, _Need]:
@@ -348,9 +357,6 @@ class WarmPolicy:
                 self.failed(provider_id, model, now_s)
         self.loads.expire(now_s)
         self.unloads.expire(now_s)
-
-    def _forget_least(self, now_s: float) -> None:
-        del self._demand[min(self._demand, key=lambda model: self._demand[model].rate(now_s))]
 
 
 def _urgency(need: _Need) -> tuple[bool, int, float]:
