@@ -203,7 +203,8 @@ class RightProvider:
         for request in self._world.watch.requests.values():
             tried = Counter(attempt.provider for attempt in request.attempts if attempt.dispatched_s is not None)
             most = 1 if request.is_sealed else limits.attempts_at_one_max
-            if tried and (max(tried.values()) > most or tried.total() > max(limits.attempts_max, len(tried))):
+            bound = max(limits.attempts_max + limits.refusals_max, len(tried))
+            if tried and (max(tried.values()) > most or tried.total() > bound):
                 self._world.watch.broke("right provider", f"{request.tag} was tried {dict(tried)}")
 
     def _judge(self, provider_id: ProviderId, request: RouteRequest) -> None:

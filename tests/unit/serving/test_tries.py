@@ -94,3 +94,26 @@ def test_an_envelope_allows_as_many_attempts_as_it_has_entries() -> None:
     assert not Tries(made=2).may_go_on(WRAPPED_FOR_TWO, LIMITS)
     assert Tries(made=2).may_go_on(BODY, LIMITS)
     assert not Tries(made=LIMITS.attempts_max).may_go_on(BODY, LIMITS)
+
+
+def test_refusals_for_want_of_room_use_up_no_attempts_but_are_bounded() -> None:
+    limits = ServingLimits(attempts_max=3, refusals_max=4, attempts_at_one_max=9)
+    tries = Tries()
+    for _ in range(3):
+        tries.made += 1
+        tries.learn(refused(WireCode.CAPACITY), A, Mode.STANDARD, limits)
+        assert tries.may_go_on(BODY, limits)
+
+    tries.made += 1
+    tries.learn(refused(WireCode.CAPACITY), A, Mode.STANDARD, limits)
+    assert not tries.may_go_on(BODY, limits)
+
+
+def test_refusals_do_not_give_back_the_attempts_that_failed() -> None:
+    tries = Tries()
+    for end in (LOST, refused(WireCode.CAPACITY), LOST, LOST):
+        assert tries.may_go_on(BODY, LIMITS)
+        tries.made += 1
+        tries.learn(end, A, Mode.STANDARD, LIMITS)
+
+    assert not tries.may_go_on(BODY, LIMITS)

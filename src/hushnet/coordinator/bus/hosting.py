@@ -56,9 +56,9 @@ class HostedAttempt:
             self._host.hurry(self)
 
     def attempt_refused(self, code: int) -> None:
-        if code == WireCode.CAPACITY:
-            self._host.fleet.note_full(self.slot.provider, self.slot.model)
         self._over()
+        if code == WireCode.CAPACITY:  # after the slot came free, which ends such a refusal
+            self._host.fleet.note_full(self.slot.provider, self.slot.model, self.slot)
         self._host.peer.send(Refused(self._number, code))
 
     def link_lost(self) -> None:

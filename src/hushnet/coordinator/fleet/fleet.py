@@ -180,8 +180,15 @@ class Fleet:
             others=others,
         )
 
-    def note_full(self, provider: LiveProvider, model: ModelId) -> None:
-        """The provider refused for want of capacity: leave it alone until it reports or frees a slot."""
+    def note_full(self, provider: LiveProvider, model: ModelId, refused: Slot | None = None) -> None:
+        """The provider refused for want of capacity: leave it alone until it reports or frees a slot.
+
+        `refused` is the slot, released, that the provider itself would not give: where its last report leaves room for
+        that, the refusal counts against it.
+        """
+        offer = provider.offers.get(model)
+        if refused is not None and offer is not None and provider.load.has_room(model, offer.slots, refused.tokens):
+            provider.health_of(model).refused(self._clock.monotonic_s())
         provider.load.full.add(model)
         self._index(provider)
 

@@ -116,6 +116,17 @@ class Load:
             return None
         return max(self.capacity.tokens_max - self.open_tokens - self.others_tokens, 0)
 
+    def has_room(self, model: ModelId, slots: int, tokens: int) -> bool:
+        """Say whether an attempt of `model` that takes `tokens` can start now: by all that is known, and by the report alone.
+
+        The report may have come while one was out that was refused then, and so was none of the work it speaks of.
+        """
+        told = self.capacity
+        if told.active + told.queued >= told.slots or self.slots_left(model, slots) < 1:
+            return False
+        left = self.tokens_left()
+        return left is None or min(left, told.tokens_max - told.tokens_active - told.tokens_queued) >= tokens
+
     def beside(self, share: Share) -> OthersWork:
         """Return everybody's work but `share`: what the worker that the share belongs to has to be told."""
         models = {*self.open_by_model, *self.others_by_model}

@@ -327,7 +327,8 @@ class Life:
                 extra={"request_id": self.id, "provider_id": provider.provider_id},
             )
         if verdict.is_full:
-            self._desk.fleet.note_full(provider, self.body.facts.model)
+            refused = ended.attempt.slot if ended.attempt is not None else None
+            self._desk.fleet.note_full(provider, self.body.facts.model, refused)
         if verdict.is_fault:
             self._blame(ended)
         elif end.ending is Ending.OUTRUN and ended.attempt is not None and not ended.attempt.is_backup:

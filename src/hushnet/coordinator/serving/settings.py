@@ -26,6 +26,9 @@ class ServingLimits:
     """Silence of a provider in the middle of an answer."""
     attempts_max: int = 3
     """Providers tried for one request in standard mode; in sealed mode the envelope's entries bound them too."""
+    refusals_max: int = 8
+    """Refusals for want of room that one request takes in standard mode, on top of `attempts_max`: a few providers that claim
+    slots and refuse everything must not use its attempts up."""
     attempts_at_one_max: int = 2
     """Attempts at the same provider when nobody else can serve."""
     output_tokens_default: int = 1024

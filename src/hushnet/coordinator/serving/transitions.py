@@ -133,9 +133,14 @@ so a request that was wrapped for one provider never gets one.
 ## Failures and cool-down
 
 Errors of the provider's side, lost links, time-outs and broken records count against a provider with that model: one costs
-it 2 s in the ranking for a minute, two within 60 s rest it for 300 s (it serves only where nobody else has room). Refusals for
-want of room, errors that the request caused, hang-ups, consumers too slow for the provider's patience and cancelled racers
-never count. A whole answer forgives the failures before the attempt that brought it began.
+it 2 s in the ranking for a minute, two within 60 s rest it for 300 s (it serves only where nobody else has room). Errors that
+the request caused, hang-ups, consumers too slow for the provider's patience and cancelled racers never count. A whole answer
+forgives the failures before the attempt that brought it began.
+
+A refusal for want of room leaves the provider alone until its next report. Where its last report, with what was dispatched
+since counted in, still leaves room, the refusal also costs it 2 s for a minute, and three of them within 60 s rest it for 60 s;
+refusals less than 2 s apart are one, so a lost race for the last slot hardly hurts. Such refusals use up none of
+`serving.attempts_max` in standard mode: a request takes up to eight of them beside.
 """
 
 

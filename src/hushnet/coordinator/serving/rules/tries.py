@@ -35,6 +35,8 @@ class Tries:
     _excluded: frozenset[ProviderId] = frozenset()
     _versions: frozenset[str] = frozenset()
     """Versions of agents that were at fault."""
+    _refusals: int = 0
+    """How many of `made` ended for want of room."""
     _open_failures: int = 0
     _is_final: bool = False
 
@@ -44,6 +46,7 @@ class Tries:
         provider_id = provider.provider_id
         if not self._is_final:  # of two attempts that were out, the one that nothing can follow has the last word
             self.last, self._is_final = verdict.failure, verdict.is_final
+        self._refusals += verdict.is_full
         self._open_failures += end.code == WireCode.OPEN_FAILED
         self._at[provider_id] += 1
         if verdict.is_fault:
@@ -53,9 +56,14 @@ class Tries:
         return verdict
 
     def may_go_on(self, body: RequestBody, limits: ServingLimits) -> bool:
-        """Say whether another attempt may follow; an envelope allows as many as it has entries."""
-        tries_max = limits.attempts_max if body.recipients is None else len(body.recipients)
-        return not self._is_final and self.made < tries_max
+        """Say whether another attempt may follow; an envelope allows as many as it has entries.
+
+        In standard mode those that were refused for want of room are bounded by themselves.
+        """
+        if body.recipients is not None:
+            return not self._is_final and self.made < len(body.recipients)
+        is_within = self._refusals < limits.refusals_max and self.made - self._refusals < limits.attempts_max
+        return not self._is_final and is_within
 
     def route_request(self, body: RequestBody) -> RouteRequest:
         """Return what the next attempt asks of the router."""
