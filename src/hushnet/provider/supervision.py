@@ -68,6 +68,7 @@ class EngineSupervisor:
 
     async def load(self) -> LoadedModel:
         """Load the model; raises what the engine raises, after unloading what was half loaded."""
+        self._is_stuck = False  # said of the engine before
         engine = self._make_engine()
         try:
             capabilities = await engine.load(self._spec)
@@ -134,7 +135,6 @@ class EngineSupervisor:
             await self._unload(loaded.engine)
         pause_s = self._limits.backoff_s_min
         while True:
-            self._is_stuck = False
             try:
                 await self.load()
             except Exception as error:

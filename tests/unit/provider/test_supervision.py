@@ -80,6 +80,18 @@ async def test_an_engine_that_will_not_let_go_is_replaced_although_it_says_that_
         assert len(it.engines) == 2
 
 
+async def test_what_was_said_of_an_engine_is_not_held_against_the_next_one() -> None:
+    async with watched() as it:
+        it.supervisor.suspect(is_stuck=True)
+        await it.supervisor.unload()
+        await it.supervisor.load()
+        it.supervisor.suspect()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+        assert [word for (word,) in it.changes.entries] == ["loaded", "lost", "loaded"]
+
+
 class Silent(ScriptedEngine):
     async def health(self) -> Health:
         await asyncio.Event().wait()
