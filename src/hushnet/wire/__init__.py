@@ -9,6 +9,7 @@ Place on the map: above `sealing` and `foundation`, below everything else. Pure:
     lanes.py        what waits to be sent: control before data, several records to a message
     transitions.py  the state tables; events.py: what a session reports
     coordinator_session.py, coordinator_attempts.py   the coordinator's end of a link, and the attempts on it
+    reports.py      the pace of what a provider reports, and what of it waits
     provider_session.py, provider_attempts.py         the provider's end, likewise
     challenge.py    the bytes that a provider's identity signs
     reference.py    the generated parts of docs/wire.md

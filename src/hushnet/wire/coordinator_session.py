@@ -20,6 +20,7 @@ from hushnet.wire.coordinator_attempts import CoordinatorAttempts
 from hushnet.wire.errors import LinkFault, LinkLost, Reach
 from hushnet.wire.lanes import Lanes
 from hushnet.wire.limits import LINK_VERSIONS, LinkLimits, Pace
+from hushnet.wire.reports import Report, Reports
 from hushnet.wire.transitions import COORDINATOR_LINK, LinkState
 
 Events: TypeAlias = list[ev.CoordinatorEvent]
@@ -48,13 +49,11 @@ class CoordinatorSession:
         self.attempts = CoordinatorAttempts(self.lanes, limits)
         self.provider_id: ProviderId | None = None
         self.version = 0
-        self.deadline_s = now_s + limits.register_s
-        """When `tick` has something to do next."""
+        self._patient_until_s = now_s + limits.register_s
         self._limits = limits
         self._versions = tuple(versions)
         self._frames = Pace(limits.control_frames_per_s, burst=limits.control_frames_burst, now_s=now_s)
-        reports_per_s = limits.reports_per_beat / limits.heartbeat_s
-        self._reports = Pace(reports_per_s, burst=limits.reports_burst, now_s=now_s)
+        self._reports = Reports(limits, now_s=now_s)
         self._faults = Pace(limits.faults_max / _FAULT_WINDOW_S, burst=limits.faults_max, now_s=now_s)
         hello = fr.Hello(versions=self._versions, network=network, nonce=nonce, register_within_s=limits.register_s)
         self.lanes.push_control(encode_checked(hello))
@@ -69,6 +68,11 @@ class CoordinatorSession:
     @property
     def is_registered(self) -> bool:
         return self.state is LinkState.SERVING or self.state is LinkState.DRAINING
+
+    @property
+    def deadline_s(self) -> float:
+        """When `tick` has something to do next; what arrives may bring it nearer."""
+        return min(self._patient_until_s, self._reports.due_s)
 
     # What arrives.
 
@@ -131,6 +135,8 @@ class CoordinatorSession:
         """Let time pass; acts only at `deadline_s` or later."""
         if self.is_closed or now_s < self.deadline_s:
             return []
+        if now_s < self._patient_until_s:
+            return [self._reported(report, now_s) for report in self._reports.due(now_s)]
         if self.state is LinkState.GREETED:
             return self._end(LinkFault.REGISTER_LATE)
         if self.state is LinkState.REGISTERING:
@@ -155,7 +161,7 @@ class CoordinatorSession:
         self.lanes.push_control(encode_checked(frame))
         self.state = after
         self.provider_id = provider_id
-        self.deadline_s = now_s + self._limits.heartbeat_missing_s
+        self._patient_until_s = now_s + self._limits.heartbeat_missing_s
 
     def reject(self, code: str, hint: str = "") -> Events:
         """Refuse the registration; the link ends."""
@@ -214,16 +220,18 @@ class CoordinatorSession:
                 return self._take_report(frame, now_s)
 
     def _take_report(self, frame: fr.ProviderFrame, now_s: float) -> Events:
-        is_paced = isinstance(frame, fr.Heartbeat | fr.Models | fr.StatementUpdate)
-        if is_paced and not self._reports.take(now_s):
-            return self._found(LinkFault.TOO_MANY_REPORTS, None, now_s)
-        return [self._reported(frame, now_s)]
+        if not isinstance(frame, Report):
+            return [self._reported(frame, now_s)]
+        taken = self._reports.take(frame, now_s)
+        if taken is None:
+            return self._end(LinkFault.TOO_MANY_REPORTS)
+        return [self._reported(report, now_s) for report in taken]
 
     def _reported(self, frame: fr.ProviderFrame, now_s: float) -> ev.CoordinatorEvent:
         event: ev.CoordinatorEvent
         match frame:
             case fr.Heartbeat():
-                self.deadline_s = now_s + self._limits.heartbeat_missing_s
+                self._patient_until_s = now_s + self._limits.heartbeat_missing_s
                 event = ev.CapacityReported(frame.capacity)
             case fr.ChallengeReply():
                 event = ev.ChallengeAnswered(frame.nonce, frame.signature)
@@ -242,7 +250,7 @@ class CoordinatorSession:
         if frame.version != best:
             return self.reject(LinkFault.UNSUPPORTED_VERSION, _NO_COMMON_VERSION)
         self.version = frame.version
-        self.deadline_s = now_s + self._limits.admit_s
+        self._patient_until_s = now_s + self._limits.admit_s
         return [ev.RegisterArrived(frame)]
 
     def _end_attempt(self, frame: fr.Refused | fr.Finished, now_s: float) -> Events:

@@ -43,6 +43,7 @@ class LinkFault(StrEnum):
     HEARTBEAT_MISSING = "heartbeat_missing"
     TOO_MANY_FRAMES = "too_many_frames"
     TOO_MANY_FAULTS = "too_many_faults"
+    TOO_MANY_REPORTS = "too_many_reports"
     STALLED = "stalled"
 
     BAD_RECORD = "bad_record"
@@ -50,7 +51,6 @@ class LinkFault(StrEnum):
     REFUSED_AFTER_RECORDS = "refused_after_records"
 
     SECOND_REGISTER = "second_register"
-    TOO_MANY_REPORTS = "too_many_reports"
     UNKNOWN_ATTEMPT = "unknown_attempt"
     RECORD_AFTER_FINAL = "record_after_final"
     FINISHED_EARLY = "finished_early"
@@ -113,6 +113,9 @@ FAULTS: Final[Mapping[LinkFault, FaultRule]] = {
     LinkFault.HEARTBEAT_MISSING: FaultRule("no heartbeat for three intervals", 1008),
     LinkFault.TOO_MANY_FRAMES: FaultRule("control frames, pings or messages with late records beyond the pace", 1008),
     LinkFault.TOO_MANY_FAULTS: FaultRule("more tolerated faults within a minute than the budget", 1008),
+    LinkFault.TOO_MANY_REPORTS: FaultRule(
+        "far more `heartbeat`, `models` and `statement` than the pace of reports allows", 1008
+    ),
     LinkFault.STALLED: FaultRule("the socket took nothing for too long, or too much control waited for it", 1008),
     LinkFault.BAD_RECORD: FaultRule(
         "a record that does not parse, or of a kind that only relays write; the attempt fails with `internal`",
@@ -125,9 +128,6 @@ FAULTS: Final[Mapping[LinkFault, FaultRule]] = {
         "`refused` after the first record; the attempt fails with `internal`", reach=Reach.ATTEMPT
     ),
     LinkFault.SECOND_REGISTER: FaultRule("`register` on a registered link; it is ignored", reach=Reach.FRAME),
-    LinkFault.TOO_MANY_REPORTS: FaultRule(
-        "`heartbeat`, `models` or `statement` beyond the pace of reports; it is ignored", reach=Reach.FRAME
-    ),
     LinkFault.UNKNOWN_ATTEMPT: FaultRule(
         "an attempt number that was never given out; it is ignored (at the provider it ends the link)",
         reach=Reach.FRAME,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -70,7 +71,15 @@ class LinkLimits:
     reports_per_beat: float = 10.0
     reports_burst: int = 20
     """Heartbeats, model lists and statements, counted by the heartbeat's interval: an agent sends one a beat, and a few more
-    at once when its engine or its keys change. One too many is dropped and counts as a fault."""
+    at once when its engines or its keys change. Of what is beyond, heartbeats are dropped, and the latest models and
+    statement wait for their turn."""
+
+    reports_excess_max: int = 200
+    """Reports beyond that pace, and answers that nobody asked for, that a link bears within a minute before it is ended: two
+    for each of 64 models that change at once, and some more."""
+
+    announce_s: float = 0.5
+    """How often an agent tells of changes at most: those of one moment go together."""
 
     faults_max: int = 16
     """Tolerated rule breaches on one link before it is closed."""
@@ -89,6 +98,10 @@ class LinkLimits:
     """Waiting record bytes of one link above which writers wait."""
 
 
+_ONE: Final = 1.0 - 1e-6
+"""A whole token but for rounding: what is ready when it said it would be."""
+
+
 class Pace:
     """A token bucket, how often a peer may do something: `burst` at once, `per_s` in the long run; starts full."""
 
@@ -104,10 +117,16 @@ class Pace:
         """Use one up; False when none is left."""
         self._left = min(self._burst, self._left + max(0.0, now_s - self._then_s) * self._per_s)
         self._then_s = now_s
-        if self._left < 1.0:
+        if self._left < _ONE:
             return False
         self._left -= 1.0
         return True
+
+    @property
+    def ready_s(self) -> float:
+        """When the next `take` succeeds; infinite when none ever will."""
+        missing = max(0.0, 1.0 - self._left)
+        return self._then_s + missing / self._per_s if self._per_s > 0 else self._then_s if not missing else math.inf
 
     def give_back(self) -> None:
         """Undo one `take`: what was taken turned out to be owed."""

@@ -108,10 +108,30 @@ async def test_capacity_is_announced_at_once_when_asked() -> None:
         assert await both.gate.saw("heartbeat") == ("heartbeat", both.link.provider_id, both.agent.load)
 
 
-async def test_an_agent_that_cannot_tell_its_capacity_skips_a_heartbeat() -> None:
+async def test_changes_of_one_moment_are_announced_together() -> None:
     async with pair() as both:
+        for number in range(20):
+            both.agent.offers = [ModelOffer(model=ModelId(f"m{number}"), context_tokens=8, slots=1)]
+            both.provider.announce()
+        await both.gate.saw("heartbeat")
+        assert both.gate.all("models") == [("models", both.link.provider_id, both.agent.offers)]
+        assert len(both.gate.all("heartbeat")) == 1
+
+
+async def test_a_change_soon_after_an_announcement_is_announced_as_well() -> None:
+    async with pair(limits=replace(QUICK, announce_s=0.05)) as both:
+        both.provider.announce()
+        await both.gate.saw("heartbeat")
+        both.agent.offers = [ModelOffer(model=ModelId("later"), context_tokens=8, slots=1)]
+        both.provider.announce()
+        assert await both.gate.saw("models") == ("models", both.link.provider_id, both.agent.offers)
+
+
+async def test_an_agent_that_cannot_tell_its_capacity_skips_a_heartbeat(caplog: pytest.LogCaptureFixture) -> None:
+    async with pair(limits=replace(QUICK, announce_s=0.01)) as both:
         both.agent.load = Capacity(slots=4, active=1, decode_tokens_s=float("nan"))
         both.provider.announce()
+        await eventually(lambda: "a callback of the link failed" in caplog.text)
         both.agent.load = Capacity(slots=4, active=2)
         both.provider.announce()
         assert (await both.gate.saw("heartbeat"))[2].active == 2

@@ -47,6 +47,16 @@ def test_a_pace_allows_a_burst_and_then_its_rate() -> None:
     assert [pace.take(100.0) for _ in range(4)] == [True, True, True, False]
 
 
+def test_a_pace_says_when_it_is_ready() -> None:
+    pace = Pace(3.0, burst=1, now_s=1e6)
+    for _ in range(50):
+        assert pace.take(pace.ready_s)
+    assert Pace(0.0, burst=1, now_s=7.0).ready_s == 7.0
+    spent = Pace(0.0, burst=1, now_s=7.0)
+    spent.take(7.0)
+    assert spent.ready_s == float("inf")
+
+
 def test_what_is_given_back_can_be_taken_again_but_not_hoarded() -> None:
     pace = Pace(0.0, burst=1, now_s=0.0)
     for _ in range(5):

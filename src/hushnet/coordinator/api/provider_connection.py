@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import socket
 from collections.abc import Callable, Sequence
@@ -68,6 +69,8 @@ class ProviderConnection(WSListener):
         self._sinks: dict[AttemptId, AttemptSink] = {}
         self._transport: WSTransport | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._armed_s = math.inf
+        """What `_deadline` was set for."""
         self._stall: asyncio.TimerHandle | None = None
         self.gone = asyncio.Event()
         """Set once the socket is closed."""
@@ -170,6 +173,8 @@ class ProviderConnection(WSListener):
             self._handle(self._session.receive_foul(LinkFault.BAD_MESSAGE))
         elif kind == WSMsgType.TEXT:
             self._handle(self._session.receive_text(frame.get_payload_as_bytes(), now_s))
+            if self._session.deadline_s < self._armed_s and not self._session.is_closed:
+                self._arm()
         elif kind == WSMsgType.CLOSE:
             self._handle(self._session.lose())
         else:
@@ -348,11 +353,12 @@ class ProviderConnection(WSListener):
     def _arm(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        wait_s = max(0.0, self._session.deadline_s - self._clock.monotonic_s())
+        self._armed_s = self._session.deadline_s
+        wait_s = max(0.0, self._armed_s - self._clock.monotonic_s())
         self._deadline = self._loop.call_later(wait_s, self._tick)
 
     def _tick(self) -> None:
-        """Look at the deadline; a heartbeat moves it without touching the timer, so the timer is set again here."""
+        """Look at the deadline; a heartbeat puts it off without touching the timer, so the timer is set again here."""
         self._handle(self._session.tick(self._clock.monotonic_s()))
         if not self._session.is_closed:
             self._arm()

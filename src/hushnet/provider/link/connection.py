@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class LinkConnection(WSListener):
         self._blocked: dict[AttemptId, asyncio.Event] = {}
         self._is_congested = False
         self._heartbeat_s = limits.heartbeat_s
+        self._announced_s = -math.inf
         self._was_registered = False
         self._rejection: ev.RegistrationRejected | None = None
         self.ended: asyncio.Future[Ending] = self._loop.create_future()
@@ -92,8 +94,13 @@ class LinkConnection(WSListener):
     # What the link calls.
 
     def announce(self) -> None:
-        """Send capacity now, and the models when they changed."""
-        self._tell(self._introduction.announce)
+        """Send capacity, and the models when they changed: what changes in one moment goes together.
+
+        The first call is told at the end of the loop's pass, those within `announce_s` of it at the end of that time.
+        """
+        if self._session.is_registered and "announce" not in self._timers:
+            wait_s = max(0.0, self._announced_s + self._limits.announce_s - self._loop.time())
+            self._call_later("announce", wait_s, self._announce)
 
     def announce_statement(self) -> None:
         """Send the statement of the agent's present keys."""
@@ -234,8 +241,14 @@ class LinkConnection(WSListener):
             _log_broken("handler", error)
             writer.refuse(WireCode.INTERNAL)
 
+    def _announce(self) -> None:
+        """Say how things stand; nothing that was to be announced is left to say."""
+        self._cancel_timer("announce")
+        self._announced_s = self._loop.time()
+        self._tell(self._introduction.announce)
+
     def _beat(self) -> None:
-        self.announce()
+        self._announce()
         if self._session.is_registered:
             self._call_later("heartbeat", self._heartbeat_s, self._beat)
 

@@ -89,7 +89,7 @@ class ProviderLink:
         return self.registered.is_set()
 
     def announce(self) -> None:
-        """Send capacity and changed models now instead of at the next heartbeat."""
+        """Send capacity and changed models soon instead of at the next heartbeat; changes of one moment go together."""
         if self._connection is not None:
             self._connection.announce()
 
