@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.routing.filters import has_room, obstacle, trait_obstacle
-from hushnet.coordinator.routing.index import RUNGS, ModelIndex, rung_of
+from hushnet.coordinator.routing.index import RUNGS, ModelIndex, climb, rung_of
 from hushnet.coordinator.routing.model import (
     Assignment,
     Candidate,
@@ -119,15 +119,15 @@ class IndexMachine(RuleBasedStateMachine):
         assert dict(self.index) == self.known
         everything = set(self.index.passing(REQUEST))
         for seed in (0, 1, 12345):
-            ready = [place.candidate.provider_id for place in self.index.ready.climb(everything, seed)]
-            full = [place.candidate.provider_id for place in self.index.full.climb(everything, seed)]
+            ready = [place.candidate.provider_id for place in self.index.ready(everything, seed, tokens=2 * seed)]
+            full = [place.candidate.provider_id for place in climb((self.index.full,), everything, seed)]
             assert sorted(ready) == sorted(each for each, known in self.known.items() if known.slots_left)
             assert sorted(full) == sorted(each for each, known in self.known.items() if not known.slots_left)
 
     @invariant()
     def it_climbs_from_the_cheapest_rung(self) -> None:
         everything = set(self.index.passing(REQUEST))
-        rungs = [place.rung for place in self.index.ready.climb(everything, 7)]
+        rungs = [place.rung for place in self.index.ready(everything, 7, tokens=0)]
         assert rungs == sorted(rungs)
 
     @invariant()

@@ -18,7 +18,7 @@ from hushnet.coordinator.routing.model import (
 )
 from hushnet.coordinator.routing.router import COSTED_MAX, COSTED_WISHES_MAX, route
 from hushnet.foundation.ids import ProviderId
-from support.routing import REQUEST, A, B, C, candidate, numbered, view
+from support.routing import REQUEST, A, B, C, candidate, cost_of, numbered, view
 
 
 def chosen(*candidates: Candidate, request: RouteRequest = REQUEST) -> ProviderId:
@@ -180,3 +180,25 @@ def test_a_clearly_better_provider_of_another_worker_still_wins() -> None:
 
 def test_a_provider_of_another_worker_serves_when_nobody_here_has_room() -> None:
     assert chosen(candidate(A, slots_left=0), candidate(B, is_elsewhere=True)) == B
+
+
+@pytest.mark.parametrize("tokens_left", [256, 3000])
+def test_providers_with_free_slots_and_no_token_budget_hide_nobody(tokens_left: int) -> None:
+    roomy = [candidate(numbered(number), context_tokens=32_768) for number in range(300)]
+    cramped = [
+        candidate(numbered(1000 + n), context_tokens=32_768, tokens_left=tokens_left, decode_tokens_s=400.0)
+        for n in range(300)
+    ]
+    fleet = view(*roomy, *cramped)
+    request = replace(REQUEST, prompt_tokens_max=4 * tokens_left)
+
+    decisions = [route(fleet, request, seed=seed * 7919) for seed in range(50)]
+
+    assert all(isinstance(each, Assignment) and each.examined == COSTED_MAX for each in decisions)
+
+
+def test_a_provider_whose_budget_may_just_do_is_found_in_a_large_fleet() -> None:
+    free = candidate(numbered(321), tokens_left=201)
+    fleet = view(*(candidate(numbered(number), tokens_left=90) for number in range(100)), free)
+
+    assert route(fleet, REQUEST, seed=5) == Assignment(free.provider_id, None, cost_of(fleet, free, REQUEST), None, 101)

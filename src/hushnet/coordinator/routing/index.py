@@ -1,15 +1,19 @@
 """The candidates of one model, kept in the order in which a decision looks at them.
 
-Every candidate stands on a rung of a ladder: those with a free slot by what an ordinary request would cost there, the
-others by how long they will be busy. On a rung they are grouped by their traits, so that a filter passes over a whole
+Every candidate stands on a rung of a ladder: those with a free slot by what an ordinary request would cost there, on a
+ladder for what is left of their token budget; the others by how long they will be busy. On a rung they are grouped by their traits, so that a filter passes over a whole
 group at once. A report moves a candidate in constant time; a decision climbs from the cheapest rung and stops as soon
 as it has seen enough. Nothing here ever looks at every candidate.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import reduce
+from itertools import chain
+from operator import or_
 from typing import Final
 
 from hushnet.coordinator.routing.cost import CROSSING_SHARE, DECODE_UNKNOWN_TOKENS_S, Forecast, forecast, wait_s
@@ -25,6 +29,9 @@ ORDINARY_PROMPT: Final = 400
 ORDINARY_OUTPUT: Final = 250
 """Tokens of the request by which candidates are ordered; the request at hand is costed exactly."""
 FILTERS_REMEMBERED_MAX: Final = 256
+ROOMS: Final = (256, 1024, 4096, 16_384, 65_536)
+"""Tokens left from which on a candidate stands on the next ladder: who has too few for a request is passed over as a group.
+Those whose whole context is free, or who know no budget, stand on the last."""
 
 
 class Place:
@@ -73,24 +80,34 @@ class Ladder:
             if not rung:
                 self.used &= ~(1 << place.rung)
 
-    def climb(self, groups: Set[int], seed: int) -> Iterator[Place]:
-        """Iterate over the places of `groups` from the lowest rung; `seed` says where each group begins."""
-        used = self.used
-        while used:
-            low = used & -used
-            used ^= low
-            rung = self._rungs[low.bit_length() - 1]
-            here: list[int] = (
-                [group for group in rung if group in groups]
-                if len(rung) <= len(groups)
-                else [group for group in groups if group in rung]
-            )
-            first = seed % len(here) if here else 0
-            for group in here[first:] + here[:first]:
-                members = rung[group]
-                count = len(members)
-                for offset in range(count):
-                    yield members[(seed + offset) % count]
+    def at(self, rung: int, groups: Set[int], seed: int) -> Iterator[Place]:
+        """Iterate over the places of `groups` on one rung; `seed` says where each group begins."""
+        members_of = self._rungs[rung]
+        here: list[int] = (
+            [group for group in members_of if group in groups]
+            if len(members_of) <= len(groups)
+            else [group for group in groups if group in members_of]
+        )
+        first = seed % len(here) if here else 0
+        for group in here[first:] + here[:first]:
+            members = members_of[group]
+            count = len(members)
+            for offset in range(count):
+                yield members[(seed + offset) % count]
+
+
+def climb(ladders: Sequence[Ladder], groups: Set[int], seed: int) -> Iterator[Place]:
+    """Iterate over the places of `groups` on all `ladders`, from the lowest rung; on a rung `seed` says where to begin."""
+    ladders = [ladder for ladder in ladders if ladder.used]
+    used = reduce(or_, (ladder.used for ladder in ladders), 0)
+    first = seed % len(ladders) if ladders else 0
+    ladders = ladders[first:] + ladders[:first]
+    while used:
+        low = used & -used
+        used ^= low
+        for ladder in ladders:
+            if ladder.used & low:
+                yield from ladder.at(low.bit_length() - 1, groups, seed)
 
 
 class _Filtered:
@@ -107,8 +124,8 @@ class ModelIndex(Mapping[ProviderId, Candidate]):
     """The offers of one model: a mapping of its candidates that knows in which order to look at them."""
 
     def __init__(self) -> None:
-        self.ready = Ladder()
         self.full = Ladder()
+        self._ready = [Ladder() for _ in range(len(ROOMS) + 2)]
         self._places: dict[ProviderId, Place] = {}
         self._group_of: dict[Traits, int] = {}
         self._groups: dict[int, Traits] = {}
@@ -180,6 +197,11 @@ class ModelIndex(Mapping[ProviderId, Candidate]):
             if place is not None:
                 yield place
 
+    def ready(self, groups: Set[int], seed: int, *, tokens: int) -> Iterator[Place]:
+        """Iterate over those of `groups` with a free slot: first who surely has `tokens` left, then who may have."""
+        sure = bisect_left(ROOMS, tokens) + 1 if tokens else 0
+        return chain(climb(self._ready[sure:], groups, seed), climb(self._ready[:sure], groups, seed))
+
     def everybody(self) -> Iterator[Place]:
         """Iterate over all places: for small fleets, and for explanations."""
         return iter(self._places.values())
@@ -232,7 +254,8 @@ class ModelIndex(Mapping[ProviderId, Candidate]):
         if candidate.slots_left < 1:
             return view, self.full, rung_of(1000.0 * wait_s(candidate))
         ordinary = view.fixed_ms + ORDINARY_PROMPT * view.prompt_ms + ORDINARY_OUTPUT * view.output_ms
-        return view, self.ready, rung_of(ordinary * (1.0 + CROSSING_SHARE) if candidate.is_elsewhere else ordinary)
+        ladder = self._ready[_room_of(candidate)]
+        return view, ladder, rung_of(ordinary * (1.0 + CROSSING_SHARE) if candidate.is_elsewhere else ordinary)
 
     def _placed(self, candidate: Candidate, group: int) -> Place:
         view, ladder, rung = self._standing(candidate)
@@ -281,6 +304,11 @@ class ModelIndex(Mapping[ProviderId, Candidate]):
                 if traits is not None and traits.context_floor >= tokens and trait_obstacle(traits, request) is None:
                     known.groups.add(group)
         known.looked_at = self._next_group
+
+
+def _room_of(candidate: Candidate) -> int:
+    left = candidate.tokens_left
+    return len(ROOMS) + 1 if left is None or left >= candidate.context_tokens else bisect_right(ROOMS, left)
 
 
 def rung_of(milliseconds: float) -> int:

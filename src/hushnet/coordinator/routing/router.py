@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from hushnet.coordinator.routing.cost import Costing, expected_tokens, wait_s
 from hushnet.coordinator.routing.filters import has_room, obstacle, own_obstacle, trait_obstacle
-from hushnet.coordinator.routing.index import ModelIndex, Place
+from hushnet.coordinator.routing.index import ModelIndex, Place, climb
 from hushnet.coordinator.routing.model import (
     NO_PREFERENCES,
     Assignment,
@@ -87,14 +87,15 @@ def route(view: View, request: RouteRequest, *, seed: int) -> Decision:
 def _route_many(index: ModelIndex, request: RouteRequest, seed: int) -> Decision:
     costed_max = COSTED_MAX if request.preferences is NO_PREFERENCES else COSTED_WISHES_MAX
     fitting = index.passing(request, tokens=sum(expected_tokens(request)))
-    climbed = index.ready.climb(fitting, seed)
+    needed = request.prompt_tokens_max + request.output_tokens_max
+    climbed = index.ready(fitting, seed, tokens=needed)
     places = chain(_likely(index, request), climbed) if request.cached else climbed
     choice = _cheapest(places, request, seed, costed_max=costed_max, is_sifted=True)
     if choice is not None:
         return choice
     passing = index.passing(request)
     if len(fitting) < len(passing):
-        climbed = index.ready.climb(passing, seed)
+        climbed = index.ready(passing, seed, tokens=needed)
         choice = _cheapest(climbed, request, seed, costed_max=costed_max, is_sifted=True)
     return choice or _nobody_of_many(index, passing, request, seed)
 
@@ -102,7 +103,7 @@ def _route_many(index: ModelIndex, request: RouteRequest, seed: int) -> Decision
 def _likely(index: ModelIndex, request: RouteRequest) -> Iterator[Place]:
     """Iterate over those that have a part of the prompt, as far as they are ready and their traits will do."""
     for place in index.places(request.cached):
-        if place.ladder is index.ready and trait_obstacle(place.candidate.traits, request) is None:
+        if place.ladder is not index.full and trait_obstacle(place.candidate.traits, request) is None:
             yield place
 
 
@@ -194,7 +195,8 @@ def _nobody_of_many(index: ModelIndex, passing: Set[int], request: RouteRequest,
         if (reason := own_obstacle(place.candidate, request)) and place.group in passing
     }
     if index.size_of(passing) > len(barred):
-        busy = islice(chain(index.full.climb(passing, seed), index.ready.climb(passing, seed)), EXAMINED_MAX)
+        places = chain(climb((index.full,), passing, seed), index.ready(passing, seed, tokens=0))
+        busy = islice(places, EXAMINED_MAX)
         waits = (wait_s(place.candidate) for place in busy if obstacle(place.candidate, request) is None)
         return _wait(islice(waits, COSTED_WISHES_MAX))
     passed: Counter[Reason] = Counter(barred.values())
