@@ -14,10 +14,11 @@ from hushnet.coordinator.routing.model import (
     Reason,
     Refusal,
     RouteRequest,
+    SelfRoute,
     Wait,
 )
 from hushnet.coordinator.routing.router import COSTED_MAX, COSTED_WISHES_MAX, route
-from hushnet.foundation.ids import ProviderId
+from hushnet.foundation.ids import AccountId, ProviderId
 from support.routing import REQUEST, A, B, C, candidate, cost_of, numbered, view
 
 
@@ -202,3 +203,30 @@ def test_a_provider_whose_budget_may_just_do_is_found_in_a_large_fleet() -> None
     fleet = view(*(candidate(numbered(number), tokens_left=90) for number in range(100)), free)
 
     assert route(fleet, REQUEST, seed=5) == Assignment(free.provider_id, None, cost_of(fleet, free, REQUEST), None, 101)
+
+
+@pytest.mark.parametrize("is_only", [True, False])
+def test_of_many_machines_of_ones_own_the_few_free_ones_are_found(is_only: bool) -> None:
+    account = AccountId(7)
+    request = replace(REQUEST, preferences=Preferences(own=SelfRoute(account, is_only)))
+    busy = [candidate(numbered(number), owner=account, slots_left=0) for number in range(600)]
+    fleet = view(*busy)
+    (*_, last) = fleet.index.places(fleet.index.owned_by(account))
+    fleet.index.put(replace(last.candidate, slots_left=1))
+
+    decision = route(fleet, request, seed=5)
+
+    assert isinstance(decision, Assignment)
+    assert decision.provider_id == last.candidate.provider_id
+
+
+def test_of_many_providers_that_a_request_names_the_one_with_room_is_found() -> None:
+    fleet = view(*(candidate(numbered(number), slots_left=0) for number in range(600)))
+    request = replace(REQUEST, preferences=Preferences(only=frozenset(fleet.index)))
+    (*_, last) = fleet.index.places(request.preferences.only)
+    fleet.index.put(replace(last.candidate, slots_left=1))
+
+    decision = route(fleet, request, seed=5)
+
+    assert isinstance(decision, Assignment)
+    assert decision.provider_id == last.candidate.provider_id

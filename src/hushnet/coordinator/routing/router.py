@@ -139,7 +139,8 @@ def _cheapest(
 ) -> Assignment | None:
     """Rank those that can serve now; ties go by the seed, in sealed mode (seed 0) by the sealer's own order.
 
-    `is_sifted` places have a free slot and traits that will do: only what is a candidate's own is left to look at.
+    `is_sifted` places have a free slot and traits that will do: only what is a candidate's own is left to look at. Of
+    others those without a free slot are passed over unexamined: of an account's machines the free ones may be the last.
     """
     costing = Costing(request)
     is_choosy = not is_sifted or bool(request.excluded) or request.preferences is not NO_PREFERENCES
@@ -147,7 +148,7 @@ def _cheapest(
     costs: list[int] = []
     found: list[Place] = []
     examined = 0
-    for place in islice(places, EXAMINED_MAX):
+    for place in islice(places if is_sifted else _with_slots(places), EXAMINED_MAX):
         examined += 1
         candidate = place.candidate
         if not (is_sifted and candidate.tokens_left is None) and not has_room(candidate, request):
@@ -163,6 +164,10 @@ def _cheapest(
     chosen = _tie_broken(costs, found, request, seed)
     cost = costs.pop(chosen)
     return Assignment(found[chosen].candidate.provider_id, None, cost, min(costs, default=None), examined)
+
+
+def _with_slots(places: Iterable[Place]) -> Iterator[Place]:
+    return (place for place in places if place.candidate.slots_left > 0)
 
 
 def _tie_broken(costs: list[int], found: list[Place], request: RouteRequest, seed: int) -> int:
