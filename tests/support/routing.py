@@ -6,7 +6,7 @@ from typing import Any
 
 from hushnet.coordinator.routing.cost import cost_ms, forecast
 from hushnet.coordinator.routing.index import ModelIndex
-from hushnet.coordinator.routing.model import Candidate, RouteRequest, Traits, context_floor
+from hushnet.coordinator.routing.model import Candidate, RouteRequest, Traits, context_floor, tokens_floor
 from hushnet.coordinator.routing.router import View
 from hushnet.foundation.ids import ModelId, ProviderId
 
@@ -18,7 +18,10 @@ _TRAITS = frozenset(Traits.__struct_fields__)
 def candidate(provider_id: ProviderId = A, **changes: Any) -> Candidate:
     """Make an idle candidate of ordinary speed; `changes` may name fields of its traits too."""
     context_tokens = changes.get("context_tokens", 4096)
-    traits = {"context_floor": context_floor(context_tokens)}
+    traits = {
+        "context_floor": context_floor(context_tokens),
+        "tokens_floor": tokens_floor(changes.get("tokens_max") or 0),
+    }
     traits |= {name: changes.pop(name) for name in _TRAITS & changes.keys()}
     fields = {"context_tokens": 4096, "slots": 4, "slots_left": 4, "decode_tokens_s": 40.0, "prefill_tokens_s": 400.0}
     return Candidate(provider_id=provider_id, traits=Traits(**traits), **{**fields, **changes})

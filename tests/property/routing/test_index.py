@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec.structs import replace
 
 from hushnet.attestation.tiers import Tier
-from hushnet.coordinator.routing.filters import has_room, obstacle, trait_obstacle
+from hushnet.coordinator.routing.filters import has_room, is_beyond, obstacle, own_obstacle, trait_obstacle
 from hushnet.coordinator.routing.index import RUNGS, ModelIndex, climb, rung_of
 from hushnet.coordinator.routing.model import (
     Assignment,
@@ -36,12 +36,15 @@ TRAITS = st.builds(
     features=FEATURES,
     region=REGIONS,
     context_floor=st.sampled_from([1024, 4096]),
+    tokens_floor=st.sampled_from([0, 0, 512, 2048]),
 )
 
 
 @st.composite
 def candidates(draw: st.DrawFn, provider_id: ProviderId) -> Candidate:
     traits = draw(TRAITS)
+    budget = traits.tokens_floor
+    tokens_max = draw(st.integers(budget, 2 * budget - 1)) if budget else None
     return Candidate(
         provider_id=provider_id,
         traits=traits,
@@ -50,7 +53,8 @@ def candidates(draw: st.DrawFn, provider_id: ProviderId) -> Candidate:
         slots=4,
         slots_left=draw(st.integers(0, 4)),
         tokens_ahead=draw(st.integers(0, 10_000)),
-        tokens_left=draw(st.none() | st.integers(0, 400)),
+        tokens_left=draw((st.just(tokens_max) if tokens_max else st.none()) | st.integers(0, 400)),
+        tokens_max=tokens_max,
         decode_tokens_s=draw(st.sampled_from([0.0, 0.05, 7.0, 40.0, 3000.0])),
     )
 
@@ -197,3 +201,14 @@ def test_a_context_that_covers_a_need_still_does_when_both_are_rounded(context: 
     assert context_floor(context) <= context < context_floor(context) * 1.34 + 8
     if context_floor(context) >= context_ceiling(need):
         assert context >= need
+
+
+@given(st.data(), st.integers(1, 10_000))
+def test_what_is_beyond_the_traits_is_beyond_every_provider_that_has_them(data: st.DataObject, tokens: int) -> None:
+    each = data.draw(candidates(IDS[0]))
+    request = replace(REQUEST, prompt_tokens_max=tokens, output_tokens_max=0)
+
+    if is_beyond(each.traits, tokens):
+        assert own_obstacle(each, request) is Reason.CONTEXT_UNAVAILABLE
+    if each.tokens_max is not None and tokens >= 2 * each.tokens_max <= each.context_tokens:
+        assert is_beyond(each.traits, tokens)

@@ -230,3 +230,21 @@ def test_of_many_providers_that_a_request_names_the_one_with_room_is_found() -> 
 
     assert isinstance(decision, Assignment)
     assert decision.provider_id == last.candidate.provider_id
+
+
+@pytest.mark.parametrize("size", [24, 25, 300])
+def test_a_request_beyond_everybodys_token_budget_is_refused_whatever_the_size_of_the_fleet(size: int) -> None:
+    fleet = view(
+        *(candidate(numbered(n), context_tokens=32_768, tokens_left=4096, tokens_max=4096) for n in range(size))
+    )
+
+    assert route(fleet, replace(REQUEST, prompt_tokens_max=9000), seed=1) == Refusal(
+        Reason.CONTEXT_UNAVAILABLE, {Reason.CONTEXT_UNAVAILABLE: size}
+    )
+
+
+def test_a_request_that_only_a_busy_provider_has_the_budget_for_waits_in_a_large_fleet() -> None:
+    small = [candidate(numbered(n), context_tokens=32_768, tokens_left=4096, tokens_max=4096) for n in range(400)]
+    busy = candidate(A, context_tokens=32_768, tokens_left=0, tokens_max=32_768)
+
+    assert isinstance(route(view(*small, busy), replace(REQUEST, prompt_tokens_max=9000), seed=1), Wait)

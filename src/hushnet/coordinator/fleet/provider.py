@@ -25,7 +25,7 @@ from hushnet.coordinator.fleet.reputation.record import Record
 from hushnet.coordinator.fleet.steadiness import Steadiness
 from hushnet.coordinator.fleet.store import Owner
 from hushnet.coordinator.routing.index import ModelIndex
-from hushnet.coordinator.routing.model import Candidate, Traits, context_floor
+from hushnet.coordinator.routing.model import Candidate, Traits, context_floor, tokens_floor
 from hushnet.foundation.ids import ModelId, ProviderId
 from hushnet.sealing.limits import KEY_GRACE
 from hushnet.sealing.statements import Statement, VerifiedStatement
@@ -225,13 +225,15 @@ class LiveProvider:
     def _traits_of(self, offer: ModelOffer) -> Traits:
         """Return what filters look at; the same object as long as it is true, so that the index need not compare."""
         known = self._traits.get(offer.model)
-        if known is None or known[0] is not offer or known[1].tier is not self.tier:
+        budget = tokens_floor(self.load.capacity.tokens_max)
+        if known is None or known[0] is not offer or known[1].tier is not self.tier or known[1].tokens_floor != budget:
             traits = Traits(
                 tier=self.tier,
                 features=frozenset(offer.features),
                 region=self.region,
                 build=offer.build,
                 context_floor=context_floor(offer.context_tokens),
+                tokens_floor=budget,
             )
             known = self._traits[offer.model] = (offer, traits)
         return known[1]

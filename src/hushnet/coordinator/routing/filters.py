@@ -66,6 +66,11 @@ def tokens_needed(candidate: Candidate, request: RouteRequest) -> int:
     return min(request.prompt_tokens_max + request.output_tokens_max, candidate.context_tokens)
 
 
+def is_beyond(traits: Traits, tokens: int) -> bool:
+    """Say whether a request of `tokens` is sure to find too small a context or token budget wherever `traits` are."""
+    return traits.context_floor < 1 or 0 < 2 * traits.tokens_floor <= min(tokens, traits.context_floor)
+
+
 def _is_affordable(traits: Traits, request: RouteRequest) -> bool:
     price, most = request.price, request.preferences.price_max
     if price is None or most is None:

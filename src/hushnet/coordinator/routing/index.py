@@ -17,7 +17,7 @@ from operator import or_
 from typing import Final
 
 from hushnet.coordinator.routing.cost import CROSSING_SHARE, DECODE_UNKNOWN_TOKENS_S, Forecast, forecast, wait_s
-from hushnet.coordinator.routing.filters import filter_key, trait_obstacle
+from hushnet.coordinator.routing.filters import filter_key, is_beyond, trait_obstacle
 from hushnet.coordinator.routing.model import Candidate, RouteRequest, Traits, context_ceiling
 from hushnet.coordinator.routing.rates import Rates
 from hushnet.foundation.ids import AccountId, ProviderId
@@ -236,6 +236,10 @@ class ModelIndex(Mapping[ProviderId, Candidate]):
     def size_of(self, groups: Set[int]) -> int:
         """Return how many candidates are in `groups`."""
         return len(self._places) if len(groups) == len(self._groups) else sum(self._sizes[group] for group in groups)
+
+    def is_beyond(self, groups: Set[int], tokens: int) -> bool:
+        """Say whether a request of `tokens` is sure to be too large for everybody in `groups`."""
+        return all(is_beyond(self._groups[group], tokens) for group in groups)
 
     @property
     def decode_median(self) -> float:

@@ -74,7 +74,8 @@ class Traits(Struct, frozen=True, kw_only=True):
 
     `features` are the features that the coordinator believes: of those offered, what the agent's version and its
     self-check allow. `region` is the operator's word ("" when it gave none), `build` the SHA-256 of the model's files,
-    `context_floor` what `context_floor()` makes of the offered context.
+    `context_floor` what `context_floor()` makes of the offered context, `tokens_floor` what `tokens_floor()` makes of the
+    token budget, 0 where none is known.
     """
 
     tier: Tier = Tier.SELF_SIGNED
@@ -83,6 +84,12 @@ class Traits(Struct, frozen=True, kw_only=True):
     build: str = ""
     discount_bps: int = 0
     context_floor: int = 0
+    tokens_floor: int = 0
+
+
+def tokens_floor(tokens: int) -> int:
+    """Round a token budget down to a power of two: it is less than twice that."""
+    return 1 << tokens.bit_length() - 1 if tokens > 0 else 0
 
 
 def context_floor(tokens: int) -> int:

@@ -199,12 +199,17 @@ def _nobody_of_many(index: ModelIndex, passing: Set[int], request: RouteRequest,
         for place in index.places(request.excluded | asked.ignore)
         if (reason := own_obstacle(place.candidate, request)) and place.group in passing
     }
-    if index.size_of(passing) > len(barred):
+    passed: Counter[Reason] = Counter(barred.values())
+    size = index.size_of(passing)
+    if size > len(barred):
         places = chain(climb((index.full,), passing, seed), index.ready(passing, seed, tokens=0))
         busy = islice(places, EXAMINED_MAX)
-        waits = (wait_s(place.candidate) for place in busy if obstacle(place.candidate, request) is None)
-        return _wait(islice(waits, COSTED_WISHES_MAX))
-    passed: Counter[Reason] = Counter(barred.values())
+        able = (wait_s(place.candidate) for place in busy if obstacle(place.candidate, request) is None)
+        waits = list(islice(able, COSTED_WISHES_MAX))
+        needed = request.prompt_tokens_max + request.output_tokens_max
+        if waits or (size > EXAMINED_MAX and not index.is_beyond(passing, needed)):
+            return _wait(waits)
+        passed[Reason.CONTEXT_UNAVAILABLE] += size - len(barred)  # of what is a candidate's own, nothing else is left
     for traits, size in index.groups():
         reason = trait_obstacle(traits, request)
         if reason is not None:
