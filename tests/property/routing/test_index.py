@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.routing.filters import has_room, is_beyond, obstacle, own_obstacle, trait_obstacle
-from hushnet.coordinator.routing.index import RUNGS, ModelIndex, climb, rung_of
+from hushnet.coordinator.routing.index import RUNGS, ModelIndex, Rung, climb, rung_of
 from hushnet.coordinator.routing.model import (
     Assignment,
     Candidate,
@@ -212,3 +212,16 @@ def test_what_is_beyond_the_traits_is_beyond_every_provider_that_has_them(data: 
         assert own_obstacle(each, request) is Reason.CONTEXT_UNAVAILABLE
     if each.tokens_max is not None and tokens >= 2 * each.tokens_max <= each.context_tokens:
         assert is_beyond(each.traits, tokens)
+
+
+@given(st.lists(st.integers(0, 30), min_size=1), st.sets(st.integers(0, 400), max_size=350), st.integers(0, 2**32))
+def test_a_rung_yields_each_of_its_groups_that_are_asked_for_once(
+    changes: list[int], asked: set[int], seed: int
+) -> None:
+    rung, here = Rung(), set[int]()
+    for group in changes:
+        (rung.leave if group in here else rung.enter)(group)
+        here ^= {group}
+    if here:
+        assert sorted(rung.among(asked, seed)) == sorted(here & asked)
+        assert {next(rung.among(here, start)) for start in range(len(here))} == here

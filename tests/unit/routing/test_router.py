@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import pytest
 from msgspec.structs import replace
 
@@ -248,3 +250,19 @@ def test_a_request_that_only_a_busy_provider_has_the_budget_for_waits_in_a_large
     busy = candidate(A, context_tokens=32_768, tokens_left=0, tokens_max=32_768)
 
     assert isinstance(route(view(*small, busy), replace(REQUEST, prompt_tokens_max=9000), seed=1), Wait)
+
+
+def test_a_decision_walks_no_group_that_it_does_not_need() -> None:
+    class Counting(set[int]):
+        asked = 0
+
+        def __contains__(self, group: object) -> bool:
+            self.asked += 1
+            return super().__contains__(group)
+
+    fleet = view(*(candidate(numbered(number), build=f"{number:064x}") for number in range(2000)))
+    groups = Counting(fleet.index.passing(REQUEST))
+
+    found = list(islice(fleet.index.ready(groups, 12345, tokens=200), COSTED_MAX))
+
+    assert len(found) == COSTED_MAX == groups.asked

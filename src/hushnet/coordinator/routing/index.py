@@ -29,6 +29,8 @@ ORDINARY_PROMPT: Final = 400
 ORDINARY_OUTPUT: Final = 250
 """Tokens of the request by which candidates are ordered; the request at hand is costed exactly."""
 FILTERS_REMEMBERED_MAX: Final = 256
+FEW_GROUPS: Final = 256
+"""So many groups of a filter are looked up on a rung; of more, the rung's own are walked until enough were seen."""
 ROOMS: Final = (256, 1024, 4096, 16_384, 65_536)
 """Tokens left from which on a candidate stands on the next ladder: who has too few for a request is passed over as a group.
 Those whose whole context is free, or who know no budget, stand on the last."""
@@ -48,21 +50,60 @@ class Place:
         self.position = 0
 
 
+class Rung:
+    """Groups of places in an order that a decision can begin anywhere in, and that a change mends in constant time."""
+
+    __slots__ = ("_numbers", "_order", "members")
+
+    def __init__(self) -> None:
+        self.members: dict[int, list[Place]] = {}
+        self._order: list[int] = []
+        self._numbers: dict[int, int] = {}
+
+    def enter(self, group: int) -> list[Place]:
+        """Add `group`, which is not here; returns where its places go."""
+        self._numbers[group] = len(self._order)
+        self._order.append(group)
+        members = self.members[group] = []
+        return members
+
+    def leave(self, group: int) -> None:
+        """Take out a group that has no places left; the last takes its number."""
+        del self.members[group]
+        number, last = self._numbers.pop(group), self._order.pop()
+        if last != group:
+            self._order[number] = last
+            self._numbers[last] = number
+
+    def among(self, groups: Set[int], seed: int) -> Iterator[int]:
+        """Iterate over those of `groups` that are here, from where `seed` says; a few are found whatever else is here."""
+        count = len(self._order)
+        if len(groups) < count and len(groups) <= FEW_GROUPS:
+            here = [group for group in groups if group in self.members]
+            first = seed % len(here) if here else 0
+            yield from here[first:] + here[:first]
+            return
+        order, first = self._order, seed % count
+        for number in range(first - count, first):  # below zero it counts from the end: once around
+            if order[number] in groups:
+                yield order[number]
+
+
 class Ladder:
     """Rungs of groups of places; `used` has a bit for every rung that is not empty."""
 
     __slots__ = ("_rungs", "used")
 
     def __init__(self) -> None:
-        self._rungs: list[dict[int, list[Place]]] = [{} for _ in range(RUNGS)]
+        self._rungs = [Rung() for _ in range(RUNGS)]
         self.used = 0
 
     def add(self, place: Place) -> None:
         """Put `place` on its rung."""
         rung = self._rungs[place.rung]
-        members = rung.get(place.group)
+        members = rung.members.get(place.group)
         if members is None:
-            members = rung[place.group] = []
+            members = rung.enter(place.group)
             self.used |= 1 << place.rung
         place.position = len(members)
         members.append(place)
@@ -70,27 +111,21 @@ class Ladder:
     def remove(self, place: Place) -> None:
         """Take `place` off its rung; the last of its group takes its position."""
         rung = self._rungs[place.rung]
-        members = rung[place.group]
+        members = rung.members[place.group]
         last = members.pop()
         if last is not place:
             members[place.position] = last
             last.position = place.position
         elif not members:
-            del rung[place.group]
-            if not rung:
+            rung.leave(place.group)
+            if not rung.members:
                 self.used &= ~(1 << place.rung)
 
     def at(self, rung: int, groups: Set[int], seed: int) -> Iterator[Place]:
         """Iterate over the places of `groups` on one rung; `seed` says where each group begins."""
-        members_of = self._rungs[rung]
-        here: list[int] = (
-            [group for group in members_of if group in groups]
-            if len(members_of) <= len(groups)
-            else [group for group in groups if group in members_of]
-        )
-        first = seed % len(here) if here else 0
-        for group in here[first:] + here[:first]:
-            members = members_of[group]
+        here = self._rungs[rung]
+        for group in here.among(groups, seed):
+            members = here.members[group]
             count = len(members)
             for offset in range(count):
                 yield members[(seed + offset) % count]
