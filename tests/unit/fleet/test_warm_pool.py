@@ -215,3 +215,85 @@ def test_a_model_that_nobody_offers_any_more_is_forgotten() -> None:
     assert list(scene.policy.asked_for) == [HOT]
     scene.fleet.leave(second)
     assert list(scene.policy.asked_for) == []
+
+
+def asks(scene: Scene, seconds: int) -> None:
+    """Let two requests a second come."""
+    for _ in range(seconds):
+        scene.pool.arrived(HOT)
+        scene.pool.arrived(HOT)
+        scene.tick()
+
+
+def serves(scene: Scene, provider: LiveProvider) -> None:
+    slot = scene.takes(provider)
+    slot.release()
+    scene.pool.served(slot, 5.0)
+
+
+def test_machines_of_one_owner_that_say_they_have_a_model_keep_others_from_loading_half_of_what_is_wanted() -> None:
+    scene = Scene(hot=4)
+    for number in range(1, 3):
+        scene.joins(number, offer())
+    scene.joins(0, offer())
+    cold = [scene.joins(number, offer(is_loaded=False))[1] for number in (3, 6, 9)]
+    scene.tick(5)
+
+    assert len(wishes(cold)) == 2
+
+
+def test_an_owner_whose_machines_have_served_counts_for_all_of_them() -> None:
+    scene = Scene(hot=3)
+    for number in range(3):
+        serves(scene, scene.joins(number, offer())[0])
+    _, cold = scene.joins(3, offer(is_loaded=False))
+    scene.tick(5)
+
+    assert cold.wishes == []
+
+
+def test_an_owner_with_all_the_machines_loads_what_is_wanted_and_no_more() -> None:
+    scene = Scene(hot=2)
+    scene.joins(0, offer())
+    links = [scene.joins(number, offer(is_loaded=False)) for number in (1, 2)]
+    scene.tick()
+    asked = [provider for provider, link in links if link.wishes]
+    scene.fleet.offered(asked[0], [offer()])
+    scene.tick(60)
+
+    assert wishes([link for _, link in links]) == [("load", HOT)]
+
+
+def test_who_rests_after_failures_does_not_count_as_having_a_model_loaded() -> None:
+    scene = Scene(hot=1)
+    failing, _ = scene.joins(0, offer())
+    _, cold = scene.joins(3, offer(is_loaded=False))
+    scene.tick()
+    assert cold.wishes == []
+
+    for _ in range(2):
+        scene.fleet.note_failed(failing, HOT)
+    scene.tick(5)
+    assert cold.wishes == [("load", HOT)]
+
+
+def test_who_has_served_does_not_idle_out_because_others_say_they_have_the_model_too() -> None:
+    scene = Scene(WarmLimits(dwell_s=10.0))
+    honest = [scene.joins(number, offer()) for number in (0, 3)]
+    for provider, _ in honest:
+        serves(scene, provider)
+    liars = [scene.joins(number, offer())[1] for number in range(6, 30, 3)]
+    asks(scene, 30)
+
+    assert wishes([link for _, link in honest]) == []
+    assert wishes(liars) == []  # nor do these, until others can be counted on
+
+
+def test_what_demand_does_not_want_idles_out_served_or_not() -> None:
+    scene = Scene(WarmLimits(dwell_s=10.0))
+    provider, link = scene.joins(0, offer())
+    _, other = scene.joins(3, offer())
+    serves(scene, provider)
+    scene.tick(10)
+
+    assert wishes([link, other]) == [("unload", HOT)] * 2

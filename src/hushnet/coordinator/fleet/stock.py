@@ -34,6 +34,9 @@ class Places:
     def first(self, model: ModelId) -> ProviderId | None:
         return next(iter(self._of.get(model, ())), None)
 
+    def members(self, model: ModelId) -> list[ProviderId]:
+        return list(self._of.get(model, ()))
+
     def some(self, model: ModelId, most: int) -> list[ProviderId]:
         """Return up to `most` providers; they go to the end of the row, so that the next look is at others."""
         members = self._of.get(model, {})

@@ -14,6 +14,7 @@ from hushnet.coordinator.fleet.fleet import Fleet, Slot
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.coordinator.fleet.stock import Offers, Stock
 from hushnet.coordinator.fleet.store import WarmthCounts
+from hushnet.coordinator.fleet.warm_count import WarmCount
 from hushnet.coordinator.routing.holdings import Action, Holding, Load, Machine, ModelState
 from hushnet.coordinator.routing.warmth import WarmPolicy
 from hushnet.foundation.clock import Clock
@@ -56,10 +57,13 @@ class WarmPool:
         self._telemetry = telemetry
         self._used_s: dict[tuple[ProviderId, ModelId], float] = {}
         """When each model that is loaded here was loaded or last seen in use."""
+        self._proven: set[tuple[ProviderId, ModelId]] = set()
+        """Who has served a model since it was loaded here: that a model is loaded is otherwise only its machine's word."""
         self._full: set[ProviderId] = set()
         """Who has refused a load for want of memory and has freed nothing since."""
         self._hurried_s: dict[ModelId, float] = {}
         self._stock = Stock(fleet, self._changed)
+        self._warm = WarmCount(fleet, self._stock, self._proven)
         fleet.watch(self._note)
 
     @property
@@ -90,6 +94,9 @@ class WarmPool:
 
     def served(self, slot: Slot, seconds: float) -> None:
         """An answer held `slot` for `seconds`."""
+        pair = slot.provider.provider_id, slot.model
+        if pair in self._used_s:
+            self._proven.add(pair)
         if not slot.is_cold:
             self._policy.served(slot.model, seconds)
 
@@ -109,16 +116,17 @@ class WarmPool:
         now_s, stock = self._clock.monotonic_s(), self._stock
         self._hurried_s = {model: at_s for model, at_s in self._hurried_s.items() if now_s - at_s < HURRY_S}
         wanted = {*self._policy.asked_for, *(model for model in self._policy.pins if stock.has(model))}
+        self._warm.forget(now_s)
         looked_at = dict.fromkeys(stock.next_providers(LOOKED_AT_MAX, offers_most=OFFERS_MAX))
         models = {model for provider_id in looked_at for model in stock.offered_by(provider_id)}
         for model in wanted:
-            if self._waiting(model) or self._policy.pins.get(model, 0) > stock.warm.count(model):
+            if self._waiting(model) or self._policy.pins.get(model, 0) > self._warm.of(model, now_s).warm:
                 looked_at.update(dict.fromkeys(stock.cold.some(model, ABLE_MAX)))
         self._plan({*models, *wanted}, looked_at, now_s)
 
     def _plan(self, models: Iterable[ModelId], providers: Iterable[ProviderId], now_s: float) -> None:
         machines = [machine for each in providers if (machine := self._machine(each, now_s)) is not None]
-        states = {model: state for model in models if (state := self._state(model)) is not None}
+        states = {model: state for model in models if (state := self._state(model, now_s)) is not None}
         for action in self._policy.plan(states, machines, now_s):
             self._ask(action)
 
@@ -138,12 +146,15 @@ class WarmPool:
             extra={"provider_id": action.provider_id, "model": action.model, "reason": action.why.value},
         )
 
-    def _state(self, model: ModelId) -> ModelState | None:
+    def _state(self, model: ModelId, now_s: float) -> ModelState | None:
         offer = self._stock.offer(model)
         if offer is None:
             return None
+        warm = self._warm.of(model, now_s)
         return ModelState(
-            warm=self._stock.warm.count(model),
+            warm=warm.warm,
+            owners=warm.owners,
+            proven=warm.proven,
             slots=float(offer.slots),
             load_s=offer.load_s,
             queue=self._waiting(model),
@@ -163,7 +174,7 @@ class WarmPool:
         running = load.open_by_model[offer.model] + load.others_by_model.get(offer.model, 0)
         if running and pair in self._used_s:
             self._used_s[pair] = now_s
-        return Holding(offer.is_loaded, offer.load_s, running, self._used_s.get(pair, now_s))
+        return Holding(offer.is_loaded, offer.load_s, running, self._used_s.get(pair, now_s), pair in self._proven)
 
     # What the fleet tells.
 
@@ -176,6 +187,7 @@ class WarmPool:
             is_held = model in now and now[model].is_loaded
             if not is_held:
                 self._used_s.pop((provider_id, model), None)
+                self._proven.discard((provider_id, model))
             if offer.is_loaded and not is_held:
                 self._full.discard(provider_id)
                 self._policy.unloaded(provider_id, model)

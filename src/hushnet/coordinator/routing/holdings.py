@@ -52,6 +52,8 @@ class Holding(Struct, frozen=True):
     load_s: float
     running: int = 0
     used_s: float = 0.0
+    is_proven: bool = True
+    """It has served the model since it was loaded there."""
 
 
 class Machine(Struct, frozen=True):
@@ -68,6 +70,13 @@ class Machine(Struct, frozen=True):
         return sum(holding.running for holding in self.holdings.values())
 
 
+class Held(Struct, frozen=True):
+    """What one account's machines have of a model: how many have it loaded, and of them how many have served it."""
+
+    warm: int
+    proven: int
+
+
 class ModelState(Struct, frozen=True):
     """One model in the fleet: how many machines have it loaded, slots of one, how long one loads, requests that wait."""
 
@@ -75,3 +84,7 @@ class ModelState(Struct, frozen=True):
     slots: float = 1.0
     load_s: float = 0.0
     queue: int = 0
+    owners: Mapping[AccountId, Held] = {}
+    """By whose they are; whose is not known is whose word is taken."""
+    proven: int | None = None
+    """How many of those that have it loaded have served it; None: all."""

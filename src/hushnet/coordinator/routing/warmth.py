@@ -18,6 +18,7 @@ from typing import Final
 from hushnet.coordinator.routing.asked import Asked, Pair
 from hushnet.coordinator.routing.demand import RISE_S, Demand, machines_wanted
 from hushnet.coordinator.routing.holdings import Action, Holding, Load, Machine, ModelState, Unload, Why
+from hushnet.coordinator.routing.need import Need
 from hushnet.foundation.ids import AccountId, ModelId, ProviderId
 
 FORGOTTEN_SHARE: Final = 0.01
@@ -61,34 +62,6 @@ class WarmLimits:
     """Models that one plan looks for machines for, the most urgent first: a plan is short whatever is offered."""
 
 
-class _Need:
-    """What a plan works out for one model."""
-
-    __slots__ = ("coming", "leaving", "model", "pin", "queue", "rate", "target", "warm")
-
-    def __init__(
-        self, model: ModelId, state: ModelState, *, coming: int, leaving: int, pin: int, rate: float, target: int
-    ) -> None:
-        self.model = model
-        self.warm = max(state.warm - leaving, 0)
-        self.queue = state.queue
-        self.coming = coming
-        self.leaving = leaving
-        self.pin = pin
-        self.rate = rate
-        self.target = target
-
-    @property
-    def missing(self) -> int:
-        return self.target - self.warm - self.coming
-
-    @property
-    def why(self) -> Why:
-        if self.warm + self.coming < self.pin:
-            return Why.PIN
-        return Why.QUEUE if self.queue else Why.DEMAND
-
-
 class WarmPolicy:
     """The memory between plans: demand, loads under way, who is left alone."""
 
@@ -103,6 +76,8 @@ class WarmPolicy:
         """Loads for requests, likewise; of one provider the first, whatever else is sent there."""
         self._owners: dict[ProviderId, AccountId] = {}
         """Whose the machines are that were asked, as long as they are there."""
+        self._leaving: dict[Pair, bool] = {}
+        """Unloads under way, and whether each machine had served the model."""
         self._demand: OrderedDict[ModelId, Demand] = OrderedDict()
         """By model, the one that was asked for longest ago first."""
 
@@ -187,10 +162,14 @@ class WarmPolicy:
 
     def target(self, model: ModelId, state: ModelState, now_s: float) -> int:
         """Return on how many machines `model` should be loaded."""
-        limits, pin = self.limits, self.pins.get(model, 0)
+        return max(self.pins.get(model, 0), self._filled(model, state, now_s))
+
+    def _filled(self, model: ModelId, state: ModelState, now_s: float) -> int:
+        """Return how many machines the demand fills."""
+        limits = self.limits
         rate = self.rate(model, now_s)
         if rate < limits.gone_per_s and not state.queue:
-            return pin
+            return 0
         demand = self._demand.get(model)
         filled = machines_wanted(
             rate=rate if demand is None else demand.rate(now_s, ahead_s=RISE_S + state.load_s),
@@ -199,7 +178,7 @@ class WarmPolicy:
             concurrency=min(state.slots * limits.concurrency_share, limits.concurrency_max),
             burst_share=limits.burst_share,
         )
-        return max(pin, filled, state.warm + 1 if state.queue else 0)
+        return max(filled, state.warm + 1 if state.queue else 0)
 
     def plan(self, models: Mapping[ModelId, ModelState], machines: Sequence[Machine], now_s: float) -> list[Action]:
         """Decide what to load and unload now; what is returned counts as asked.
@@ -225,21 +204,17 @@ class WarmPolicy:
                 return
             del self._demand[model]
 
-    def _needs(self, models: Mapping[ModelId, ModelState], now_s: float) -> dict[ModelId, _Need]:
-        coming = self._coming()
-        leaving = Counter(model for _, model in self.unloads)
-        return {
-            model: _Need(
-                model,
-                state,
-                coming=coming[model],
-                leaving=leaving[model],
-                pin=self.pins.get(model, 0),
-                rate=self.rate(model, now_s),
-                target=self.target(model, state, now_s),
+    def _needs(self, models: Mapping[ModelId, ModelState], now_s: float) -> dict[ModelId, Need]:
+        coming, needs = self._coming(), dict[ModelId, Need]()
+        for model, state in models.items():
+            pin, filled, rate = self.pins.get(model, 0), self._filled(model, state, now_s), self.rate(model, now_s)
+            needs[model] = Need(
+                model, state, coming=coming[model], pin=pin, rate=rate, filled=filled, target=max(pin, filled)
             )
-            for model, state in models.items()
-        }
+        for (provider_id, model), is_proven in self._leaving.items():
+            if model in needs:
+                needs[model].let_go(self._owners.get(provider_id), is_proven=is_proven)
+        return needs
 
     def _coming(self) -> Counter[ModelId]:
         """Count the loads under way by model: what was asked for, and for requests so many of one account."""
@@ -255,8 +230,8 @@ class WarmPolicy:
 
     def _loads(
         self,
-        need: _Need,
-        needs: Mapping[ModelId, _Need],
+        need: Need,
+        needs: Mapping[ModelId, Need],
         machines: Iterable[Machine],
         busy: set[ProviderId],
         now_s: float,
@@ -272,6 +247,8 @@ class WarmPolicy:
                 break
             if machine.owner is not None and of_owner[machine.owner] >= self.limits.pending_of_owner_max:
                 continue
+            if not need.is_helped_by(machine):
+                continue
             if not machine.has_memory:
                 victim = self._victim(machine, need, needs, now_s)
                 if victim is None:
@@ -286,7 +263,7 @@ class WarmPolicy:
         return actions
 
     def _idle(
-        self, needs: Mapping[ModelId, _Need], machines: Iterable[Machine], busy: set[ProviderId], now_s: float
+        self, needs: Mapping[ModelId, Need], machines: Iterable[Machine], busy: set[ProviderId], now_s: float
     ) -> list[Action]:
         """Choose what nobody uses any more and more machines have than are wanted."""
         actions: list[Action] = []
@@ -295,20 +272,21 @@ class WarmPolicy:
                 continue
             for model, holding in machine.holdings.items():
                 need = needs.get(model)
-                if need is None or need.warm <= need.target or need.leaving >= self.limits.ramp_max:
+                if need is None or need.leaving >= self.limits.ramp_max:
                     continue
-                if self._may_go((machine.provider_id, model), holding, now_s):
+                is_free = self._may_go((machine.provider_id, model), holding, now_s)
+                if is_free and need.is_enough_without(machine, need.target):
                     actions.append(self._free(machine, need, Why.IDLE, now_s))
         return actions
 
-    def _victim(self, machine: Machine, need: _Need, needs: Mapping[ModelId, _Need], now_s: float) -> ModelId | None:
+    def _victim(self, machine: Machine, need: Need, needs: Mapping[ModelId, Need], now_s: float) -> ModelId | None:
         """Return the model that `machine` gives up for the one needed: the one used longest ago of those that may go."""
         free = [
             (holding.used_s, model)
             for model, holding in machine.holdings.items()
             if model in needs
             and self._may_go((machine.provider_id, model), holding, now_s)
-            and _may_yield(needs[model], need)
+            and needs[model].may_yield(machine, need)
         ]
         return min(free)[1] if free else None
 
@@ -331,15 +309,20 @@ class WarmPolicy:
 
     def _ask(self, machine: Machine, model: ModelId, now_s: float) -> None:
         load_s = machine.holdings[model].load_s
-        if machine.owner is not None:
-            self._owners[machine.provider_id] = machine.owner
+        self._know_owner(machine)
         self.pending[machine.provider_id, model] = now_s + self._patience_s(load_s)
 
-    def _free(self, machine: Machine, need: _Need, why: Why, now_s: float) -> Unload:
-        self.unloads.pending[machine.provider_id, need.model] = now_s + self.limits.unload_s
-        need.warm -= 1
-        need.leaving += 1
+    def _free(self, machine: Machine, need: Need, why: Why, now_s: float) -> Unload:
+        pair, is_proven = (machine.provider_id, need.model), machine.holdings[need.model].is_proven
+        self._know_owner(machine)
+        self.unloads.pending[pair] = now_s + self.limits.unload_s
+        self._leaving[pair] = is_proven
+        need.let_go(machine.owner, is_proven=is_proven)
         return Unload(machine.provider_id, need.model, why)
+
+    def _know_owner(self, machine: Machine) -> None:
+        if machine.owner is not None:
+            self._owners[machine.provider_id] = machine.owner
 
     def _patience_s(self, load_s: float) -> float:
         return min(max(load_s * self.limits.late, self.limits.pending_s_min), self.limits.pending_s_max)
@@ -357,17 +340,9 @@ class WarmPolicy:
                 self.failed(provider_id, model, now_s)
         self.loads.expire(now_s)
         self.unloads.expire(now_s)
+        self._leaving = {pair: is_proven for pair, is_proven in self._leaving.items() if pair in self.unloads.pending}
 
 
-def _urgency(need: _Need) -> tuple[bool, int, float]:
+def _urgency(need: Need) -> tuple[bool, int, float]:
     """Greater comes first: pins, then who waits, then the demand for each machine that has it."""
-    return need.warm + need.coming < need.pin, need.queue, need.rate / (1 + need.warm + need.coming)
-
-
-def _may_yield(held: _Need, wanted: _Need) -> bool:
-    """Say whether a machine may give up `held` for `wanted`: a surplus always, the last one only to a greater need."""
-    if held.model == wanted.model or held.warm <= held.pin:
-        return False
-    if held.warm > held.target:
-        return True
-    return wanted.warm + wanted.coming == 0 and not held.queue and held.rate < wanted.rate
+    return need.counted + need.coming < need.pin, need.queue, need.rate / (1 + need.counted + need.coming)
