@@ -21,8 +21,11 @@ from hushnet.coordinator.routing.model import Candidate
 from hushnet.foundation.ids import AccountId, ModelId
 
 LOOKED_AT_MAX: Final = 256
+LOOKS_MAX: Final = 1024
+"""Machines that one tick looks at again only because that was a while ago, about a microsecond each."""
 LASTS_S: Final = 3.0
-"""A machine that begins to rest is missed so much later, unless a machine comes or goes meanwhile."""
+"""A machine that begins to rest is missed so much later at least, unless a machine comes or goes meanwhile."""
+KEPT_S: Final = 60.0
 
 
 class Warm(Struct, frozen=True):
@@ -44,17 +47,22 @@ class WarmCount:
         self._stock = stock
         self._proven = proven
         self._known: dict[ModelId, Warm] = {}
+        self._looks_left = LOOKS_MAX
 
     def of(self, model: ModelId, now_s: float) -> Warm:
         """Return who has `model` loaded and can be counted on."""
         known, count = self._known.get(model), self._stock.warm.count(model)
-        if known is None or known.of != count or known.until_s <= now_s:
+        if known is None or known.of != count:
+            known = self._known[model] = self._look(model, count, now_s)
+        elif known.until_s <= now_s and self._looks_left > 0:
+            self._looks_left -= min(count, LOOKED_AT_MAX)
             known = self._known[model] = self._look(model, count, now_s)
         return known
 
-    def forget(self, now_s: float) -> None:
-        """Drop the counts that are old."""
-        self._known = {model: known for model, known in self._known.items() if known.until_s > now_s}
+    def tick(self, now_s: float) -> None:
+        """Drop the counts that nobody has asked for in a while, and let so many be made anew."""
+        self._looks_left = LOOKS_MAX
+        self._known = {model: known for model, known in self._known.items() if now_s < known.until_s + KEPT_S}
 
     def _look(self, model: ModelId, count: int, now_s: float) -> Warm:
         places = self._stock.warm

@@ -116,7 +116,7 @@ class WarmPool:
         now_s, stock = self._clock.monotonic_s(), self._stock
         self._hurried_s = {model: at_s for model, at_s in self._hurried_s.items() if now_s - at_s < HURRY_S}
         wanted = {*self._policy.asked_for, *(model for model in self._policy.pins if stock.has(model))}
-        self._warm.forget(now_s)
+        self._warm.tick(now_s)
         looked_at = dict.fromkeys(stock.next_providers(LOOKED_AT_MAX, offers_most=OFFERS_MAX))
         models = {model for provider_id in looked_at for model in stock.offered_by(provider_id)}
         for model in wanted:

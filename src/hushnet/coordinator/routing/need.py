@@ -16,8 +16,9 @@ class Need:
 
     __slots__ = (
         "_beyond",
+        "_gone",
         "_owners",
-        "_shares",
+        "_share",
         "coming",
         "filled",
         "leaving",
@@ -44,10 +45,10 @@ class Need:
         self.rate = rate
         self.filled = filled
         self.target = target
-        share = target // 2 if target > 1 else target
-        self._owners = {owner: held.warm for owner, held in state.owners.items()}
-        self._shares = {owner: max(share, held.proven) for owner, held in state.owners.items()}
-        self._beyond = sum(max(warm - self._shares[owner], 0) for owner, warm in self._owners.items())
+        self._share = share = target // 2 if target > 1 else target
+        self._owners = state.owners
+        self._gone: dict[AccountId, int] = {}
+        self._beyond = sum([held.warm - max(share, held.proven) for held in state.owners.values() if held.warm > share])
 
     @property
     def counted(self) -> int:
@@ -68,7 +69,7 @@ class Need:
         """Say whether one more that `machine` loads brings the model nearer to its target."""
         if self.warm + self.coming < self.target or machine.owner is None:
             return True
-        return self._owners.get(machine.owner, 0) < self._shares.get(machine.owner, self.target)
+        return self._margin(machine.owner) > 0
 
     def is_enough_without(self, machine: Machine, floor: int) -> bool:
         """Say whether `floor` machines are left that are counted on, without `machine`."""
@@ -83,8 +84,8 @@ class Need:
         self.proven = max(self.proven - is_proven, 0)
         if self._is_beyond(owner):
             self._beyond -= 1
-        if owner in self._owners:
-            self._owners[owner] -= 1
+        if owner is not None:
+            self._gone[owner] = self._gone.get(owner, 0) + 1
 
     def may_yield(self, machine: Machine, wanted: Need) -> bool:
         """Say whether `machine` may give it up for `wanted`: a surplus always, the last one only to a greater need."""
@@ -95,4 +96,11 @@ class Need:
         return wanted.counted + wanted.coming == 0 and not self.queue and self.rate < wanted.rate
 
     def _is_beyond(self, owner: AccountId | None) -> bool:
-        return owner in self._owners and self._owners[owner] > self._shares[owner]
+        return owner is not None and self._margin(owner) < 0
+
+    def _margin(self, owner: AccountId) -> int:
+        """Return how many machines more of an account would be counted on; negative: how many are not."""
+        held = self._owners.get(owner)
+        if held is None:
+            return self._share
+        return max(self._share, held.proven) - held.warm + self._gone.get(owner, 0)
