@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from hushnet.coordinator.routing.filters import obstacle, tokens_needed
-from hushnet.coordinator.routing.index import Place
+from hushnet.coordinator.routing.index import Place, climb
 from hushnet.coordinator.routing.model import Candidate, RouteRequest
 from hushnet.coordinator.routing.router import View
 from hushnet.foundation.ids import ModelId, ProviderId
@@ -99,5 +99,5 @@ def _able(request: RouteRequest, view: View, before: ProviderId | None) -> Itera
         yield from view.index.places(view.index.owned_by(request.preferences.own.account))
     else:
         passing = view.index.passing(request)
-        yield from view.index.ready.climb(passing, 0)
-        yield from view.index.full.climb(passing, 0)
+        yield from view.index.ready(passing, 0, tokens=0)
+        yield from climb((view.index.full,), passing, 0)
