@@ -155,7 +155,7 @@ async def test_a_provider_that_reports_tokens_is_alive_though_it_shows_no_conten
 @pytest.mark.parametrize(
     ("part", "status", "code"),
     [
-        (refuses(WireCode.CAPACITY), 503, "model_unavailable"),
+        (refuses(WireCode.MODEL_UNAVAILABLE), 503, "model_unavailable"),
         (refuses(WireCode.INTERNAL), 502, "provider_failed"),
         (refuses(WireCode.OPEN_FAILED), 502, "provider_failed"),
         (refuses(99), 502, "provider_failed"),
@@ -181,6 +181,33 @@ async def test_when_nobody_is_left_the_consumer_gets_an_error_and_pays_nothing(
     assert (exchange.status, exchange.json["error"]["code"]) == (status, code)
     record = await network.usage_of(exchange)
     assert (record.cost, record.usage.outcome) == (0, UsageOutcome.NOT_DELIVERED)
+
+
+async def test_a_request_that_nobody_has_room_for_waits_and_is_told_so_in_the_end(network: Network) -> None:
+    providers = [await network.provider(part=refuses(WireCode.CAPACITY)) for _ in range(2)]
+    exchange = network.chat(key=await network.consumer())
+
+    while not exchange.task.done():
+        await until(lambda: exchange.task.done() or network.serving.service.waiting)
+        network.advance(10.0)
+        for provider in providers:
+            provider.report()
+    await exchange.finished()
+
+    assert (exchange.status, exchange.json["error"]["code"]) == (429, "capacity")
+    assert int(exchange.headers["retry-after"]) >= 1
+    assert (await network.usage_of(exchange)).cost == 0
+
+
+async def test_a_request_that_was_refused_for_want_of_room_is_served_when_there_is_some(network: Network) -> None:
+    provider = await network.provider(part=refuses(WireCode.CAPACITY))
+    exchange = network.chat(key=await network.consumer())
+    await until(lambda: network.serving.service.waiting)
+
+    provider.part = says("room")
+    provider.report()
+
+    assert (await exchange.finished()).text == "room"
 
 
 @pytest.mark.parametrize(

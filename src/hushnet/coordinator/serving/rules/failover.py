@@ -101,7 +101,9 @@ def _failure(end: AttemptEnd, mode: Mode) -> Failure:
     if end.ending not in _CODED:
         return failure_of(end)
     if end.code in _NO_ROOM:
-        code = FailureCode.RECIPIENTS_UNAVAILABLE if mode is Mode.SEALED else FailureCode.MODEL_UNAVAILABLE
+        code = FailureCode.CAPACITY if end.code == WireCode.CAPACITY else FailureCode.MODEL_UNAVAILABLE
+        if mode is Mode.SEALED:
+            code = FailureCode.RECIPIENTS_UNAVAILABLE
         return Failure(code, retry_after_s=NO_ROOM_RETRY_S)
     if mode is Mode.STANDARD and end.code < WireCode.CAPACITY and end.code not in SEALERS_OWN:
         return Failure(FailureCode.PROVIDER_FAILED)

@@ -51,7 +51,9 @@ class Tries:
         self._at[provider_id] += 1
         if verdict.is_fault:
             self._versions |= {provider.agent_version}
-        if verdict.is_excluded or self._at[provider_id] >= limits.attempts_at_one_max:
+        # One that had no room may have it later: until then the fleet knows it as full, and the request waits.
+        is_tried_out = self._at[provider_id] >= limits.attempts_at_one_max and not verdict.is_full
+        if verdict.is_excluded or is_tried_out:
             self._excluded |= {provider_id}
         return verdict
 
