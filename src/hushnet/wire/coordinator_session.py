@@ -182,7 +182,8 @@ class CoordinatorSession:
 
     def load_model(self, model: ModelId) -> None:
         """Queue the wish that the provider loads `model`; a link that does not serve is left alone."""
-        self._tell("-> load_model", fr.LoadModel(model=model))
+        if self._tell("-> load_model", fr.LoadModel(model=model)):
+            self._reports.wished(model)
 
     def unload_model(self, model: ModelId) -> None:
         """Queue the wish that the provider frees `model`; a link that does not serve is left alone."""
@@ -220,6 +221,8 @@ class CoordinatorSession:
                 return self._take_report(frame, now_s)
 
     def _take_report(self, frame: fr.ProviderFrame, now_s: float) -> Events:
+        if isinstance(frame, fr.LoadFailed) and not self._reports.is_owed(frame):
+            return [] if self._reports.is_bearable(now_s) else self._end(LinkFault.TOO_MANY_REPORTS)
         if not isinstance(frame, Report):
             return [self._reported(frame, now_s)]
         taken = self._reports.take(frame, now_s)
@@ -277,11 +280,13 @@ class CoordinatorSession:
         self._send(fr.Fault(code=fault.value, attempt=attempt))
         return events
 
-    def _tell(self, trigger: str, frame: fr.CoordinatorFrame) -> None:
+    def _tell(self, trigger: str, frame: fr.CoordinatorFrame) -> bool:
         after = COORDINATOR_LINK.get((self.state, trigger))
-        if after is not None:
-            self.lanes.push_control(encode_checked(frame))
-            self.state = after
+        if after is None:
+            return False
+        self.lanes.push_control(encode_checked(frame))
+        self.state = after
+        return True
 
     def _send(self, frame: fr.CoordinatorFrame) -> None:
         self.lanes.push_control(encode_control(frame))

@@ -114,7 +114,7 @@ FAULTS: Final[Mapping[LinkFault, FaultRule]] = {
     LinkFault.TOO_MANY_FRAMES: FaultRule("control frames, pings or messages with late records beyond the pace", 1008),
     LinkFault.TOO_MANY_FAULTS: FaultRule("more tolerated faults within a minute than the budget", 1008),
     LinkFault.TOO_MANY_REPORTS: FaultRule(
-        "far more `heartbeat`, `models` and `statement` than the pace of reports allows", 1008
+        "far more `heartbeat`, `models` and `statement` than the pace allows, or `load_failed` unasked", 1008
     ),
     LinkFault.STALLED: FaultRule("the socket took nothing for too long, or too much control waited for it", 1008),
     LinkFault.BAD_RECORD: FaultRule(

@@ -2,7 +2,7 @@
 
 A heartbeat beyond the pace is dropped: another one follows. Models and statements beyond it are kept, only the latest of
 each, and are due as soon as the pace has room. An answer to a challenge stays behind a statement that is kept, because
-it is bound to it. What came beyond the pace is counted by itself; too much of it is a flood.
+it is bound to it. A load that failed is heard once for every wish. What came beyond the pace is counted by itself; too much of it is a flood.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from typing import Final, TypeAlias
 
+from hushnet.foundation.ids import ModelId
 from hushnet.wire import frames as fr
 from hushnet.wire.limits import LinkLimits, Pace
 
 Report: TypeAlias = fr.Heartbeat | fr.Models | fr.StatementUpdate | fr.ChallengeReply
 
 _EXCESS_WINDOW_S: Final = 60.0
+_WISHES_MAX: Final = 64
+"""As many models as one provider offers; the oldest wish is forgotten first."""
 
 
 class Reports:
@@ -26,6 +29,7 @@ class Reports:
         excess_max = limits.reports_excess_max
         self._excess = Pace(excess_max / _EXCESS_WINDOW_S, burst=excess_max, now_s=now_s)
         self._kept: dict[type[fr.Frame], Report] = {}
+        self._wished: dict[ModelId, None] = {}
 
     @property
     def due_s(self) -> float:
@@ -49,6 +53,18 @@ class Reports:
         if self._pace.take(now_s):
             return [*taken, report]
         return taken if self.is_bearable(now_s) else None
+
+    def wished(self, model: ModelId) -> None:
+        """Expect to hear that a model which was asked for does not load."""
+        self._wished[model] = None
+        if len(self._wished) > _WISHES_MAX:
+            del self._wished[next(iter(self._wished))]
+
+    def is_owed(self, failed: fr.LoadFailed) -> bool:
+        """Say whether a load that failed was asked for and is not answered yet; the answer is taken."""
+        is_owed = failed.model in self._wished
+        self._wished.pop(failed.model, None)
+        return is_owed
 
     def is_bearable(self, now_s: float) -> bool:
         """Count one frame beyond the pace, or that nobody asked for; False once there are too many within a minute."""

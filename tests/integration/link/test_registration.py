@@ -147,6 +147,8 @@ async def test_a_wish_to_free_a_model_arrives_and_a_load_that_fails_is_told() ->
     async with pair() as both:
         both.link.unload_model(ModelId("big"))
         assert await both.handler.saw("unload") == ("unload", "big")
+        both.link.load_model(ModelId("big"))
+        await both.handler.saw("load")
         both.provider.refuse_load(ModelId("big"), "memory")
         assert await both.gate.saw("load_failed") == ("load_failed", both.link.provider_id, "big", "memory")
 

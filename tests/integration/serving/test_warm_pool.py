@@ -10,7 +10,7 @@ import pytest
 from hushnet.coordinator.routing.warmth import WarmLimits
 from hushnet.foundation.ids import ModelId
 from hushnet.sealing.errors import WireCode
-from hushnet.wire.frames import ModelOffer
+from hushnet.wire.frames import Capacity, ModelOffer
 from support.fleet import LIMITS, MODEL, Network, ScriptedProvider, refuses, says, until
 
 OTHER = ModelId("other")
@@ -124,6 +124,17 @@ async def test_a_refused_load_goes_to_another_machine(database_path: Path) -> No
         pinned.gate.load_failed(first.provider_id, MODEL, "memory")
         pinned.advance(1.0)
         assert second.wishes == [("load", MODEL)]
+
+
+async def test_a_refused_load_wakes_nobody_who_waits(network: Network) -> None:
+    provider = await network.provider()
+    told: list[object] = []
+    network.serving.fleet.subscribe(lambda models, _: told.extend(models))
+    network.gate.load_failed(provider.provider_id, MODEL, "memory")
+
+    assert told == []
+    network.gate.heartbeat(provider.provider_id, Capacity(slots=4, active=0))
+    assert told == [MODEL]
 
 
 async def test_a_model_that_is_offered_no_more_counts_as_a_load_that_failed(database_path: Path) -> None:

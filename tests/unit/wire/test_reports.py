@@ -116,3 +116,35 @@ def test_a_provider_whose_64_models_change_at_once_keeps_its_link_and_its_last_w
     assert not session.is_closed
     assert [event for event in heard if isinstance(event, ev.ModelsReplaced)][-1].models[0].model == "63"
     assert not [event for event in heard if isinstance(event, ev.FaultFound)]
+
+
+def test_a_load_that_failed_is_heard_once_for_every_wish() -> None:
+    book = registered()
+    session = book.session
+    assert isinstance(session, CoordinatorSession)
+    failed = fr.LoadFailed(model=ModelId("m"), code="memory")
+    book >> failed
+    for _ in range(2):
+        book >> partial(session.load_model, ModelId("m")) << fr.LoadModel(model=ModelId("m"))
+        book >> failed << ev.LoadRefused(ModelId("m"), "memory")
+        book >> failed
+    book >> fr.LoadFailed(model=ModelId("other"), code="memory")
+    book.done()
+
+
+def test_wishes_beyond_what_a_provider_offers_are_forgotten_oldest_first() -> None:
+    book = registered()
+    session = book.session
+    assert isinstance(session, CoordinatorSession)
+    for number in range(65):
+        book >> partial(session.load_model, ModelId(str(number))) << fr.LoadModel
+    book >> fr.LoadFailed(model=ModelId("0"), code="memory")
+    book >> fr.LoadFailed(model=ModelId("1"), code="memory") << ev.LoadRefused
+
+
+def test_a_flood_of_loads_that_failed_unasked_ends_the_link() -> None:
+    book = paced(reports_excess_max=5)
+    failed = fr.LoadFailed(model=ModelId("m"), code="memory")
+    for _ in range(5):
+        book >> failed
+    book >> failed << ev.LinkEnded(LinkFault.TOO_MANY_REPORTS.value, is_fault_of_peer=True) << fr.Bye

@@ -290,6 +290,11 @@ class Fleet:
         provider.is_draining = True
         self.refresh(provider)
 
+    def noted(self, provider: LiveProvider) -> None:
+        """Show a provider to the watchers; nothing that a decision looks at has changed."""
+        if self._providers.get(provider.provider_id) is provider:
+            self._watched(provider)
+
     def told(self, provider: LiveProvider, work: OthersWork) -> None:
         """Take the news of a provider elsewhere from the worker that holds its link."""
         provider.told(work)

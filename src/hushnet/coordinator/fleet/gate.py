@@ -141,7 +141,7 @@ class Gate:
         if provider is not None and model in provider.offers:
             _LOG.info("a model was not loaded", extra={"provider_id": provider_id, "model": model, "code": code})
             provider.loads_failed[model] = code
-            self._fleet.refresh(provider)
+            self._fleet.noted(provider)
 
     def draining(self, provider_id: ProviderId) -> None:
         if (provider := self._fleet.get(provider_id)) is not None:
