@@ -60,6 +60,8 @@ class EngineSupervisor:
         """Whether the model should be loaded: from its first load until it is unloaded."""
         self._suspicion = asyncio.Event()
         self._is_stuck = False
+        self._reviving: asyncio.Task[None] | None = None
+        self._letting_go = asyncio.Lock()
 
     @property
     def loaded(self) -> LoadedModel | None:
@@ -97,15 +99,19 @@ class EngineSupervisor:
             loaded = self._loaded
             is_dead = loaded is None or not await self._is_alive(loaded.engine)
             if is_dead and self.is_wanted and self._loaded is loaded:
-                await self._revive()
+                await self._let_go()
+                await self._bring_back()
 
     async def unload(self) -> None:
-        """Unload a model that nobody uses; `load` brings it back."""
-        loaded, self._loaded = self._loaded, None
+        """Unload a model that nobody uses, or give up one that is being brought back; `load` brings it back."""
         self.is_wanted = False
-        self._on_change()
-        if loaded is not None:
-            await self._unload(loaded.engine)
+        await self._call_off()
+        async with self._letting_go:  # of an engine that died, too: its memory is free after this
+            loaded, self._loaded = self._loaded, None
+            self.is_wanted = False
+            self._on_change()
+            if loaded is not None:
+                await self._unload(loaded.engine)
 
     async def aclose(self) -> None:
         """Unload the engine."""
@@ -128,11 +134,31 @@ class EngineSupervisor:
             _LOG.warning("engine is not healthy", extra={"kind": engine.name, "reason": health.reason})
         return health.is_healthy
 
+    async def _let_go(self) -> None:
+        async with self._letting_go:
+            loaded, self._loaded = self._loaded, None
+            self._on_change()
+            if loaded is not None:
+                await self._unload(loaded.engine)
+
+    async def _bring_back(self) -> None:
+        """Load until it works, or until `unload` calls it off, which it may have done already."""
+        if not self.is_wanted or self._loaded is not None:
+            return
+        reviving = self._reviving = asyncio.create_task(self._revive(), name="engine revival")
+        try:
+            await asyncio.wait((reviving,))
+        finally:
+            await self._call_off()
+        if not reviving.cancelled():
+            reviving.result()
+
+    async def _call_off(self) -> None:
+        if self._reviving is not None and not self._reviving.done():
+            self._reviving.cancel()
+            await asyncio.wait((self._reviving,))
+
     async def _revive(self) -> None:
-        loaded, self._loaded = self._loaded, None
-        self._on_change()
-        if loaded is not None:
-            await self._unload(loaded.engine)
         pause_s = self._limits.backoff_s_min
         while True:
             try:

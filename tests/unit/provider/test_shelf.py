@@ -252,6 +252,30 @@ async def test_a_dead_engine_is_not_on_offer_until_it_is_back(tmp_path: Path) ->
         await asyncio.wait_for(it.story.until(lambda: A in it.loaded), 5)
 
 
+@pytest.mark.parametrize("is_asked", [True, False])
+async def test_a_dead_engine_that_does_not_come_back_gives_its_memory_to_another_model(
+    tmp_path: Path, is_asked: bool
+) -> None:
+    made = 0
+
+    def make(spec: ModelSpec) -> ScriptedEngine:
+        nonlocal made
+        made += spec.model == A
+        return GatedEngine(asyncio.Event()) if spec.model == A and made == 2 else ScriptedEngine()
+
+    async with shelved(tmp_path, A, B, memory=1000, make=make) as it:
+        it.engines[A][0].health_now = Health(is_healthy=False)
+        it.shelf.suspect(None)
+        await asyncio.wait_for(it.story.until(lambda: bool(it.story.all("EngineLost"))), 10)
+        if is_asked:
+            it.shelf.unload_requested(A)
+            await it.saw("ModelFreed", A)
+
+        assert await it.shelf.obtain(B) is not None
+        assert it.loaded == [B]
+        assert await it.shelf.obtain(A) is not None
+
+
 async def test_a_freed_model_is_not_brought_back_by_supervision(tmp_path: Path) -> None:
     async with shelved(tmp_path, A, B) as it:
         it.shelf.unload_requested(A)

@@ -240,12 +240,12 @@ class Shelf:
         )
 
     async def _has_made_room(self, wanted: ShelvedModel) -> bool:
-        """Free what was used longest ago until `wanted` fits, if an attempt waits for it; False when it does not fit."""
+        """Free what is dead, then what was used longest ago, until `wanted` fits, if an attempt waits for it; False when it does not fit."""
         while not self._fits(wanted):
-            idle = [each for each in self._models.values() if each.memory_bytes and self._is_idle(each)]
+            idle = [each for each in self._models.values() if each.memory_bytes and self._may_free(each)]
             if not idle or not wanted.waiting:
                 return False
-            await self._free(min(idle, key=lambda each: each.used_s))
+            await self._free(min(idle, key=lambda each: (each.loaded is not None, each.used_s)))
         return True
 
     def _fits(self, wanted: ShelvedModel) -> bool:
@@ -257,7 +257,7 @@ class Shelf:
 
     async def _free_unless_used(self, model: ShelvedModel) -> None:
         async with self._order:
-            if self._is_idle(model):
+            if self._may_free(model):
                 await self._free(model)
 
     async def _free(self, model: ShelvedModel) -> None:
@@ -274,6 +274,10 @@ class Shelf:
                     model.used_s = now_s
                 elif model.loaded is not None and now_s - model.used_s >= idle_s:
                     await self._free_unless_used(model)
+
+    def _may_free(self, model: ShelvedModel) -> bool:
+        """Whether nobody uses it, or nobody can: a dead engine keeps its memory for its return."""
+        return self._is_idle(model) or (model.loaded is None and model.supervisor.is_wanted)
 
     def _is_idle(self, model: ShelvedModel) -> bool:
         return model.loaded is not None and not model.waiting and not self.is_used(model.loaded)
