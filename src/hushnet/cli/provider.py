@@ -215,7 +215,7 @@ _LINES: Final[dict[type, Callable[[Any], str]]] = {
     ),
     notices.EngineLost: lambda said: f"the engine of {said.model} died; loading it again, refusing requests meanwhile",
     notices.ModelFreed: lambda said: f"unloaded {said.model}; still on offer",
-    notices.ModelFailed: lambda said: f"{said.model} does not load; it is offered no more until the next start",
+    notices.ModelFailed: lambda said: f"{said.model} does not load; it is offered again after a while",
     notices.Registered: lambda said: (
         f"registered as {said.provider_id[:16]} in {said.network}; serving {', '.join((said.model, *said.others))}"
     ),

@@ -1,4 +1,4 @@
-"""Models are loaded and freed within the memory, never under an attempt, and what does not load is offered no more."""
+"""Models are loaded and freed within the memory, never under an attempt, and what does not load is not offered for a while."""
 
 from __future__ import annotations
 
@@ -94,10 +94,11 @@ async def shelved(
     *models: ModelId,
     memory: int | None = 2000,
     idle_unload_s: float | None = None,
+    again_s: float = 1000.0,
     make: Callable[[ModelSpec], ScriptedEngine] = lambda _: ScriptedEngine(),
 ) -> AsyncIterator[Shelved]:
     it = Shelved(folder, models, make)
-    it.build(ShelfLimits(memory, idle_unload_s))
+    it.build(ShelfLimits(memory, idle_unload_s, again_s, again_s))
     await it.shelf.open()
     watching = asyncio.create_task(it.shelf.watch())
     try:
@@ -194,7 +195,7 @@ async def test_attempts_that_come_together_load_once_and_one_that_leaves_stops_n
         assert it.loaded == [B]
 
 
-async def test_a_model_that_does_not_load_is_offered_no_more_and_the_others_go_on(tmp_path: Path) -> None:
+async def test_a_model_that_does_not_load_is_not_offered_for_a_while_and_the_others_go_on(tmp_path: Path) -> None:
     def make(spec: ModelSpec) -> ScriptedEngine:
         return ScriptedEngine(load_errors=[ConfigurationError("damaged")] if spec.model == C else [])
 
@@ -206,6 +207,26 @@ async def test_a_model_that_does_not_load_is_offered_no_more_and_the_others_go_o
         assert it.story.all("ModelFailed") == [("ModelFailed", C)]
         assert await it.shelf.obtain(C) is None
         assert await it.shelf.obtain(A) is not None
+
+
+async def test_a_model_that_did_not_load_is_offered_again_and_loads_once_it_can(tmp_path: Path) -> None:
+    errors: list[Exception] = [EngineFailed("no memory just now"), EngineFailed("nor now")]
+
+    def make(spec: ModelSpec) -> ScriptedEngine:
+        return ScriptedEngine(load_errors=[errors.pop()] if spec.model == C and errors else [])
+
+    async with shelved(tmp_path, A, B, C, again_s=0.01, make=make) as it:
+        for _ in range(2):
+            await asyncio.wait_for(it.story.until(lambda: C in it.offers), 10)
+            with pytest.raises(EngineFailed):
+                await it.shelf.obtain(C)
+        await asyncio.wait_for(it.story.until(lambda: C in it.offers), 10)
+        assert await it.shelf.obtain(C) is not None
+
+
+def test_the_pause_of_a_model_that_does_not_load_grows_to_ten_minutes() -> None:
+    limits = ShelfLimits()
+    assert [limits.again_s(failures) for failures in (1, 2, 3, 6, 10_000)] == [30.0, 60.0, 120.0, 600.0, 600.0]
 
 
 async def test_a_wish_for_a_model_that_does_not_load_is_answered(tmp_path: Path) -> None:

@@ -33,7 +33,9 @@ class ShelvedModel:
     began_s: float | None = None
     """When the load that goes on was begun."""
     is_offered: bool = True
-    """False once it could not be loaded."""
+    """False for a while after it could not be loaded."""
+    failures: int = 0
+    """Loads in a row that failed."""
     refused: str = ""
     """Why the last load came to nothing: a word of `shelf`."""
     loading: asyncio.Task[None] | None = None

@@ -2,8 +2,8 @@
 
 Rules: nothing that an attempt uses is freed. A wish of the coordinator's takes free memory only: it says itself which model
 goes for another, because it knows which must stay. An attempt for a model that is offered and not loaded loads it, and
-may have the model freed that was used longest ago. A model that does not load is offered no more. A provider with one
-model and no `idle_unload_s` keeps it, and offers nothing while its engine is dead.
+may have the model freed that was used longest ago, or a dead engine given up. A model that does not load is not offered
+for a while, longer every time: what was in its way may pass. A provider with one model and no `idle_unload_s` keeps it, and offers nothing while its engine is dead.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ class ShelfLimits:
 
     memory_bytes: int | None = None
     idle_unload_s: float | None = None
+    again_s_min: float = 30.0
+    again_s_max: float = 600.0
+    """For how long a model that did not load is not offered: doubling from the least to the most."""
+
+    def again_s(self, failures: int) -> float:
+        """Return the pause in seconds after so many failed loads in a row, 1 or more."""
+        return min(self.again_s_min * 2.0 ** min(failures - 1, 30), self.again_s_max)
 
 
 class Shelf:
@@ -220,9 +227,16 @@ class Shelf:
                 await self._load(model)
             except Exception as error:  # an engine is a plug-in: whatever it raises, this model is out
                 model.refused, model.is_offered = FAILED, False
+                model.failures += 1
+                self._tasks.spawn(self._offer_again(model), name="offer again")
                 _LOG.warning("model did not load", extra={"model": model.spec.model, "error": type(error).__name__})
                 self._on_change()
                 self._notify(notices.ModelFailed(model.spec.model))
+
+    async def _offer_again(self, model: ShelvedModel) -> None:
+        await asyncio.sleep(self._limits.again_s(model.failures))
+        model.is_offered = True
+        self._on_change()
 
     async def _load(self, model: ShelvedModel) -> None:
         self._notify(notices.EngineLoading(model.spec.model, model.spec.engine))
@@ -287,6 +301,7 @@ class Shelf:
         model = self._models[model_id]
         if model.loaded is not None:
             model.known = model.loaded.capabilities
+            model.failures = 0
             model.used_s = self._now_s()
             if model.began_s is not None:
                 model.load_s, model.began_s = model.used_s - model.began_s, None
