@@ -143,10 +143,11 @@ async def test_two_models_on_the_command_line_are_offered_and_the_second_is_load
         offers = gate.all("asked")[0][1].models
         assert [(offer.model, offer.is_loaded) for offer in offers] == [("one", True), ("two", False)]
         assert await ask(gate, link, "What is Hushnet?", model="two")
-        assert [(offer.model, offer.is_loaded) for offer in gate.all("models")[-1][2]] == [
-            ("one", False),
-            ("two", True),
-        ]
+        await gate.until(
+            lambda: (
+                [(each.model, each.is_loaded) for each in gate.all("models")[-1][2]] == [("one", False), ("two", True)]
+            )
+        )
 
         status, _, err = await process.ended(by=signal.SIGTERM)
         assert status == 0

@@ -102,6 +102,7 @@ def test_a_price_that_is_not_bounded_is_not() -> None:
         ({"regions": [CANARY.upper()]}, "regions[0]"),
         ({"builds": ["ab"]}, "builds[0]"),
         ({"price_max": "1"}, "price_max"),
+        ({"`$.EVIL SECRET`": 1}, ""),
         ({"price_max": {"input": 0.1}}, "price_max.input"),
         ({"price_max": {"input": "-1"}}, "price_max.input"),
         ({"price_max": {"output": "1e3"}}, "price_max.output"),

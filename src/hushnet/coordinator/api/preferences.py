@@ -127,8 +127,10 @@ def _decode(value: bytes) -> _Route:
         return _DECODER.decode(value)
     except msgspec.ValidationError as error:
         found = _PATH.findall(str(error))
-        is_known = "unknown field" not in str(error)  # else the path may be made of the caller's own words
-        param = found[-1] if found and is_known else ""
+        is_known = "unknown field" not in str(error)
+        param = found[-1] if found else ""
+        if re.split(r"[.\[]", param)[0] not in _WANTED:
+            param = ""  # not a path of ours: it may be made of the caller's own words
         raise RouteHeaderError(f"{HEADER}: {_fault(param, is_known=is_known)}", param=param) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise RouteHeaderError(f"the header {HEADER} is not one JSON object in UTF-8") from None
