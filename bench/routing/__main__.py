@@ -16,21 +16,23 @@ from bench import report
 from bench.record import stamp
 from bench.relay.arguments import count, some
 from bench.relay.stopping import held, stoppable
-from bench.routing import conversations, latency, page, quality, result
+from bench.routing import conversations, latency, page, quality, result, worlds
 from bench.routing.plan import Part, Plan
 
 PARTS: Final[Mapping[str, Callable[[Plan], Part]]] = {
     "latency": latency.measure,
     "quality": quality.measure,
     "conversations": conversations.measure,
+    "worlds": worlds.measure,
 }
 _TABLES: Final[Mapping[str, Callable[[Any], str]]] = {
     "latency": page.latency,
     "quality": page.quality,
     "conversations": page.conversations,
+    "worlds": worlds.table,
 }
 _WHOLE: Final = Plan()
-_QUICK: Final = Plan(rounds=1, decisions=1_000, requests=3_000, providers_max=1_000, is_whole=False)
+_QUICK: Final = Plan(rounds=1, decisions=1_000, requests=3_000, steps=20_000, providers_max=1_000, is_whole=False)
 
 
 def main() -> int:

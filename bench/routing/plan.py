@@ -28,6 +28,8 @@ class Plan:
     """Timed decisions a round and fleet."""
     requests: int = 24_000
     """Requests of a simulated trace at 1,000 machines; other sizes have their share of it."""
+    steps: int = 1_000_000
+    """Of simulated networks."""
     providers_max: int = 100_000
     seed: int = 1
     is_whole: bool = True

@@ -22,7 +22,7 @@ def merged(name: str, part: Part, *, old: Mapping[str, Any], raw: list[dict[str,
     stale = set(parts.get(name, {}).get("figures", ()))
     kept = {key: Figure(**each) for key, each in old.get("figures", {}).items() if key not in stale}
     parts[name] = {**part.stamped, "rounds": len(part.rounds), "figures": list(part.figures)}
-    beside = {key: old[key] for key in ("latency", "quality", "conversations") if key in old}
+    beside = {key: old[key] for key in ("latency", "quality", "conversations", "worlds") if key in old}
     rounds = [each for each in raw if name not in each] + part.rounds
     headline = {"rounds": max(each["rounds"] for each in parts.values())}
     return Part({**kept, **part.figures}, rounds, {"parts": parts, **beside, **part.more, **part.stamped, **headline})
