@@ -30,7 +30,7 @@ PROCESSOR_SENSORS: Final = frozenset({"coretemp", "k10temp", "zenpower", "cpu_th
 FAIR_C: Final = 10.0
 """So near to its own limit a processor is warm."""
 LIMITS_C: Final = (40.0, 130.0)
-"""Limits outside are placeholders of the firmware."""
+"""Limits outside are what firmware says that knows none."""
 
 _NVIDIA_FIELDS: Final = (
     "memory.used",

@@ -91,6 +91,26 @@ async def test_when_the_request_that_a_provider_was_kept_for_leaves_the_others_a
     await ended(starved)
 
 
+async def test_when_the_request_that_a_provider_was_kept_for_is_served_elsewhere_the_others_are_looked_at(
+    network: Network,
+) -> None:
+    kept = await network.provider(slots=8, part=says("kept"))
+    other = await network.provider(slots=8, part=says("other"))
+    budget(network, kept, used=4000, most=8000)
+    budget(network, other, used=7000, most=8000)
+    large, small = await network.consumer(RICH), await network.consumer(RICH)
+    starved = network.chat(key=large, max_tokens=6000)
+    await waiting(network, 1)
+    network.advance(STARVED_S + 1)
+    blocked = network.chat(key=small, max_tokens=100, route={"only": [kept.provider_id]})
+    await waiting(network, 2)
+
+    budget(network, other, used=0, most=8000)
+
+    assert (await ended(starved)).text == "other"
+    assert (await ended(blocked)).text == "kept"
+
+
 async def test_those_who_wait_for_a_slow_machine_of_their_own_choice_say_nothing_of_the_queues_pace(
     network: Network,
 ) -> None:

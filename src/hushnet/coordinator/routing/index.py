@@ -1,9 +1,9 @@
 """The candidates of one model, kept in the order in which a decision looks at them.
 
 Every candidate stands on a rung of a ladder: those with a free slot by what an ordinary request would cost there, on a
-ladder for what is left of their token budget; the others by how long they will be busy. On a rung they are grouped by their traits, so that a filter passes over a whole
-group at once. A report moves a candidate in constant time; a decision climbs from the cheapest rung and stops as soon
-as it has seen enough. Nothing here ever looks at every candidate.
+ladder for what is left of their token budget; the others by how long they will be busy. On a rung they are grouped by
+their traits, so that a filter passes over a whole group at once. A report moves a candidate in constant time; a decision
+climbs from the cheapest rung and stops as soon as it has seen enough. Only `everybody` looks at every candidate.
 """
 
 from __future__ import annotations

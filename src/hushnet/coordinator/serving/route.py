@@ -203,7 +203,7 @@ class Placement:
                 outcome = route(self._fleet.view(ticket.model), ticket.item.request, seed=ticket.item.seed)
                 after_s = outcome.after_s if isinstance(outcome, Wait) else WAIT_S_MAX
                 ticket.item.answer.set_result(Failure(FailureCode.CAPACITY, retry_after_s=after_s))
-        for model in {*self._queue.models(), *self._keeping.models}:
+        for model in dict.fromkeys((*self._queue.models(), *self._keeping.models)):
             starved: dict[AccountId, Waiting] = {}  # one of each account, or one could have everything kept
             for each in self._queue.in_order(model):
                 if now_s - each.item.since_s >= STARVED_S:
@@ -214,6 +214,7 @@ class Placement:
 
     def _drain(self, model: ModelId, provider: LiveProvider | None) -> None:
         passed_over = 0
+        freed: list[ProviderId] = []
         for ticket in self._queue.in_order(model):
             if not ticket.is_waiting:
                 continue  # served or refused by a step that this one set off
@@ -224,14 +225,18 @@ class Placement:
             if isinstance(outcome, Wait):
                 passed_over += 1
                 if passed_over >= PASSED_OVER_MAX:
-                    return
+                    break
                 continue
             is_served = isinstance(outcome, Placed)
             self._queue.leave(ticket, is_served=is_served)
             if is_served and _is_open(waiting.request) and (pace := self._paces.get(model)) is not None:
                 pace.note_served(self._clock.monotonic_s())
-            self._left(waiting)
+            kept = self._left(waiting)
+            if kept is not None:
+                freed.append(kept)
             waiting.answer.set_result(outcome)
+        for provider_id in freed:  # it was kept for one that has been served, perhaps elsewhere
+            self._free(provider_id, model)
 
     def _joined(self, waiting: Waiting, now_s: float) -> None:
         model = waiting.request.model
