@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from hushnet.coordinator.accounts import Scope
+from hushnet.coordinator.accounts.rules import parse_key
 from hushnet.coordinator.accounts.service import OPERATOR_ACCOUNT
 from hushnet.coordinator.app import Coordinator, build
 from hushnet.coordinator.settings import load_settings
@@ -135,6 +136,13 @@ async def network(
             await found.aclose()
     finally:
         await coordinator.aclose()
+
+
+def secret_of(key: str) -> str:
+    """Return the secret part of a key's text, which may itself contain what separates the parts."""
+    parsed = parse_key(key)
+    assert parsed is not None
+    return parsed.secret.reveal()
 
 
 @functools.cache

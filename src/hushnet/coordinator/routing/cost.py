@@ -140,9 +140,7 @@ def terms(candidate: Candidate, view: Forecast, request: RouteRequest) -> dict[T
 
 def expected_tokens(request: RouteRequest) -> tuple[int, int]:
     """Return how many tokens the prompt and the answer are likely to have; their bounds are rarely used whole."""
-    output = request.output_tokens_expected
-    if output is None or output > request.output_tokens_max:
-        output = min(request.output_tokens_max, OUTPUT_EXPECTED_TOKENS_MAX)
+    output = min(request.output_tokens_max, OUTPUT_EXPECTED_TOKENS_MAX)
     return -(-request.prompt_tokens_max // PROMPT_BYTES_PER_TOKEN), output
 
 

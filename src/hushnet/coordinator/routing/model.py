@@ -177,7 +177,6 @@ class RouteRequest(Struct, frozen=True, kw_only=True):
     model: ModelId
     prompt_tokens_max: int
     output_tokens_max: int
-    output_tokens_expected: int | None = None
     features: frozenset[str] = frozenset()
     floor: Tier = Tier.NONE
     price: Price | None = None
