@@ -15,6 +15,12 @@ from hushnet.foundation.errors import ConfigurationError
 
 BEFORE_COMMIT: Final = "ledger.before_commit"
 AFTER_COMMIT: Final = "ledger.after_commit"
+APPLY_BEFORE_COMMIT: Final = "apply.before_commit"
+APPLY_AFTER_COMMIT: Final = "apply.after_commit"
+INBOX_BEFORE_COMMIT: Final = "inbox.before_commit"
+INBOX_AFTER_COMMIT: Final = "inbox.after_commit"
+CALL_BEFORE_SEND: Final = "call.before_send"
+CALL_AFTER_SEND: Final = "call.after_send"
 
 FaultHook: TypeAlias = Callable[[str], None]
 """Called with the name of each point as it is reached; what it raises passes through."""

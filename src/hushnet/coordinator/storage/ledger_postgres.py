@@ -100,12 +100,12 @@ class PostgresLedgerStore(SqlLedgerStore):
             connection = await self._connected()
             wanted = [id_ for id_ in reads.create if id_ not in self._made]
             async with connection.begin() as transaction:
-                await _create_accounts(connection, wanted)
-                writes = decide(await _snapshot(connection, reads))
+                await connection.run_sync(_create_accounts, wanted)
+                writes = decide(await connection.run_sync(_snapshot, reads))
                 if writes is None:
                     await transaction.rollback()
                     return
-                await _write(connection, writes)
+                await connection.run_sync(_write, writes)
                 self._reach(BEFORE_COMMIT)
             self._reach(AFTER_COMMIT)
         except (SQLAlchemyError, OSError) as error:
@@ -115,6 +115,12 @@ class PostgresLedgerStore(SqlLedgerStore):
             await self._drop_connection()
             raise
         self._made.update(wanted)
+
+    def post_within(self, connection: Connection, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
+        _create_accounts(connection, reads.create)
+        writes = decide(_snapshot(connection, reads))
+        if writes is not None:
+            _write(connection, writes)
 
     async def _connected(self) -> AsyncConnection:
         now_s = asyncio.get_running_loop().time()
@@ -161,42 +167,40 @@ class PostgresLedgerStore(SqlLedgerStore):
         return int(connection.execute(text("SELECT extract(epoch FROM clock_timestamp()) * 1000")).scalar_one())
 
 
-async def _create_accounts(connection: AsyncConnection, ids: Sequence[int]) -> None:
+def _create_accounts(connection: Connection, ids: Sequence[int]) -> None:
     if ids:
         new = rows.new_accounts(ids)
         columns = {name: [getattr(row, name) for row in new] for name in rows.NewAccount._fields}
-        await connection.execute(_CREATE_ACCOUNTS, columns)
+        connection.execute(_CREATE_ACCOUNTS, columns)
 
 
-async def _snapshot(connection: AsyncConnection, reads: Reads) -> Snapshot:
+def _snapshot(connection: Connection, reads: Reads) -> Snapshot:
     """Take the locks, windows first; read after them, so that what rivals have committed is seen."""
-    windows = await _locked_windows(connection, reads.windows)
+    windows = _locked_windows(connection, reads.windows)
     accounts = {}
     if reads.accounts:
-        for id_, *state in await connection.execute(_LOCK_ACCOUNTS, {"ids": reads.accounts}):
+        for id_, *state in connection.execute(_LOCK_ACCOUNTS, {"ids": reads.accounts}):
             accounts[id_] = rows.account_state(state)
-    holds, transfers = await _holds(connection, reads.ids)
+    holds, transfers = _holds(connection, reads.ids)
     facts: dict[str, bytes] = {}
     uses: dict[int, UsageRecord] = {}
     if reads.keys:
-        facts = dict(tuple(row) for row in await connection.execute(_PROBE_KEYS, {"keys": reads.keys}))
+        facts = dict(tuple(row) for row in connection.execute(_PROBE_KEYS, {"keys": reads.keys}))
     if reads.uses:
-        uses = {row[0]: rows.usage_record(row) for row in await connection.execute(_PROBE_USES, {"ids": reads.uses})}
+        uses = {row[0]: rows.usage_record(row) for row in connection.execute(_PROBE_USES, {"ids": reads.uses})}
     return Snapshot(accounts, holds, transfers, facts, uses, windows)
 
 
-async def _locked_windows(connection: AsyncConnection, uses: Sequence[CapUse]) -> dict[CapUse, WindowState]:
+def _locked_windows(connection: Connection, uses: Sequence[CapUse]) -> dict[CapUse, WindowState]:
     if not uses:
         return {}
     columns = {"cap": [use.cap for use in uses], "start": [use.start_ms for use in uses]}
-    await connection.execute(_CREATE_WINDOWS, columns)
-    locked = await connection.execute(_LOCK_WINDOWS, columns)
+    connection.execute(_CREATE_WINDOWS, columns)
+    locked = connection.execute(_LOCK_WINDOWS, columns)
     return {CapUse(cap, start_ms): WindowState(*state) for cap, start_ms, *state in locked}
 
 
-async def _holds(
-    connection: AsyncConnection, ids: Sequence[int]
-) -> tuple[dict[int, StoredHold], dict[int, list[Transfer]]]:
+def _holds(connection: Connection, ids: Sequence[int]) -> tuple[dict[int, StoredHold], dict[int, list[Transfer]]]:
     """Return the open holds among `ids`, and the rows of those that are finalised."""
     if not ids:
         return {}, {}
@@ -204,7 +208,7 @@ async def _holds(
     probe = {"ids": ids, "facts": facts, "low": facts[0], "high": facts[-1]}
     holds: dict[int, StoredHold] = {}
     legs: list[Transfer] = []
-    for is_open, *row in await connection.execute(_PROBE_HOLDS, probe):
+    for is_open, *row in connection.execute(_PROBE_HOLDS, probe):
         if is_open:
             holds[row[0]] = rows.stored_hold((*row[:5], None, *row[5:], None))
         else:
@@ -212,8 +216,8 @@ async def _holds(
     return holds, rows.by_hold(legs)
 
 
-async def _write(connection: AsyncConnection, writes: Writes) -> None:
-    counts = (await connection.execute(write_statement(writes), write_parameters(writes))).one()
+def _write(connection: Connection, writes: Writes) -> None:
+    counts = (connection.execute(write_statement(writes), write_parameters(writes))).one()
     if counts.lanes != 1:
         raise LaneLostError("another writer moved this lane on")
     changed = (counts.accounts, counts.holds, counts.windows)

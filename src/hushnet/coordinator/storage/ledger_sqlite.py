@@ -67,6 +67,14 @@ class SqliteLedgerStore(SqlLedgerStore):
         except sqlite3.Error as error:
             raise self._translated(error) from None
 
+    def post_within(self, connection: Connection, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        _create_accounts(raw, reads.create)
+        writes = decide(_snapshot(raw, reads))
+        if writes is not None:
+            _write(raw, writes)
+
     def _translated(self, error: Exception) -> StorageError:
         driver_error = error.orig if isinstance(error, DBAPIError) else error
         name = getattr(driver_error, "sqlite_errorname", type(driver_error).__name__)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, Select, Text, cast, func, or_, select, update
+from sqlalchemy import Connection, Select, Text, cast, func, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from hushnet.coordinator.ledger.audit import FIRST_DIGEST
@@ -25,8 +25,12 @@ from hushnet.foundation.ids import AccountId
 
 T = TypeVar("T")
 
+COLD_LANES: Final = 128
+"""Facts that are committed with rows of their own are written on the lane this far above the process's own."""
 ORPHAN_MS: Final = 60_000
 """How long after its lease's end a lane may be taken over, and its holds be finalised by others."""
+
+_ADD_LANE: Final = text("INSERT INTO ledger_lanes (lane, head) VALUES (:lane, :head) ON CONFLICT DO NOTHING")
 
 
 class SqlLedgerStore(ABC):
@@ -43,6 +47,30 @@ class SqlLedgerStore(ABC):
     @abstractmethod
     async def transact(self, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
         """See `LedgerStore.transact`."""
+
+    @abstractmethod
+    def post_within(self, connection: Connection, reads: Reads, decide: Callable[[Snapshot], Writes | None]) -> None:
+        """Lock, read, `decide` and write as `transact` does, inside the caller's transaction."""
+
+    def cold_head(self, connection: Connection, *, lane: int, origin: int) -> tuple[int, bytes]:
+        """Lock the lane, beside `lane`, of facts that come with rows of their own; return its chain's seq and head."""
+        cold = lane + COLD_LANES
+        claim = (
+            update(lanes).where(lanes.c.lane == cold).values(holder=str(origin)).returning(lanes.c.seq, lanes.c.head)
+        )
+        row = connection.execute(claim).first()
+        if row is None:
+            connection.execute(_ADD_LANE, {"lane": cold, "head": FIRST_DIGEST})
+            row = connection.execute(claim).one()  # a rival may have made it, and be first on it
+        return row.seq, bytes(row.head)
+
+    def reach(self, point: str) -> None:
+        """Tell the fault hook that this point is reached."""
+        self._reach(point)
+
+    def translated(self, error: Exception) -> StorageError:
+        """Return what a driver's error means to the ledger; its text may carry values and is dropped."""
+        return self._translated(error)
 
     @abstractmethod
     def _free_lane(self, connection: Connection, now_ms: int) -> int:

@@ -1,0 +1,145 @@
+"""Money in and out: webhooks received, calls out, deposits, coin invoices, payouts, x402 payments, findings.
+
+The text is Postgres's; SQLite gets the same text with STRICT types.
+"""
+
+from __future__ import annotations
+
+import re
+
+from alembic import op
+
+revision = "0004_money"
+down_revision = "0003_provider_records"
+branch_labels = None
+depends_on = None
+
+_TABLES = (
+    """
+    CREATE TABLE payment_inbox (
+      source text NOT NULL, event text NOT NULL CHECK (length(event) BETWEEN 1 AND 128),
+      kind text NOT NULL, subject text NOT NULL, body bytea NOT NULL CHECK (length(body) <= 262144),
+      state smallint NOT NULL DEFAULT 0 CHECK (state IN (0,1,2,3,4)), attempts integer NOT NULL DEFAULT 0,
+      next_ms bigint NOT NULL, received_ms bigint NOT NULL, error text NOT NULL DEFAULT '',
+      PRIMARY KEY (source, event)
+    )
+    """,
+    """
+    CREATE TABLE payment_calls (
+      id bigint PRIMARY KEY, rail text NOT NULL, action text NOT NULL, subject bigint NOT NULL,
+      attempt smallint NOT NULL DEFAULT 1, idem_key text NOT NULL UNIQUE, request text NOT NULL,
+      state smallint NOT NULL DEFAULT 0 CHECK (state IN (0,1,2,3,4)), tries integer NOT NULL DEFAULT 0,
+      first_ms bigint, next_ms bigint NOT NULL, lease_ms bigint NOT NULL DEFAULT 0,
+      outcome text NOT NULL DEFAULT '', UNIQUE (rail, action, subject, attempt)
+    )
+    """,
+    """
+    CREATE TABLE deposits (
+      id bigint PRIMARY KEY, owner bigint NOT NULL,
+      cents bigint NOT NULL CHECK (cents BETWEEN 50 AND 100000000),
+      currency text NOT NULL CHECK (currency = 'usd'), origin smallint NOT NULL CHECK (origin IN (1,2)),
+      state smallint NOT NULL CHECK (state BETWEEN 0 AND 6), checkout text UNIQUE, intent text UNIQUE,
+      refunded bigint NOT NULL DEFAULT 0 CHECK (refunded >= 0),
+      disputed bigint NOT NULL DEFAULT 0 CHECK (disputed >= 0), created_ms bigint NOT NULL,
+      updated_ms bigint NOT NULL, CHECK (refunded <= cents * 10000)
+    )
+    """,
+    """
+    CREATE TABLE reversals (
+      id text PRIMARY KEY, deposit bigint NOT NULL REFERENCES deposits(id),
+      kind smallint NOT NULL CHECK (kind IN (1,2)), amount bigint NOT NULL CHECK (amount > 0),
+      state smallint NOT NULL CHECK (state BETWEEN 0 AND 4),
+      from_paid bigint NOT NULL CHECK (from_paid >= 0),
+      from_earnings bigint NOT NULL CHECK (from_earnings >= 0),
+      from_owed bigint NOT NULL CHECK (from_owed >= 0),
+      CHECK (from_paid + from_earnings + from_owed = amount)
+    )
+    """,
+    """
+    CREATE TABLE coin_invoices (
+      id bigint PRIMARY KEY, owner bigint NOT NULL, usd bigint NOT NULL CHECK (usd > 0),
+      asset text NOT NULL, network text NOT NULL, units_due bigint NOT NULL CHECK (units_due > 0),
+      rate bigint NOT NULL CHECK (rate > 0), gateway text NOT NULL, gateway_id text,
+      address text NOT NULL DEFAULT '', tag bigint, state smallint NOT NULL CHECK (state BETWEEN 0 AND 8),
+      units_in bigint NOT NULL DEFAULT 0 CHECK (units_in >= 0),
+      credited bigint NOT NULL DEFAULT 0 CHECK (credited >= 0), expires_ms bigint NOT NULL,
+      created_ms bigint NOT NULL, UNIQUE (gateway, gateway_id)
+    )
+    """,
+    """
+    CREATE TABLE payout_methods (
+      id bigint PRIMARY KEY, owner bigint NOT NULL, rail text NOT NULL, asset text NOT NULL,
+      network text NOT NULL, address text NOT NULL, tag bigint, is_default boolean NOT NULL DEFAULT false,
+      usable_ms bigint NOT NULL, removed_ms bigint
+    )
+    """,
+    """
+    CREATE TABLE payouts (
+      id bigint PRIMARY KEY, owner bigint NOT NULL, method bigint NOT NULL REFERENCES payout_methods(id),
+      rail text NOT NULL CHECK (rail IN ('stripe','coin')), instant boolean NOT NULL DEFAULT false,
+      gross bigint NOT NULL CHECK (gross > 0), fee bigint NOT NULL CHECK (fee >= 0),
+      net bigint NOT NULL CHECK (net > 0 AND net % 10000 = 0),
+      state smallint NOT NULL CHECK (state BETWEEN 0 AND 8), transfer text UNIQUE, payout text UNIQUE,
+      asset text, network text, units bigint, rate bigint, txid text, created_ms bigint NOT NULL,
+      updated_ms bigint NOT NULL, CHECK (gross = fee + net)
+    )
+    """,
+    """
+    CREATE TABLE x402_payments (
+      network text NOT NULL, asset text NOT NULL, payer text NOT NULL, nonce text NOT NULL,
+      scheme text NOT NULL CHECK (scheme IN ('exact','upto')), amount bigint NOT NULL CHECK (amount > 0),
+      owner bigint NOT NULL, request bigint NOT NULL, digest bytea NOT NULL CHECK (length(digest) = 32),
+      state smallint NOT NULL CHECK (state BETWEEN 0 AND 5), valid_before_s bigint NOT NULL,
+      settled bigint NOT NULL DEFAULT 0 CHECK (settled BETWEEN 0 AND amount),
+      txid text NOT NULL DEFAULT '', created_ms bigint NOT NULL,
+      PRIMARY KEY (network, asset, payer, nonce)
+    )
+    """,
+    """
+    CREATE TABLE money_findings (
+      id bigint PRIMARY KEY, kind text NOT NULL, subject text NOT NULL,
+      detail text NOT NULL DEFAULT '' CHECK (length(detail) <= 500), at_ms bigint NOT NULL,
+      resolved_ms bigint
+    )
+    """,
+    """
+    CREATE TABLE money_cursors (
+      name text PRIMARY KEY, value text NOT NULL, at_ms bigint NOT NULL
+    )
+    """,
+)
+_INDEXES = (
+    "CREATE INDEX payment_inbox_due ON payment_inbox (next_ms) WHERE state IN (0,3)",
+    "CREATE INDEX payment_calls_due ON payment_calls (next_ms) WHERE state IN (0,1,4)",
+    "CREATE INDEX deposits_owner ON deposits (owner, id)",
+    "CREATE UNIQUE INDEX deposits_one_topup ON deposits (owner) WHERE origin = 2 AND state IN (0,1,2)",
+    "CREATE INDEX coin_invoices_owner ON coin_invoices (owner, id)",
+    "CREATE UNIQUE INDEX payout_methods_one "
+    "ON payout_methods (owner, rail, asset, network, address) WHERE removed_ms IS NULL",
+    "CREATE UNIQUE INDEX payout_methods_default ON payout_methods (owner) WHERE is_default AND removed_ms IS NULL",
+    "CREATE INDEX payouts_owner ON payouts (owner, id)",
+    "CREATE UNIQUE INDEX payouts_one_open ON payouts (owner) WHERE state IN (0,1,2,3,5,8)",
+    "CREATE INDEX money_findings_open ON money_findings (id) WHERE resolved_ms IS NULL",
+    "CREATE INDEX payment_calls_subject ON payment_calls (rail, subject)",
+)
+_WITHOUT_ROWID = ("payment_inbox", "x402_payments")
+
+
+def upgrade() -> None:
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    for table in _TABLES:
+        op.execute(_as_sqlite(table) if is_sqlite else table)
+    for index in _INDEXES:
+        op.execute(index)
+
+
+def downgrade() -> None:
+    for table in reversed(_TABLES):
+        op.execute(f"DROP TABLE {table.split()[2]}")
+
+
+def _as_sqlite(table: str) -> str:
+    """Rewrite types to STRICT ones."""
+    text = re.sub(r"\b(bigint|smallint|integer|boolean)\b", "INTEGER", table)
+    text = re.sub(r"\bbytea\b", "BLOB", text).replace("DEFAULT false", "DEFAULT 0")
+    return text.rstrip() + (" STRICT, WITHOUT ROWID" if table.split()[2] in _WITHOUT_ROWID else " STRICT")

@@ -1,0 +1,5 @@
+"""A money store on each database."""
+
+from support.money import money
+
+__all__ = ["money"]

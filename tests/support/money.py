@@ -1,0 +1,62 @@
+"""A money store for tests, on each database, beside an open ledger whose books must balance at the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from hushnet.coordinator.ledger.faults import FaultHook, no_faults
+from hushnet.coordinator.ledger.service import Ledger
+from hushnet.coordinator.ledger.transaction import Row
+from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
+from hushnet.coordinator.storage.money import SqlMoneyStore
+from hushnet.foundation.clock import ManualClock
+from support.ledger import OpenLedger, database_url, open_ledger
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass
+class OpenMoney:
+    """A money store, the ledger of the same database, and the clock that both read."""
+
+    store: SqlMoneyStore
+    books: OpenLedger
+    url: str
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.books.ledger
+
+    @property
+    def clock(self) -> ManualClock:
+        return self.books.clock
+
+    async def all_of(self, row_type: type[R]) -> list[R]:
+        """Return every row of a table, as far as a test makes any."""
+        return await self.store.read(lambda view: view.rows(row_type).find(limit=10_000))
+
+
+@asynccontextmanager
+async def open_money(
+    url: str, *, clock: ManualClock | None = None, reach: FaultHook = no_faults
+) -> AsyncIterator[OpenMoney]:
+    """Open ledger and money store of a database; at the end the books must balance."""
+    async with open_ledger(url, clock=clock, reach=reach) as books:
+        assert books.database is not None
+        assert isinstance(books.store, SqlLedgerStore)
+        yield OpenMoney(SqlMoneyStore(books.database, books.store, books.ledger, books.clock), books, url)
+        assert await books.findings() == []
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def money(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenMoney]:
+    """An open money store on each database."""
+    with database_url(request.param, tmp_path) as url:
+        async with open_money(url) as opened:
+            yield opened
