@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,13 @@ async def open_money(
         assert isinstance(books.store, SqlLedgerStore)
         yield OpenMoney(SqlMoneyStore(books.database, books.store, books.ledger, books.clock), books, url)
         assert await books.findings() == []
+
+
+async def eventually(look: Callable[[], Awaitable[bool]]) -> None:
+    """Look again and again until it holds."""
+    async with asyncio.timeout(60):
+        while not await look():  # noqa: ASYNC110 - what a worker commits in its own time
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
