@@ -44,6 +44,7 @@ _SEND_S_MAX: Final = 45.0
 _POLL_S: Final = 1.0
 _BATCH: Final = 20
 _OUTCOME_MAX: Final = 4000
+_OPEN: Final = (CallState.DUE, CallState.SENDING, CallState.LOOK_UP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,7 @@ class Calls:
         now_ms = self._clock.now_ms()
         due = await self._store.read(
             lambda view: view.rows(Call).find(
-                state=(CallState.DUE, CallState.SENDING, CallState.LOOK_UP),
+                state=_OPEN,
                 at_most=("next_ms", now_ms),
                 order_by="next_ms",
                 limit=_BATCH,
@@ -277,7 +278,7 @@ def _claim(tx: Transaction, call: Call) -> Call | None:
     """Take a call that is due for a minute; None when another process has it, or it is over."""
     rows = tx.rows(Call)
     row = rows.get(call.id)
-    if row is None or row.state in (CallState.DONE, CallState.REFUSED) or row.next_ms > tx.now_ms:
+    if row is None or row.state not in _OPEN or row.next_ms > tx.now_ms:
         return None
     lease_ms = tx.now_ms + LEASE_MS
     first_ms = tx.now_ms if row.first_ms is None else row.first_ms

@@ -13,13 +13,14 @@ _DETAIL_MAX: Final = 500
 
 
 class EventState(IntEnum):
-    """Where an event stands; 1 and 2 are final, 4 waits for a person."""
+    """Where an event stands; applied and ignored are final, stuck waits for a person, forgotten has lost its body."""
 
     NEW = 0
     APPLIED = 1
     IGNORED = 2
     WAITING = 3
     STUCK = 4
+    FORGOTTEN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +43,14 @@ class InboxEvent:
 
 
 class CallState(IntEnum):
-    """Where a call stands; 2 and 3 are final."""
+    """Where a call stands; done and refused are final, forgotten has lost what was asked and answered."""
 
     DUE = 0
     SENDING = 1
     DONE = 2
     REFUSED = 3
     LOOK_UP = 4
+    FORGOTTEN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ _TABLES = (
     CREATE TABLE payment_inbox (
       source text NOT NULL, event text NOT NULL CHECK (length(event) BETWEEN 1 AND 128),
       kind text NOT NULL, subject text NOT NULL, body bytea NOT NULL CHECK (length(body) <= 262144),
-      state smallint NOT NULL DEFAULT 0 CHECK (state IN (0,1,2,3,4)), attempts integer NOT NULL DEFAULT 0,
+      state smallint NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 5), attempts integer NOT NULL DEFAULT 0,
       next_ms bigint NOT NULL, received_ms bigint NOT NULL, error text NOT NULL DEFAULT '',
       PRIMARY KEY (source, event)
     )
@@ -28,7 +28,7 @@ _TABLES = (
     CREATE TABLE payment_calls (
       id bigint PRIMARY KEY, rail text NOT NULL, action text NOT NULL, subject bigint NOT NULL,
       attempt smallint NOT NULL DEFAULT 1, idem_key text NOT NULL UNIQUE, request text NOT NULL,
-      state smallint NOT NULL DEFAULT 0 CHECK (state IN (0,1,2,3,4)), tries integer NOT NULL DEFAULT 0,
+      state smallint NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 5), tries integer NOT NULL DEFAULT 0,
       first_ms bigint, next_ms bigint NOT NULL, lease_ms bigint NOT NULL DEFAULT 0,
       outcome text NOT NULL DEFAULT '', UNIQUE (rail, action, subject, attempt)
     )
@@ -110,6 +110,8 @@ _TABLES = (
 )
 _INDEXES = (
     "CREATE INDEX payment_inbox_due ON payment_inbox (next_ms) WHERE state IN (0,3)",
+    "CREATE INDEX payment_inbox_old ON payment_inbox (received_ms) WHERE state IN (1,2)",
+    "CREATE INDEX payment_calls_old ON payment_calls (next_ms) WHERE state IN (2,3)",
     "CREATE INDEX payment_calls_due ON payment_calls (next_ms) WHERE state IN (0,1,4)",
     "CREATE INDEX deposits_owner ON deposits (owner, id)",
     "CREATE UNIQUE INDEX deposits_one_topup ON deposits (owner) WHERE origin = 2 AND state IN (0,1,2)",

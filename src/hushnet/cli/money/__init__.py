@@ -1,0 +1,4 @@
+"""The commands that show and move money: one module a topic.
+
+findings.py     `hush findings`: what the operator has to look at
+"""
