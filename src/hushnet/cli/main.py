@@ -45,6 +45,7 @@ COMMANDS = (
     Row("provider", "provider", "Serve models from this machine and earn.", PROVIDER, is_group=True),
     Row("coordinator", "coordinator", "Run the control plane and the relay.", OPERATOR, is_group=True),
     Row("ledger", "ledger", "Check the books.", OPERATOR, is_group=True),
+    Row("findings", "money.findings", "See what does not add up and waits for a person.", OPERATOR, is_group=True),
     Row("route", "route", "Say where requests go and why.", OPERATOR, is_group=True),
 )
 

@@ -68,6 +68,7 @@ ROWS: Final = (
     Row("duplicate_envelope", 409, _CONFLICT, "this envelope was sent before", _RESEAL),
     Row("replayed", 409, _CONFLICT, "the provider has opened this envelope before", _RESEAL),
     Row("no_own_provider", 409, _CONFLICT, "no machine of this account is connected", "start one with `hush provider start` and a token of this account, or ask with \"own\": \"prefer\""),
+    Row("posting_refused", 409, _CONFLICT, "the books do not allow this now", "look at the balance and try again"),
     Row("conflict", 409, _CONFLICT, "the same id was used before for something else", "use a new id"),
     # Who the caller is and what it may do.
     Row("invalid_api_key", 401, _AUTH, "the API key is missing, unknown or revoked", "send `Authorization: Bearer hk_…`"),
@@ -86,6 +87,8 @@ ROWS: Final = (
     Row("key_not_found", 404, _MISSING, "this account has no such key"),
     Row("provider_not_found", 404, _MISSING, "there is no such provider"),
     Row("request_not_found", 404, _MISSING, "this account has no such request"),
+    Row("finding_not_found", 404, _MISSING, "there is no such finding"),
+    Row("event_not_found", 404, _MISSING, "there is no such event that is stuck"),
     Row("not_settled_yet", 404, _MISSING, "this request is not settled yet", "ask again in a moment"),
     # Who could serve it.
     Row("rate_limited", 429, _SLOW, "this key calls too fast", _LATER),

@@ -27,6 +27,7 @@ from hushnet.coordinator.app import addresses
 from hushnet.coordinator.app.coordinator import Coordinator
 from hushnet.coordinator.app.initialise import prepare_files
 from hushnet.coordinator.app.joints import KeyTokens, WatchedGate, end_links
+from hushnet.coordinator.app.money import Opened, build_money
 from hushnet.coordinator.app.workers import Place, bury, join_bus
 from hushnet.coordinator.catalog import Catalog
 from hushnet.coordinator.fleet.beliefs import BeliefPolicy
@@ -39,6 +40,7 @@ from hushnet.coordinator.settings import CoordinatorSettings, ServingSettings
 from hushnet.coordinator.storage import Database, open_ledger_store
 from hushnet.coordinator.storage.accounts import SqlAccountStore
 from hushnet.coordinator.storage.catalog import SqlTariffStore
+from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
 from hushnet.coordinator.storage.providers import SqlProviderStore
 from hushnet.coordinator.storage.records import SqlRecordStore
 from hushnet.coordinator.telemetry import Metrics, ServingMetrics
@@ -66,16 +68,16 @@ async def build(settings: CoordinatorSettings, clock: Clock, *, place: Place | N
         await database.aclose()
         raise
     try:
-        return _joined(settings, clock, database, ledger, place)
+        assert isinstance(store, SqlLedgerStore)
+        return _joined(settings, clock, Opened(database, store, ledger), place)
     except BaseException:
         await ledger.aclose()
         await database.aclose()
         raise
 
 
-def _joined(
-    settings: CoordinatorSettings, clock: Clock, database: Database, ledger: Ledger, place: Place | None
-) -> Coordinator:
+def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: Place | None) -> Coordinator:
+    database, ledger = opened.database, opened.ledger
     metrics, tasks = Metrics(), TaskSet()
     accounts = Accounts(SqlAccountStore(database), clock, settings=settings.access)
     catalog = Catalog(SqlTariffStore(database), clock, default=settings.price.price())
@@ -90,6 +92,7 @@ def _joined(
         telemetry=ServingMetrics(metrics),
         beliefs=BeliefPolicy(tools_agent_version_min=settings.fleet.tools_agent_version_min),
     )
+    money = build_money(settings, clock, opened, accounts=accounts)
     accounts.subscribe(partial(end_links, serving.fleet))
     gate = WatchedGate(serving.gate, providers, serving.fleet, tasks)
     bus = join_bus(place, serving, accounts=accounts, providers=providers, catalog=catalog, metrics=metrics)
@@ -98,7 +101,7 @@ def _joined(
     links = ProviderListener(gate, listener, clock, on_fault=faults.add)
     dispatcher = Dispatcher(
         hot={CHAT_PATH: {"POST": ChatEndpoint(serving.service, accounts, settings.http)}},
-        routes=_routes(accounts, ledger, catalog, providers, serving),
+        routes=[*_routes(accounts, ledger, catalog, providers, serving), *money.routes],
         metrics=metrics,
         clock=clock,
         is_access_logged=settings.log.access,
@@ -109,6 +112,7 @@ def _joined(
         ledger=ledger,
         accounts=accounts,
         catalog=catalog,
+        money=money,
         providers=providers,
         records=_records(database, serving, place),
         serving=serving,

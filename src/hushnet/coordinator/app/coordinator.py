@@ -12,6 +12,7 @@ from hushnet.coordinator.accounts import Accounts, ProviderBook
 from hushnet.coordinator.api.http import HttpListener, bind_error
 from hushnet.coordinator.api.provider_socket import ProviderListener
 from hushnet.coordinator.app import addresses
+from hushnet.coordinator.app.money import Money
 from hushnet.coordinator.bus import Bus
 from hushnet.coordinator.catalog import Catalog
 from hushnet.coordinator.fleet.reputation.keeper import RecordKeeper
@@ -40,6 +41,7 @@ class Coordinator:
     ledger: Ledger
     accounts: Accounts
     catalog: Catalog
+    money: Money
     providers: ProviderBook
     records: RecordKeeper
     serving: Serving
@@ -68,6 +70,7 @@ class Coordinator:
         except OSError as error:
             raise bind_error(error, link.host, link.port, setting="link.port") from None
         await self.http.start()
+        self.money.start()
         self.tasks.spawn(self._refresh(), name="refresh")
         self.tasks.spawn(self.records.run(), name="keep-records")
         _LOG.info("coordinator started", extra={"network": self.settings.network, "port": self.http.port})
@@ -86,6 +89,7 @@ class Coordinator:
             for close in (
                 self.database.aclose,
                 self.ledger.aclose,
+                self.money.aclose,
                 self.tasks.aclose,
                 self.bus.aclose,
                 self.links.aclose,

@@ -1,0 +1,83 @@
+"""Where the rails of money are joined: one store, one inbox, one outbox, and what each rail brings to them.
+
+A rail that is not configured brings nothing: its routes answer that they are not, its events and calls wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from starlette.routing import Route
+
+from hushnet.coordinator.accounts import Accounts
+from hushnet.coordinator.api.money.findings import FindingsApi
+from hushnet.coordinator.ledger.faults import faults_from
+from hushnet.coordinator.ledger.service import Ledger
+from hushnet.coordinator.payments.calls import Caller, Calls
+from hushnet.coordinator.payments.inbox import EventHandler, Inbox
+from hushnet.coordinator.payments.retention import forget_forever
+from hushnet.coordinator.settings import CoordinatorSettings
+from hushnet.coordinator.storage import Database
+from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
+from hushnet.coordinator.storage.money import SqlMoneyStore
+from hushnet.foundation.clock import Clock
+from hushnet.foundation.tasks import TaskSet
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A database and the ledger that is open in it."""
+
+    database: Database
+    store: SqlLedgerStore
+    ledger: Ledger
+
+
+@dataclass(slots=True, kw_only=True)
+class Money:
+    """What moves money besides requests. `start` its tasks once the ledger is open; closing stops them."""
+
+    store: SqlMoneyStore
+    inbox: Inbox
+    calls: Calls
+    handlers: dict[str, EventHandler]
+    callers: dict[tuple[str, str], Caller]
+    routes: list[Route] = field(default_factory=list)
+    works: list[tuple[str, Callable[[], Awaitable[None]]]] = field(default_factory=list)
+    closes: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    _tasks: TaskSet = field(default_factory=TaskSet)
+
+    def start(self) -> None:
+        """Start what goes on in the background."""
+        for name, work in [("inbox", self.inbox.run), ("calls", self.calls.run), *self.works]:
+            self._tasks.spawn(_run(work), name=name)
+
+    async def aclose(self) -> None:
+        """Stop: a call that is being sent is taken up again at the next start, under the same key."""
+        await self._tasks.aclose()
+        await asyncio.gather(*(close() for close in self.closes))
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+def build_money(settings: CoordinatorSettings, clock: Clock, opened: Opened, *, accounts: Accounts) -> Money:
+    """Join the rails that are configured."""
+    reach = faults_from(os.environ)
+    money_store = SqlMoneyStore(opened.database, opened.store, opened.ledger, clock)
+    handlers: dict[str, EventHandler] = {}
+    callers: dict[tuple[str, str], Caller] = {}
+    money = Money(
+        store=money_store,
+        inbox=Inbox(money_store, clock, handlers, reach=reach),
+        calls=Calls(money_store, clock, callers, reach=reach),
+        handlers=handlers,
+        callers=callers,
+    )
+    money.works.append(("forget-payments", lambda: forget_forever(money_store, clock)))
+    money.routes.extend(FindingsApi(accounts, money_store, money.inbox).routes())
+    return money
