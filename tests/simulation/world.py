@@ -15,9 +15,9 @@ from typing import Final
 from unittest import mock
 
 from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderListener
-from hushnet.coordinator.ledger.model import LedgerSettings
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.ledger.store import LedgerStore
+from hushnet.coordinator.ledger.writing.settings import LedgerSettings
 from hushnet.coordinator.serving.assembly import Serving, build_serving
 from hushnet.coordinator.storage import Database, open_ledger_store
 from hushnet.foundation.ids import ModelId

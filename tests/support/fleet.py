@@ -25,8 +25,9 @@ from hushnet.coordinator.fleet.gate import Gate
 from hushnet.coordinator.fleet.link import Admitted
 from hushnet.coordinator.fleet.store import Owner
 from hushnet.coordinator.ledger.check import check
-from hushnet.coordinator.ledger.model import LedgerSettings, UsageRecord
+from hushnet.coordinator.ledger.model import UsageRecord
 from hushnet.coordinator.ledger.service import Ledger
+from hushnet.coordinator.ledger.writing.settings import LedgerSettings
 from hushnet.coordinator.serving.assembly import Serving, build_serving
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.coordinator.storage import Database, open_ledger_store

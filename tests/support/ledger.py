@@ -23,7 +23,6 @@ from hushnet.coordinator.ledger.model import (
     Held,
     Hold,
     HoldOutcome,
-    LedgerSettings,
     Leg,
     Posted,
     Usage,
@@ -32,6 +31,7 @@ from hushnet.coordinator.ledger.model import (
 )
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.ledger.store import LedgerStore
+from hushnet.coordinator.ledger.writing.settings import LedgerSettings
 from hushnet.coordinator.storage import Database, open_ledger_store
 from hushnet.coordinator.storage.ledger_rows import usage_values
 from hushnet.coordinator.storage.tables import accounts

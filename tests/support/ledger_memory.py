@@ -152,6 +152,7 @@ class MemoryLedgerStore:
                 credits=was.credits + delta.credits,
                 debits=was.debits + delta.debits,
                 held=was.held + delta.held,
+                is_closed=was.is_closed if delta.is_closed is None else delta.is_closed,
             )
             info = account_info(delta.account)
             assert info is not None

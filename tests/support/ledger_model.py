@@ -154,5 +154,14 @@ class PlainLedger:
             if wrong is not None:
                 self.balance = before
                 return wrong
+        for account in {leg.debit for leg in fact.legs} | {leg.credit for leg in fact.legs}:
+            if account >= 1 << 20 and account % 16 == 6:
+                self._freeze_debtor(account, before[account])
         self.facts[fact.key] = content
         return Posted()
+
+    def _freeze_debtor(self, owed: int, before: int) -> None:
+        if self.balance[owed] < 0:
+            self.closed_owners.add(owed // 16)
+        elif before < 0:
+            self.closed_owners.discard(owed // 16)

@@ -13,8 +13,9 @@ import sys
 from alembic import command
 
 from hushnet.coordinator.ledger.chart import Kind, user_account
-from hushnet.coordinator.ledger.model import Close, CloseKind, Credit, Held, Hold, LedgerSettings, Usage, UsageOutcome
+from hushnet.coordinator.ledger.model import Close, CloseKind, Credit, Held, Hold, Usage, UsageOutcome
 from hushnet.coordinator.ledger.service import Ledger
+from hushnet.coordinator.ledger.writing.settings import LedgerSettings
 from hushnet.coordinator.storage import (
     Database,
     database_postgres,

@@ -20,13 +20,13 @@ from hushnet.coordinator.ledger.model import (
     Fact,
     Held,
     Insufficient,
-    LedgerSettings,
     Leg,
     Phase,
     Posted,
 )
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.ledger.store import UnavailableError
+from hushnet.coordinator.ledger.writing.settings import LedgerSettings
 from hushnet.coordinator.storage import Database, open_ledger_store
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.errors import ConfigurationError

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from hushnet.coordinator.ledger import plan, working
+from hushnet.coordinator.ledger import legs, plan, working
 from support.ledger_history import History, MemoryStore, live
 
 HISTORIES_MAX = 40
@@ -20,8 +20,8 @@ MUTANTS = {
     "buckets in another order": (plan, "for kind in SPENDABLE]", "for kind in SPENDABLE[::-1]]"),
     "one too much is enough": (plan, "if available < hold.amount else", "if available < hold.amount - 1 else"),
     "one too little is not": (plan, "if available < hold.amount else", "if available <= hold.amount else"),
-    "a cap may be passed by one": (plan, "window.left < hold.amount", "window.left + 1 < hold.amount"),
-    "a cap does not count": (plan, "self._over_a_cap(hold)\n", "None\n"),
+    "a cap may be passed by one": (plan, "window.left < amount", "window.left + 1 < amount"),
+    "a cap does not count": (plan, "else self._over_a_cap(hold.caps, hold.amount)", "else None"),
     "a hold may change its amount": (plan, "sum(row.amount for row in pending) == hold.amount", "True"),
     "a hold may change its owner": (plan, "stored.owner, stored.parts.total", "hold.owner, stored.parts.total"),
     "a close may disagree about its parts": (plan, "!= (close.owner, close.parts, close.caps)", "!= (close.owner, stored.parts, close.caps)"),
@@ -32,9 +32,9 @@ MUTANTS = {
     "a leg too short": (plan, "amount = min(need, left)", "amount = min(need, left, 50)\n                need -= need - amount"),
     "a fact may be posted twice": (plan, "        if known is not None:\n            return AlreadyPosted() if known == digest else Conflict()\n", ""),
     "a fact may change": (plan, "if known == digest else Conflict()", ""),
-    "a debt may be overpaid": (plan, "moved[leg.credit] > 0:", "moved[leg.credit] > 1:"),
-    "an account may be overdrawn": (plan, "moved[leg.debit] < 0:", "moved[leg.debit] < -1:"),
-    "held money is there for facts": (plan, "debit.available + moved", "debit.balance + moved"),
+    "a debt may be overpaid": (legs, "self._balance(move.credit) > 0:", "self._balance(move.credit) > 1:"),
+    "an account may be overdrawn": (legs, "self._available(move.debit) < 0:", "self._available(move.debit) < -1:"),
+    "held money is there for facts": (legs, ".available + self._moved", ".balance + self._moved"),
     "nothing is held": (working, "self.account(account).held += amount", "pass"),
     "nothing is released": (working, "self.account(account).held -= amount", "pass"),
     "a budget keeps what was released": (working, "window.held -= hold.parts.total", "window.held -= record.cost"),
@@ -65,11 +65,15 @@ def loaded(name: str, source: str, modules: list[str]) -> ModuleType:
 
 def mutated(module: ModuleType, old: str, new: str, modules: list[str]) -> ModuleType:
     """The planner with one mistake in it, or in the working copy that it uses."""
-    sources = {each: Path(str(each.__file__)).read_text() for each in (plan, working)}
+    sources = {each: Path(str(each.__file__)).read_text() for each in (plan, legs, working)}
     assert sources[module].count(old) == 1, old
     sources[module] = sources[module].replace(old, new)
-    loaded("mutant_working", sources[working], modules)
-    return loaded("mutant_plan", sources[plan].replace(working.__name__, "mutant_working"), modules)
+    names = {each.__name__: f"mutant_{each.__name__.rpartition('.')[2]}" for each in sources}
+    for each in (working, legs, plan):
+        for name, mutant in names.items():
+            sources[each] = sources[each].replace(f"from {name} import", f"from {mutant} import")
+        planner = loaded(names[each.__name__], sources[each], modules)
+    return planner
 
 
 @pytest.mark.parametrize("mistake", MUTANTS)

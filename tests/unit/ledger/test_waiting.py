@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from hushnet.coordinator.ledger.check import check
-from hushnet.coordinator.ledger.model import Busy, Closed, Held, LedgerSettings
+from hushnet.coordinator.ledger.model import Busy, Closed, Held
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.ledger.store import Reads, Snapshot, Writes
+from hushnet.coordinator.ledger.writing.settings import LedgerSettings
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.errors import StorageError
 from support.exchange import until

@@ -10,9 +10,10 @@ import pytest
 
 from hushnet.coordinator.ledger.check import check
 from hushnet.coordinator.ledger.faults import AFTER_COMMIT, BEFORE_COMMIT
-from hushnet.coordinator.ledger.model import Busy, Closed, Held, LedgerSettings, Posted
+from hushnet.coordinator.ledger.model import Busy, Closed, Held, Posted
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.ledger.store import ContentionError, Lease, Reads, Snapshot, UnavailableError, Writes
+from hushnet.coordinator.ledger.writing.settings import LedgerSettings
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.errors import ConfigurationError, StorageError
 from support.ledger import CONSUMER, PROVIDER, SETTINGS, OpenLedger, post

@@ -3,6 +3,8 @@
 Account ids are computed, never looked up: a user's is `owner << 4 | kind` with owner >= 2**16, an operator's is
 `kind << 8 | lane`, always below 2**20. An operator account is one row per lane and a writer touches only its own
 lane's rows; the balance is their sum. In operations operator accounts are named with lane 0; the planner puts its own.
+Each asset is a ledger of its own. A coin on one network is an asset with three operator accounts, in that coin's units,
+whose ids have `256 + 4 * (its place in COINS)` + 0, 1, 2 where the kind stands.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 USD: Final = "USD"
 OWNER_MIN: Final = 1 << 16
@@ -45,6 +47,20 @@ class Kind(IntEnum):
     FX = 30
     SUSPENSE = 31
     UNCLAIMED = 32
+    COIN = 256
+    FX_COIN = 257
+    GATEWAY_FEES = 258
+
+
+COINS: Final = (
+    *("BTC.bitcoin", "BCH.bitcoin-cash", "ETH.ethereum", "SOL.solana", "POL.polygon"),
+    *("BNB.bsc", "XRP.ripple", "ADA.cardano", "DOGE.dogecoin"),
+    *("USDT.ethereum", "USDT.polygon", "USDT.solana"),
+    *("USDC.ethereum", "USDC.polygon", "USDC.solana", "USDC.base"),
+)
+"""Assets that are not dollars: a coin and the network it is on. The order is in account ids and never changes."""
+
+_COIN_KINDS: Final = {"coin": Kind.COIN, "fx_coin": Kind.FX_COIN, "gateway_fees": Kind.GATEWAY_FEES}
 
 
 SPENDABLE: Final = (Kind.PROMO, Kind.PAID, Kind.EARNINGS)
@@ -80,6 +96,11 @@ def operator_account(kind: Kind, lane: int = 0) -> int:
     return kind << 8 | lane
 
 
+def coin_account(asset: str, network: str, what: Literal["coin", "fx_coin", "gateway_fees"], lane: int = 0) -> int:
+    """Return the id of one of the three accounts of a coin on a network; raises `ValueError` for one not in `COINS`."""
+    return (_COIN_KINDS[what] + 4 * COINS.index(f"{asset}.{network}")) << 8 | lane
+
+
 def is_operator(account: int) -> bool:
     return account < OPERATOR_ACCOUNT_LIMIT
 
@@ -95,12 +116,18 @@ def account_info(account: int) -> AccountInfo | None:
     if type(account) is not int or account <= 0:
         return None
     if account < OPERATOR_ACCOUNT_LIMIT:
-        kind = account >> 8
-        if not Kind.REVENUE <= kind <= Kind.UNCLAIMED:
-            return None
-        return AccountInfo(0, Kind(kind), USD, account & LANE_MASK, Floor.FREE)
+        return _operator_info(account >> 8, account & LANE_MASK)
     owner, kind = account >> 4, account & 0xF
     if not (OWNER_MIN <= owner <= OWNER_MAX and Kind.PROMO <= kind <= Kind.OWED):
         return None
     floor = Floor.NEVER_POSITIVE if kind == Kind.OWED else Floor.NEVER_NEGATIVE
     return AccountInfo(owner, Kind(kind), USD, 0, floor)
+
+
+def _operator_info(kind: int, lane: int) -> AccountInfo | None:
+    if Kind.REVENUE <= kind <= Kind.UNCLAIMED:
+        return AccountInfo(0, Kind(kind), USD, lane, Floor.FREE)
+    coin, what = divmod(kind - Kind.COIN, 4)
+    if not (0 <= coin < len(COINS) and what < len(_COIN_KINDS)):
+        return None
+    return AccountInfo(0, Kind(Kind.COIN + what), COINS[coin], lane, Floor.FREE)

@@ -7,7 +7,7 @@ Amounts are micro-USD, times are milliseconds since 1970 UTC. Operator accounts 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
@@ -17,7 +17,6 @@ from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, RequestId
 
 HOLD_LIFE_MS_MAX: Final = 24 * 3600 * 1000
 """A hold expires at most this long after it was opened, and an id older than this opens nothing."""
-
 
 NOBODY: Final = AccountId(0)
 """In a usage record: no provider served."""
@@ -51,6 +50,24 @@ class Code(IntEnum):
     PROMO_EXPIRED = 17
     DEPOSIT = 18
     ADJUSTMENT = 19
+    REFUND = 20
+    DISPUTE = 21
+    DEBT_REPAID = 22
+    PROCESSOR_FEE = 23
+    SUSPENSE = 24
+    COIN_DEPOSIT = 25
+    COIN_REVERSED = 26
+    GATEWAY_FEE = 27
+    FX = 28
+    INVITE = 29
+    REFERRAL = 30
+    REWARD = 31
+    SERVICE_CREDIT = 32
+    CLAWBACK = 33
+    PAYOUT = 34
+    X402 = 35
+    CLOSURE = 36
+    FREEZE = 37
 
 
 class UsageOutcome(IntEnum):
@@ -174,20 +191,69 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
+class Take:
+    """Set `amount` of `owner`'s aside in frozen: from paid, then from earnings, and what is missing is owed and freezes."""
+
+    owner: int
+    amount: int
+    has_earnings: bool = True
+    """Whether earnings may be taken at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repay:
+    """Move from paid to owed what is available, up to the debt; the fact that ends a debt unfreezes `owner`."""
+
+    owner: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Undo a `Take` by its three parts: what is still owed is owed no longer, the rest goes to paid and earnings."""
+
+    owner: int
+    paid: int
+    earnings: int
+    owed: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpTo:
+    """Like a leg, but of no more than the user's account `debit` has available."""
+
+    debit: int
+    credit: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Let `owner` make no hold and ask for no payout, or again; who is in debt stays frozen. Moves nothing."""
+
+    owner: int
+    is_frozen: bool = True
+
+
+AnyLeg: TypeAlias = Leg | Take | Repay | GiveBack | UpTo | Freeze
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     """One business event under one key: all of its legs or none. `owner` is 0 when it concerns no single user.
 
-    Key, code, owner and legs are its content: the same key with the same content is `AlreadyPosted`.
-    The ledger gives it an id when `id` is 0.
+    Key, code, owner and legs are its content: the same key with the same content is `AlreadyPosted`. Legs that depend on
+    balances are evaluated in order, under the lock, and the ledger gives the fact an id when `id` is 0. Each of the
+    `caps` must have room for the first leg's amount, which then counts as spent.
     """
 
     key: str
     code: Code
-    legs: tuple[Leg, ...]
+    legs: tuple[AnyLeg, ...]
     actor: str
     owner: int = 0
     note: str = ""
     id: int = 0
+    caps: tuple[CapUse, ...] = ()
 
 
 Operation: TypeAlias = Hold | Close | FreeUse | Fact
@@ -210,7 +276,7 @@ class Capped:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The account is closed or frozen: no new holds."""
+    """The account is closed or frozen: no new holds, no payout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +334,9 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """The fact and its legs are written."""
+    """The fact and its legs are written; `legs` is what moved, operator accounts with lane 0, and no part of equality."""
+
+    legs: tuple[Leg, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +368,9 @@ class UnknownAccount:
 HoldOutcome: TypeAlias = Held | Insufficient | Capped | Refused | AlreadyClosed | Conflict | Invalid | Busy
 CloseOutcome: TypeAlias = Closed | Already | AlreadyOther | Unknown | Invalid | Busy
 FreeUseOutcome: TypeAlias = Recorded | AlreadyPosted | Conflict | Invalid | Busy
-FactOutcome: TypeAlias = Posted | AlreadyPosted | Conflict | Overdrawn | Overpaid | UnknownAccount | Invalid | Busy
+FactOutcome: TypeAlias = (
+    Posted | AlreadyPosted | Conflict | Overdrawn | Overpaid | Capped | Refused | UnknownAccount | Invalid | Busy
+)
 Outcome: TypeAlias = HoldOutcome | CloseOutcome | FreeUseOutcome | FactOutcome
 
 
@@ -328,28 +398,3 @@ class UsageRecord(msgspec.Struct, frozen=True, gc=False):
     to_platform: int
     to_referrer: int
     at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerSettings:
-    """The tuning of one ledger process."""
-
-    batch_max: int = 256
-    """Operations in one transaction; beyond this the commit itself is no longer what is waited for."""
-    close_wait_s: float = 0.002
-    """How long a close may wait for a hold to share its transaction with. Nobody waits for a close, and a hold that comes
-    meanwhile does not find the writer busy with it."""
-    queue_max: int = 4096
-    """Operations waiting; more are answered `Busy`."""
-    lease_ms: int = 30_000
-    """How long a lane stays ours without renewal."""
-    renew_s: float = 10.0
-    sweep_s: float = 60.0
-    draft_s: float = 5.0
-    """How often drafts are saved, and how old a request must be for its draft to be worth saving."""
-    outage_s_max: float = 30.0
-    """How long operations in flight wait for a database that went away before their callers get an error."""
-    maturity_ms: int = 24 * 3600 * 1000
-    """Earnings younger than this are not withdrawable."""
-    clock_skew_ms_max: int | None = 5_000
-    """Refuse to run when our clock and the database's differ by more; None when a test owns the clock."""

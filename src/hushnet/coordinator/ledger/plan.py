@@ -7,16 +7,15 @@ refused operation leaves no row and fails nobody else. There is no other code th
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from hushnet.coordinator.ledger.audit import link
-from hushnet.coordinator.ledger.chart import SPENDABLE, Floor, Kind, account_info, on_lane, user_account
+from hushnet.coordinator.ledger.chart import SPENDABLE, Kind, account_info, on_lane, user_account
 from hushnet.coordinator.ledger.ids import id_ms
+from hushnet.coordinator.ledger.legs import Resolved, fact_digest, resolve
 from hushnet.coordinator.ledger.model import (
     HOLD_LIFE_MS_MAX,
     Already,
@@ -24,6 +23,7 @@ from hushnet.coordinator.ledger.model import (
     AlreadyOther,
     AlreadyPosted,
     Capped,
+    CapUse,
     Close,
     Closed,
     CloseKind,
@@ -42,14 +42,13 @@ from hushnet.coordinator.ledger.model import (
     Leg,
     Operation,
     Outcome,
-    Overdrawn,
-    Overpaid,
     Phase,
     Posted,
     Recorded,
     Refused,
     Unknown,
     UnknownAccount,
+    UpTo,
     UsageRecord,
 )
 from hushnet.coordinator.ledger.reads import Batch
@@ -133,7 +132,7 @@ class _Planner:
         if any(bucket.is_closed for bucket in buckets):
             return Refused()
         available = sum(bucket.available for bucket in buckets)
-        return Insufficient(available) if available < hold.amount else self._over_a_cap(hold)
+        return Insufficient(available) if available < hold.amount else self._over_a_cap(hold.caps, hold.amount)
 
     def _buckets(self, owner: int) -> list[Account]:
         return [self.working.account(user_account(owner, kind)) for kind in SPENDABLE]
@@ -150,12 +149,12 @@ class _Planner:
         is_same = pending[0].debit >> 4 == hold.owner and sum(row.amount for row in pending) == hold.amount
         return AlreadyClosed() if is_same else Conflict()
 
-    def _over_a_cap(self, hold: Hold) -> Capped | Invalid | None:
-        for use in hold.caps:
+    def _over_a_cap(self, caps: Sequence[CapUse], amount: int) -> Capped | Invalid | None:
+        for use in caps:
             window = self.working.window(use)
             if window is None:
                 return Invalid("caps")
-            if window.left < hold.amount:
+            if window.left < amount:
                 return Capped(use.cap, max(0, window.left))
         return None
 
@@ -248,7 +247,8 @@ class _Planner:
         return Recorded()
 
     def _fact(self, fact: Fact) -> FactOutcome:
-        for account in (account for leg in fact.legs for account in (leg.debit, leg.credit)):
+        named = [leg for leg in fact.legs if isinstance(leg, Leg | UpTo)]
+        for account in (account for leg in named for account in (leg.debit, leg.credit)):
             info = account_info(account)
             if info is None or info.lane:
                 return UnknownAccount(account)
@@ -256,44 +256,28 @@ class _Planner:
         known = self.working.digest(fact.key)
         if known is not None:
             return AlreadyPosted() if known == digest else Conflict()
-        refusal = self._refused_leg(fact.legs)
+        resolved = resolve(fact.legs, self.working)
+        if not isinstance(resolved, Resolved):
+            return resolved
+        refusal = self._over_a_cap(fact.caps, resolved.legs[0].amount) if fact.caps else None
         if refusal is not None:
             return refusal
+        self._post(fact, resolved, digest)
+        return Posted(resolved.legs)
+
+    def _post(self, fact: Fact, resolved: Resolved, digest: bytes) -> None:
         lane = self._moment.lane
         rows = [
-            self._row(fact.id, leg, fact.code, Leg(on_lane(legs.debit, lane), on_lane(legs.credit, lane), legs.amount))
-            for leg, legs in enumerate(fact.legs)
+            self._row(fact.id, leg, fact.code, Leg(on_lane(move.debit, lane), on_lane(move.credit, lane), move.amount))
+            for leg, move in enumerate(resolved.legs)
         ]
         row = FactRow(fact.id, fact.key, digest, fact.code, fact.owner, fact.actor, fact.note, self._moment.now_ms)
-        self.working.post_fact(row, rows)
-        return Posted()
-
-    def _refused_leg(self, legs: Sequence[Leg]) -> Overdrawn | Overpaid | None:
-        """Try the legs in order on a tally of this fact alone; the first that may not be is the answer."""
-        moved = Counter[int]()
-        for leg in legs:
-            moved[leg.debit] -= leg.amount
-            moved[leg.credit] += leg.amount
-            debit, credit = self.working.account(leg.debit), self.working.account(leg.credit)
-            if _floor(leg.debit) == Floor.NEVER_NEGATIVE and debit.available + moved[leg.debit] < 0:
-                return Overdrawn(leg.debit)
-            if _floor(leg.credit) == Floor.NEVER_POSITIVE and credit.balance + moved[leg.credit] > 0:
-                return Overpaid(leg.credit)
-        return None
+        self.working.post_fact(row, rows, fact.caps)
+        for owner, is_frozen in resolved.freezes.items():
+            self.working.freeze(owner, is_frozen=is_frozen)
 
     def _row(self, fact: int, leg: int, code: Code, move: Leg) -> Transfer:
         return Transfer(fact, leg, Phase.POSTED, code, move.debit, move.credit, move.amount, self._moment.now_ms)
-
-
-def _floor(account: int) -> Floor:
-    info = account_info(account)
-    return Floor.FREE if info is None else info.floor
-
-
-def fact_digest(fact: Fact) -> bytes:
-    """Return SHA-256 over a fact's content: code, owner and legs; neither id nor lane, actor nor note."""
-    legs = b"".join(struct.pack(">QQQ", on_lane(leg.debit, 0), on_lane(leg.credit, 0), leg.amount) for leg in fact.legs)
-    return hashlib.sha256(struct.pack(">HQH", fact.code, fact.owner, len(fact.legs)) + legs).digest()
 
 
 def _writes(working: Working, moment: Moment) -> Writes | None:

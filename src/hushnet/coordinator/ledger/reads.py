@@ -6,8 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hushnet.coordinator.ledger import validity
-from hushnet.coordinator.ledger.chart import SPENDABLE, account_info, is_operator, on_lane, user_account
-from hushnet.coordinator.ledger.model import CapUse, Close, Fact, FreeUse, Hold, Operation
+from hushnet.coordinator.ledger.chart import SPENDABLE, Kind, account_info, is_operator, on_lane, user_account
+from hushnet.coordinator.ledger.model import (
+    AnyLeg,
+    CapUse,
+    Close,
+    Fact,
+    FreeUse,
+    Freeze,
+    GiveBack,
+    Hold,
+    Leg,
+    Operation,
+    Repay,
+    Take,
+    UpTo,
+)
 from hushnet.coordinator.ledger.store import Reads
 
 
@@ -57,7 +71,9 @@ class _Touched:
                 self._uses.add(operation.id)
             case Fact():
                 self._keys.add(operation.key)
-                self._add_accounts(account for leg in operation.legs for account in (leg.debit, leg.credit))
+                self._windows.update(operation.caps)
+                for leg in operation.legs:
+                    self._add_leg(leg)
 
     def reads(self) -> Reads:
         self._accounts.update(account for account in self._credited if not is_operator(account))
@@ -74,6 +90,29 @@ class _Touched:
         self._accounts.update(user_account(operation.owner, kind) for kind in SPENDABLE)
         self._ids.add(operation.id)
         self._windows.update(operation.caps)
+
+    def _add_leg(self, leg: AnyLeg) -> None:
+        """Note what a leg may touch. Rows are made for what it may credit or close; a debt without a row is none."""
+        match leg:
+            case Leg() | UpTo():
+                self._add_accounts((leg.debit, leg.credit))
+                for account in (leg.debit, leg.credit):
+                    info = account_info(account)
+                    if info is not None and info.kind == Kind.OWED:
+                        self._add_owned(info.owner, *SPENDABLE)
+            case Take():
+                self._add_owned(leg.owner, *SPENDABLE, Kind.FROZEN, Kind.OWED)
+            case Freeze():
+                self._add_owned(leg.owner, *SPENDABLE)
+                self._accounts.add(user_account(leg.owner, Kind.OWED))
+            case GiveBack():
+                self._add_owned(leg.owner, Kind.PAID, Kind.EARNINGS)
+                self._accounts.update(user_account(leg.owner, kind) for kind in (Kind.PROMO, Kind.FROZEN, Kind.OWED))
+            case Repay():
+                self._accounts.update(user_account(leg.owner, kind) for kind in (*SPENDABLE, Kind.OWED))
+
+    def _add_owned(self, owner: int, *kinds: Kind) -> None:
+        self._add_accounts(user_account(owner, kind) for kind in kinds)
 
     def _add_accounts(self, accounts: Iterable[int]) -> None:
         """Note accounts of an operation that get money, or may; one that cannot exist is the planner's to refuse."""

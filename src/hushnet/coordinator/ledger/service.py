@@ -24,7 +24,6 @@ from hushnet.coordinator.ledger.model import (
     Held,
     Hold,
     HoldOutcome,
-    LedgerSettings,
     Leg,
     Usage,
     UsageOutcome,
@@ -33,6 +32,7 @@ from hushnet.coordinator.ledger.model import (
 from hushnet.coordinator.ledger.store import AccountState, LedgerStore
 from hushnet.coordinator.ledger.sweeper import encode_draft, sweep
 from hushnet.coordinator.ledger.writing.lane import Lane
+from hushnet.coordinator.ledger.writing.settings import LedgerSettings
 from hushnet.coordinator.ledger.writing.writer import Writer
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import StorageError

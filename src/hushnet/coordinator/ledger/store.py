@@ -49,12 +49,13 @@ class Transfer(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """What a batch adds to one account's columns."""
+    """What a batch adds to one account's columns, and whether it is then closed (None: as before)."""
 
     account: int
     credits: int
     debits: int
     held: int
+    is_closed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,26 @@ from __future__ import annotations
 
 from typing import Final
 
-from hushnet.coordinator.ledger.chart import OWNER_MAX, OWNER_MIN, Kind, account_info
+from hushnet.coordinator.ledger.chart import OWNER_MAX, OWNER_MIN, Floor, Kind, account_info
 from hushnet.coordinator.ledger.ids import ID_MAX
-from hushnet.coordinator.ledger.model import CapUse, Close, CloseKind, Credit, Fact, FreeUse, Hold, Operation, Usage
+from hushnet.coordinator.ledger.model import (
+    AnyLeg,
+    CapUse,
+    Close,
+    CloseKind,
+    Credit,
+    Fact,
+    FreeUse,
+    Freeze,
+    GiveBack,
+    Hold,
+    Leg,
+    Operation,
+    Repay,
+    Take,
+    UpTo,
+    Usage,
+)
 from hushnet.foundation.money import TOKENS_MAX, TRANSFER_MICRO_USD_MAX
 
 CAPS_MAX: Final = 8
@@ -79,11 +96,39 @@ def _receiver(credit: Credit, close: Close) -> str | None:
 def _fact(fact: Fact) -> str | None:
     if len(fact.key) < _KEY_MIN or not fact.actor or not all(map(_is_text, (fact.key, fact.actor, fact.note))):
         return "text"
-    if len(fact.legs) > LEGS_MAX or not all(_is_amount(leg.amount) for leg in fact.legs):
+    if len(fact.legs) > LEGS_MAX:
         return "amount"
-    if any(leg.debit == leg.credit for leg in fact.legs):
+    if fact.caps and not (fact.legs and isinstance(fact.legs[0], Leg)):
+        return "caps"
+    for leg in fact.legs:
+        word = _leg(leg)
+        if word is not None:
+            return word
+    return _id(fact.id) or (None if fact.owner == 0 else _owner(fact.owner)) or _caps(fact.caps)
+
+
+def _leg(leg: AnyLeg) -> str | None:
+    match leg:
+        case Leg() | UpTo():
+            return _movement(leg)
+        case Take():
+            return _owner(leg.owner) or (None if _is_amount(leg.amount) else "amount")
+        case GiveBack():
+            parts = (leg.paid, leg.earnings, leg.owed)
+            return _owner(leg.owner) or (None if all(map(_is_count, parts)) and _is_amount(sum(parts)) else "amount")
+        case Repay() | Freeze():
+            return _owner(leg.owner)
+
+
+def _movement(leg: Leg | UpTo) -> str | None:
+    """One between accounts that cannot exist is the planner's to refuse."""
+    if not _is_amount(leg.amount):
+        return "amount"
+    debit, credit = account_info(leg.debit), account_info(leg.credit)
+    if leg.debit == leg.credit or (debit and credit and debit.asset != credit.asset):
         return "leg"
-    return _id(fact.id) or (None if fact.owner == 0 else _owner(fact.owner))
+    has_available = isinstance(leg, Leg) or debit is None or debit.floor == Floor.NEVER_NEGATIVE
+    return None if has_available else "leg"
 
 
 def _usage(usage: Usage) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hushnet.coordinator.ledger.chart import Kind, is_operator, user_account
+from hushnet.coordinator.ledger.chart import SPENDABLE, Kind, is_operator, user_account
 from hushnet.coordinator.ledger.model import CapUse, Code, Held, Phase, UsageRecord
 from hushnet.coordinator.ledger.store import (
     AccountState,
@@ -128,18 +128,26 @@ class Working:
         self._move(rows)
         self.usage[hold.id] = record
 
-    def post_fact(self, row: FactRow, rows: Sequence[Transfer]) -> None:
-        """Post a fact's legs under its key."""
+    def post_fact(self, row: FactRow, rows: Sequence[Transfer], caps: Iterable[CapUse] = ()) -> None:
+        """Post a fact's legs under its key; the first one's amount is spent in each budget window of `caps`."""
         self.facts[row.key] = row
         self._move(rows)
+        for use in caps:
+            self._touched(use).spent += rows[0].amount
+
+    def freeze(self, owner: int, *, is_frozen: bool) -> None:
+        """Close the owner's spendable accounts, or open them again."""
+        for kind in SPENDABLE:
+            self.account(user_account(owner, kind)).is_closed = is_frozen
 
     def deltas(self) -> list[Delta]:
         """Return what the batch adds to each account that it changed, ascending."""
         found = []
         for account, now in sorted(self._accounts.items()):
             was = AccountState() if is_operator(account) else self._snapshot.accounts.get(account, AccountState())
-            delta = Delta(account, now.credits - was.credits, now.debits - was.debits, now.held - was.held)
-            if delta[1:] != (0, 0, 0):
+            is_closed = now.is_closed if now.is_closed != was.is_closed else None
+            delta = Delta(account, now.credits - was.credits, now.debits - was.debits, now.held - was.held, is_closed)
+            if delta[1:] != (0, 0, 0, None):
                 found.append(delta)
         return found
 

@@ -38,9 +38,9 @@ _SECTIONS: Final = (
     ),
     _Section(
         "accounts",
-        "UPDATE ledger_accounts a SET credits = a.credits + d.c, debits = a.debits + d.d, held = a.held + d.h"
-        " FROM {rows} AS d (id, c, d, h) WHERE a.id = d.id RETURNING 1",
-        ("bigint",) * 4,
+        "UPDATE ledger_accounts a SET credits = a.credits + d.c, debits = a.debits + d.d, held = a.held + d.h,"
+        " closed = coalesce(d.f, a.closed) FROM {rows} AS d (id, c, d, h, f) WHERE a.id = d.id RETURNING 1",
+        (*("bigint",) * 4, "boolean"),
     ),
     _Section(
         "opened",

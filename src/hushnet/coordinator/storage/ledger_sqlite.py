@@ -150,8 +150,9 @@ def _write(raw: sqlite3.Connection, writes: Writes) -> None:
     _insert(raw, "ledger_transfers", rows.transfer_values(writes))
     _change(
         raw,
-        "UPDATE ledger_accounts SET credits = credits + ?, debits = debits + ?, held = held + ? WHERE id = ?",
-        [(delta.credits, delta.debits, delta.held, delta.account) for delta in writes.deltas],
+        "UPDATE ledger_accounts SET credits = credits + ?, debits = debits + ?, held = held + ?,"
+        " closed = coalesce(?, closed) WHERE id = ?",
+        [(delta.credits, delta.debits, delta.held, delta.is_closed, delta.account) for delta in writes.deltas],
     )
     _insert(
         raw,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from hushnet.coordinator.ledger.ids import FactIds
-from hushnet.coordinator.ledger.model import LedgerSettings
 from hushnet.coordinator.ledger.plan import Moment
 from hushnet.coordinator.ledger.store import BatchRow, Lease, LedgerStore
+from hushnet.coordinator.ledger.writing.settings import LedgerSettings
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import ConfigurationError
 

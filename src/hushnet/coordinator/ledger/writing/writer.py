@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from hushnet.coordinator.ledger.model import Busy, Close, FreeUse, Held, Hold, LedgerSettings, Operation, Outcome
+from hushnet.coordinator.ledger.model import Busy, Close, FreeUse, Held, Hold, Operation, Outcome
 from hushnet.coordinator.ledger.plan import Plan, plan
 from hushnet.coordinator.ledger.reads import prepared
 from hushnet.coordinator.ledger.store import (
@@ -34,6 +34,7 @@ from hushnet.coordinator.ledger.store import (
 from hushnet.coordinator.ledger.writing.backlog import Backlog, Waiting
 from hushnet.coordinator.ledger.writing.lane import Lane
 from hushnet.coordinator.ledger.writing.lasting import Lasting
+from hushnet.coordinator.ledger.writing.settings import LedgerSettings
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import StorageError
 
