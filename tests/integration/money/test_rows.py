@@ -1,0 +1,62 @@
+"""Row types and the schema say the same: columns, their kinds, what may be missing, and the key."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, inspect
+
+from hushnet import coordinator
+from hushnet.coordinator.storage import Database
+from support.ledger import database_url
+
+PACKAGES = ("payments", "budgets", "incentives")
+
+
+def row_types() -> Iterator[Any]:
+    for package in PACKAGES:
+        name = f"{coordinator.__name__}.{package}"
+        if importlib.util.find_spec(name) is None:
+            continue
+        for module in pkgutil.walk_packages(importlib.import_module(name).__path__, f"{name}."):
+            for found in vars(importlib.import_module(module.name)).values():
+                is_own = isinstance(found, type) and found.__module__ == module.name
+                if is_own and dataclasses.is_dataclass(found) and hasattr(found, "TABLE"):
+                    yield found
+
+
+def optional(hint: object) -> bool:
+    return isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_row_types_have_the_columns_of_their_tables(kind: str, tmp_path: Path) -> None:
+    found = list(row_types())
+    assert len({row_type.TABLE for row_type in found}) == len(found) >= 4
+
+    def compare(connection: Connection) -> None:
+        schema = inspect(connection)
+        for row_type in found:
+            hints = typing.get_type_hints(row_type)
+            columns = {column["name"]: column for column in schema.get_columns(row_type.TABLE)}
+            fields = [field.name for field in dataclasses.fields(row_type)]
+            assert set(columns) == set(fields), row_type.TABLE
+            assert tuple(schema.get_pk_constraint(row_type.TABLE)["constrained_columns"]) == row_type.KEY
+            for name, column in columns.items():
+                if name not in row_type.KEY:
+                    assert column["nullable"] == optional(hints[name]), f"{row_type.TABLE}.{name}"
+
+    with database_url(kind, tmp_path) as url:
+        database = await Database.open(url)
+        try:
+            await database.read(compare)
+        finally:
+            await database.aclose()
