@@ -33,6 +33,7 @@ def main() -> int:
 
 def references() -> dict[str, Callable[[], str]]:
     """Return the renderer of each generated page."""
+    import openapi
     from hushnet.coordinator.api import problems
     from hushnet.coordinator.serving import transitions
     from hushnet.coordinator.settings import table
@@ -44,6 +45,7 @@ def references() -> dict[str, Callable[[], str]]:
         "request-life.md": transitions.render_page,
         "wire.md": lambda: wire.render_into((ROOT / "docs" / "wire.md").read_text()),
         "cli.md": render_cli,
+        "../src/hushnet/coordinator/api/openapi.json": openapi.render,
     }
 
 

@@ -64,6 +64,11 @@ class Dispatcher:
         self._is_access_logged = is_access_logged
         self._running = 0
 
+    @property
+    def routes(self) -> Sequence[Route]:
+        """Every route but the hot ones."""
+        return [each for each in self._cold.routes if isinstance(each, Route)]
+
     def add_routes(self, routes: Sequence[Route]) -> None:
         """Add routes that are known only after the dispatcher, before the first request."""
         self._cold.routes.extend(routes)

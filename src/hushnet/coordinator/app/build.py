@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from starlette.routing import Route
 
 from hushnet.coordinator.accounts import Accounts, ProviderBook
-from hushnet.coordinator.api import discovery
+from hushnet.coordinator.api import discovery, openapi
 from hushnet.coordinator.api.account import AccountApi
 from hushnet.coordinator.api.admin import AdminApi, AdminRoutingApi
 from hushnet.coordinator.api.chat import ChatEndpoint
@@ -116,6 +116,7 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
         providers=providers,
         records=_records(database, serving, place),
         serving=serving,
+        dispatcher=dispatcher,
         http=HttpListener(
             dispatcher,
             settings=replace(settings.http, drain_s_max=settings.http.drain_s_max + SETTLING_S),
@@ -140,6 +141,7 @@ def _routes(
     return [
         *ModelsApi(fleet, catalog, clock).routes(),
         *discovery.routes(serving),
+        *openapi.routes(),
         *AccountApi(accounts, ledger).routes(),
         *RecordsApi(accounts, providers, fleet, clock).routes(),
         *AdminRoutingApi(accounts, catalog, serving).routes(),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hushnet.coordinator.accounts import Accounts, ProviderBook
+from hushnet.coordinator.api.dispatch import Dispatcher
 from hushnet.coordinator.api.http import HttpListener, bind_error
 from hushnet.coordinator.api.provider_socket import ProviderListener
 from hushnet.coordinator.app import addresses
@@ -45,6 +46,7 @@ class Coordinator:
     providers: ProviderBook
     records: RecordKeeper
     serving: Serving
+    dispatcher: Dispatcher
     http: HttpListener
     links: ProviderListener
     bus: Bus

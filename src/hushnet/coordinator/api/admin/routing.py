@@ -52,7 +52,7 @@ _Unroutable: TypeAlias = dict[ModelId, Counter[str]]
 _Trust = Literal["none", "self_signed", "measured", "hardware"]
 
 
-class PriceWish(msgspec.Struct, forbid_unknown_fields=True):
+class PriceBound(msgspec.Struct, forbid_unknown_fields=True):
     """Micro-USD per 10^6 tokens, at most."""
 
     input: _Micros
@@ -73,7 +73,7 @@ class PreferencesWish(msgspec.Struct, forbid_unknown_fields=True):
     ignore: _Ids = []
     regions: _Words = []
     builds: _Words = []
-    price_max: PriceWish | None = None
+    price_max: PriceBound | None = None
     ms_per_micro_usd: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 0.0
     own: OwnWish | None = None
 
