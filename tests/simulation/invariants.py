@@ -11,8 +11,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hushnet.coordinator.fleet.fleet import Slot
+from hushnet.coordinator.ledger.books.check import check
 from hushnet.coordinator.ledger.chart import Floor, account_info
-from hushnet.coordinator.ledger.check import check
 from hushnet.coordinator.ledger.model import UsageOutcome, UsageRecord
 from hushnet.coordinator.routing.model import RouteRequest
 from hushnet.coordinator.serving.store import Silence

@@ -24,7 +24,7 @@ from hushnet.coordinator.api.dispatch import Dispatcher
 from hushnet.coordinator.fleet.gate import Gate
 from hushnet.coordinator.fleet.link import Admitted
 from hushnet.coordinator.fleet.store import Owner
-from hushnet.coordinator.ledger.check import check
+from hushnet.coordinator.ledger.books.check import check
 from hushnet.coordinator.ledger.model import UsageRecord
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.ledger.writing.settings import LedgerSettings

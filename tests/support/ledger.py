@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Executable, text
 
+from hushnet.coordinator.ledger.books.check import Finding, check
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
-from hushnet.coordinator.ledger.check import Finding, check
 from hushnet.coordinator.ledger.faults import FaultHook, no_faults
 from hushnet.coordinator.ledger.model import (
     CapUse,

@@ -14,8 +14,8 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from hushnet.coordinator.ledger import plan as real_planner
+from hushnet.coordinator.ledger.books.check import check_books
 from hushnet.coordinator.ledger.chart import SPENDABLE, Kind, is_operator, on_lane, operator_account, user_account
-from hushnet.coordinator.ledger.check import check_books
 from hushnet.coordinator.ledger.faults import AFTER_COMMIT, BEFORE_COMMIT
 from hushnet.coordinator.ledger.ids import FactIds
 from hushnet.coordinator.ledger.model import CapUse, Close, Code, Fact, Held, Hold, Leg, Operation, Outcome

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from hushnet.coordinator.ledger.audit import FIRST_DIGEST
+from hushnet.coordinator.ledger.books.audit import FIRST_DIGEST
 from hushnet.coordinator.ledger.chart import Floor, Kind, account_info, user_account
 from hushnet.coordinator.ledger.faults import AFTER_COMMIT, BEFORE_COMMIT, FaultHook, no_faults
 from hushnet.coordinator.ledger.model import CapUse, UsageRecord

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, MetaData, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
-from hushnet.coordinator.ledger.check import check
+from hushnet.coordinator.ledger.books.check import check
 from hushnet.coordinator.storage import Database, migrations, open_ledger_store
 from hushnet.coordinator.storage.tables import LEDGER, transfers
 from hushnet.foundation.errors import ConfigurationError, StorageError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hushnet.coordinator.ledger.check import check
+from hushnet.coordinator.ledger.books.check import check
 from hushnet.coordinator.ledger.model import Closed, Insufficient
 from hushnet.coordinator.storage import database_sqlite
 from hushnet.coordinator.storage.database_sqlite import SqliteDatabase

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from hushnet.coordinator.ledger.audit import FIRST_DIGEST, link, packed
+from hushnet.coordinator.ledger.books.audit import FIRST_DIGEST, link, packed
 from hushnet.coordinator.ledger.store import Transfer
 
 POSTED = Transfer(fact=0x0102030405060709, leg=1, phase=0, code=2, debit=16, credit=32, amount=48, at_ms=64)

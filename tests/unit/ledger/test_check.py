@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
+from hushnet.coordinator.ledger.books.check import check
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
-from hushnet.coordinator.ledger.check import check
 from hushnet.coordinator.ledger.model import CapUse, Held
 from hushnet.coordinator.ledger.store import BatchRow, FactRow, StoredHold, Transfer
 from support.ledger import CONSUMER, PROVIDER, OpenLedger, open_ledger, post, void

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from hushnet.coordinator.ledger.check import check
+from hushnet.coordinator.ledger.books.check import check
 from hushnet.coordinator.ledger.faults import AFTER_COMMIT, BEFORE_COMMIT
 from hushnet.coordinator.ledger.model import Busy, Closed, Held, Posted
 from hushnet.coordinator.ledger.service import Ledger

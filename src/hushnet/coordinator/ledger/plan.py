@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hushnet.coordinator.ledger.audit import link
+from hushnet.coordinator.ledger.books.audit import link
 from hushnet.coordinator.ledger.chart import SPENDABLE, Kind, account_info, on_lane, user_account
 from hushnet.coordinator.ledger.ids import id_ms
 from hushnet.coordinator.ledger.legs import Resolved, fact_digest, resolve

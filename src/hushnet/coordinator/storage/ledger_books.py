@@ -1,4 +1,4 @@
-"""Every row of the ledger in one snapshot, streamed in primary-key order for `ledger.check`."""
+"""Every row of the ledger in one snapshot, streamed in primary-key order for `ledger.books.check`."""
 
 from __future__ import annotations
 

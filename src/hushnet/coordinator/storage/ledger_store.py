@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection, Select, Text, cast, func, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from hushnet.coordinator.ledger.audit import FIRST_DIGEST
+from hushnet.coordinator.ledger.books.audit import FIRST_DIGEST
 from hushnet.coordinator.ledger.chart import Kind, user_account
 from hushnet.coordinator.ledger.faults import FaultHook
 from hushnet.coordinator.ledger.ids import first_id_at

@@ -13,8 +13,8 @@ import typer
 
 from hushnet.cli import console
 from hushnet.cli.options import AsJson, Home
+from hushnet.coordinator.ledger.books.check import Finding, check_books
 from hushnet.coordinator.ledger.chart import account_info
-from hushnet.coordinator.ledger.check import Finding, check_books
 from hushnet.coordinator.ledger.store import Books
 from hushnet.coordinator.settings import load_settings
 from hushnet.coordinator.storage import Database, open_ledger_store

@@ -26,7 +26,7 @@ from heapq import merge
 from itertools import groupby, pairwise
 from typing import Final, TypeAlias
 
-from hushnet.coordinator.ledger.audit import FIRST_DIGEST, packed
+from hushnet.coordinator.ledger.books.audit import FIRST_DIGEST, packed
 from hushnet.coordinator.ledger.chart import Floor, Kind, account_info
 from hushnet.coordinator.ledger.model import CapUse, Phase, UsageRecord
 from hushnet.coordinator.ledger.store import Books, FactRow, LedgerStore, StoredHold, Transfer
