@@ -167,13 +167,12 @@ class SqlDayBooks:
     def _newest(self) -> dict[int, int]:
         return dict(map(tuple, self._rows(select(lanes.c.lane, lanes.c.seq))))
 
-    def _rows(self, statement: Select[Any]) -> Iterator[Sequence[Any]]:
+    def _rows(self, statement: Any) -> Iterator[Sequence[Any]]:
         return iter(self._connection.execute(statement.execution_options(yield_per=_ROWS_AT_ONCE)))
 
 
-def _total(account: ColumnElement[int], table: Any = transfers) -> Select[Any]:
-    statement: Select[Any] = select(account, cast(func.sum(table.c.amount), BigInteger)).group_by(account)
-    return statement
+def _total(account: ColumnElement[int], table: Any = transfers) -> Select[int, int]:
+    return select(account, cast(func.sum(table.c.amount), BigInteger)).group_by(account)
 
 
 def _among(table: Any, low: Mapping[int, int], high: Mapping[int, int]) -> ColumnElement[bool]:
