@@ -41,6 +41,7 @@ COMMANDS = (
     Row("proxy", "proxy", "Serve a local OpenAI endpoint that verifies and seals for any tool.", CONSUMER),
     Row("balance", "balance", "Show what is left to spend.", CONSUMER),
     Row("keys", "keys", "Create, list and revoke API keys.", CONSUMER, is_group=True),
+    Row("pricing", "money.pricing", "Show what models cost; set what your machines take off.", CONSUMER, is_group=True),
     Row("doctor", "doctor", "Say what each part believes and why.", CONSUMER),
     Row("provider", "provider", "Serve models from this machine and earn.", PROVIDER, is_group=True),
     Row("coordinator", "coordinator", "Run the control plane and the relay.", OPERATOR, is_group=True),
@@ -112,7 +113,8 @@ def _add(root: typer.Typer, row: Row, *, is_wanted: bool) -> None:
         return
     module = _load(row)
     if row.is_group:
-        root.add_typer(module.app, name=row.name, help=row.help, rich_help_panel=row.panel, no_args_is_help=True)
+        is_help = not module.app.info.invoke_without_command
+        root.add_typer(module.app, name=row.name, help=row.help, rich_help_panel=row.panel, no_args_is_help=is_help)
     else:
         command: Callable[..., None] = module.command
         root.command(row.name, help=command.__doc__, rich_help_panel=row.panel)(command)

@@ -92,6 +92,7 @@ ROWS: Final = (
     Row("not_settled_yet", 404, _MISSING, "this request is not settled yet", "ask again in a moment"),
     # Who could serve it.
     Row("rate_limited", 429, _SLOW, "this key calls too fast", _LATER),
+    Row("too_many_changes", 429, _SLOW, "this was changed too often lately", "try again tomorrow"),
     Row("capacity", 429, _SLOW, "every provider of this model is busy", _LATER),
     Row("recipients_unavailable", 503, _FULL, "none of the envelope's providers can serve it now", _LATER),
     Row("not_for_me", 503, _FULL, "the envelope went to the wrong provider", _LATER),

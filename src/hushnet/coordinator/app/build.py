@@ -21,30 +21,33 @@ from hushnet.coordinator.api.dispatch import Dispatcher
 from hushnet.coordinator.api.health import Check, HealthApi
 from hushnet.coordinator.api.http import HttpListener
 from hushnet.coordinator.api.models import ModelsApi
+from hushnet.coordinator.api.money.pricing import PricingApi
 from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderListener
 from hushnet.coordinator.api.records import RecordsApi
 from hushnet.coordinator.app import addresses
 from hushnet.coordinator.app.coordinator import Coordinator
 from hushnet.coordinator.app.initialise import prepare_files
-from hushnet.coordinator.app.joints import KeyTokens, WatchedGate, end_links
+from hushnet.coordinator.app.joints import KeyTokens, Markups, WatchedGate, end_links
 from hushnet.coordinator.app.money import Opened, build_money
 from hushnet.coordinator.app.workers import Place, bury, join_bus
-from hushnet.coordinator.catalog import Catalog
+from hushnet.coordinator.catalog import Catalog, DiscountBook
 from hushnet.coordinator.fleet.beliefs import BeliefPolicy
 from hushnet.coordinator.fleet.reputation.keeper import RecordKeeper
+from hushnet.coordinator.ledger.prices import TermsTable
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.routing.warmth import WarmLimits
 from hushnet.coordinator.serving.assembly import Serving, build_serving
 from hushnet.coordinator.serving.settings import ServingLimits
-from hushnet.coordinator.settings import CoordinatorSettings, ServingSettings
+from hushnet.coordinator.settings import CoordinatorSettings, PricingSettings, ServingSettings, by_tier
 from hushnet.coordinator.storage import Database, open_ledger_store
 from hushnet.coordinator.storage.accounts import SqlAccountStore
-from hushnet.coordinator.storage.catalog import SqlTariffStore
+from hushnet.coordinator.storage.catalog import SqlDiscountStore, SqlTariffStore
 from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
 from hushnet.coordinator.storage.providers import SqlProviderStore
 from hushnet.coordinator.storage.records import SqlRecordStore
 from hushnet.coordinator.telemetry import Metrics, ServingMetrics
 from hushnet.foundation.clock import Clock
+from hushnet.foundation.money import BASIS_POINTS_ONE
 from hushnet.foundation.tasks import TaskSet
 
 CHAT_PATH: Final = "/v1/chat/completions"
@@ -81,27 +84,32 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
     metrics, tasks = Metrics(), TaskSet()
     accounts = Accounts(SqlAccountStore(database), clock, settings=settings.access)
     catalog = Catalog(SqlTariffStore(database), clock, default=settings.price.price())
+    discounts = DiscountBook(SqlDiscountStore(database), clock)
     providers = ProviderBook(SqlProviderStore(database), clock)
-    serving = build_serving(
-        network=settings.network,
-        clock=clock,
-        ledger=ledger,
-        tariffs=catalog,
-        tokens=KeyTokens(accounts),
-        limits=serving_limits(settings.serving),
-        telemetry=ServingMetrics(metrics),
-        beliefs=BeliefPolicy(tools_agent_version_min=settings.fleet.tools_agent_version_min),
-    )
+    serving = _serving(settings, clock, ledger, metrics, accounts=accounts, catalog=catalog, discounts=discounts)
     money = build_money(settings, clock, opened, accounts=accounts)
     accounts.subscribe(partial(end_links, serving.fleet))
+    discounts.subscribe(serving.fleet.reprice)
     gate = WatchedGate(serving.gate, providers, serving.fleet, tasks)
-    bus = join_bus(place, serving, accounts=accounts, providers=providers, catalog=catalog, metrics=metrics)
+    bus = join_bus(
+        place,
+        serving,
+        accounts=accounts,
+        providers=providers,
+        catalog=catalog,
+        discounts=discounts,
+        metrics=metrics,
+    )
     listener = ListenerSettings(network=settings.network, is_port_shared=place is not None)
     faults = metrics.counter("hush_link_faults_total", "Rules of the link that providers broke", ("code",))
     links = ProviderListener(gate, listener, clock, on_fault=faults.add)
     dispatcher = Dispatcher(
         hot={CHAT_PATH: {"POST": ChatEndpoint(serving.service, accounts, settings.http)}},
-        routes=[*_routes(accounts, ledger, catalog, providers, serving), *money.routes],
+        routes=[
+            *_routes(accounts, ledger, catalog, providers, serving),
+            *money.routes,
+            *PricingApi(accounts, catalog, discounts, serving).routes(),
+        ],
         metrics=metrics,
         clock=clock,
         is_access_logged=settings.log.access,
@@ -113,6 +121,7 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
         accounts=accounts,
         catalog=catalog,
         money=money,
+        discounts=discounts,
         providers=providers,
         records=_records(database, serving, place),
         serving=serving,
@@ -131,6 +140,30 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
     dispatcher.add_routes(_health(coordinator, clock).routes())
     _show(metrics, coordinator, serving)
     return coordinator
+
+
+def _serving(
+    settings: CoordinatorSettings,
+    clock: Clock,
+    ledger: Ledger,
+    metrics: Metrics,
+    *,
+    accounts: Accounts,
+    catalog: Catalog,
+    discounts: DiscountBook,
+) -> Serving:
+    limits = serving_limits(settings.serving, settings.pricing)
+    return build_serving(
+        network=settings.network,
+        clock=clock,
+        ledger=ledger,
+        tariffs=catalog,
+        markups=Markups(limits.terms, discounts),
+        tokens=KeyTokens(accounts),
+        limits=limits,
+        telemetry=ServingMetrics(metrics),
+        beliefs=BeliefPolicy(tools_agent_version_min=settings.fleet.tools_agent_version_min),
+    )
 
 
 def _routes(
@@ -167,7 +200,7 @@ def _health(coordinator: Coordinator, clock: Clock) -> HealthApi:
     )
 
 
-def serving_limits(settings: ServingSettings) -> ServingLimits:
+def serving_limits(settings: ServingSettings, pricing: PricingSettings | None = None) -> ServingLimits:
     """Return serving's limits with what the operator chose; the rest stays as serving sets it."""
     return ServingLimits(
         queue_s_max=settings.queue_s_max,
@@ -179,8 +212,16 @@ def serving_limits(settings: ServingSettings) -> ServingLimits:
         output_tokens_default=settings.output_tokens_default,
         warm=WarmLimits(dwell_s=settings.model_dwell_s),
         pins=settings.pins(),
-        platform_fee_bps=settings.platform_fee_bps,
-        provider_share_bps=settings.provider_share_bps,
+        terms=_terms(settings, pricing or PricingSettings()),
+    )
+
+
+def _terms(settings: ServingSettings, pricing: PricingSettings) -> TermsTable:
+    return TermsTable(
+        fee_bps=settings.platform_fee_bps,
+        referral_bps=pricing.referral_bps,
+        tier_bps=by_tier(pricing.tier_price_bps, BASIS_POINTS_ONE),
+        share_bps=by_tier(pricing.tier_share_bps, settings.provider_share_bps),
     )
 
 

@@ -15,7 +15,7 @@ from hushnet.coordinator.api.provider_socket import ProviderListener
 from hushnet.coordinator.app import addresses
 from hushnet.coordinator.app.money import Money
 from hushnet.coordinator.bus import Bus
-from hushnet.coordinator.catalog import Catalog
+from hushnet.coordinator.catalog import Catalog, DiscountBook
 from hushnet.coordinator.fleet.reputation.keeper import RecordKeeper
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.serving.assembly import Serving
@@ -43,6 +43,7 @@ class Coordinator:
     accounts: Accounts
     catalog: Catalog
     money: Money
+    discounts: DiscountBook
     providers: ProviderBook
     records: RecordKeeper
     serving: Serving
@@ -62,6 +63,7 @@ class Coordinator:
         Raises `ConfigurationError` when an address cannot be had.
         """
         await self.catalog.load()
+        await self.discounts.load()
         await self.providers.load()
         await self.records.load()
         self.serving.start()
@@ -117,4 +119,5 @@ class Coordinator:
             await asyncio.sleep(REFRESH_S)
             with contextlib.suppress(StorageError):
                 await self.catalog.load()
+                await self.discounts.load()
                 await self.providers.load()

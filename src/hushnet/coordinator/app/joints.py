@@ -9,10 +9,13 @@ from typing import Any
 
 import msgspec
 
+from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.accounts import Accounts, ProviderBook, Scope
+from hushnet.coordinator.catalog import DiscountBook
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.fleet.link import Admitted, FleetGate, ProviderLink, Rejected
 from hushnet.coordinator.fleet.store import Owner
+from hushnet.coordinator.ledger.prices import TermsTable
 from hushnet.foundation.errors import StorageError
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, ProviderId
 from hushnet.foundation.redaction import Secret
@@ -33,6 +36,20 @@ class KeyTokens:
     async def owner_of(self, token: Secret) -> Owner:
         caller = await self._accounts.authenticate(f"Bearer {token.reveal()}", Scope.PROVIDER)
         return Owner(caller.account_id, caller.key_id)
+
+
+class Markups:
+    """`fleet.store.Markups`: the tiers' multipliers from the terms, the discounts from the catalogue."""
+
+    def __init__(self, terms: TermsTable, discounts: DiscountBook) -> None:
+        self._terms = terms
+        self._discounts = discounts
+
+    def tier_bps(self, tier: Tier) -> int:
+        return self._terms.tier_bps[tier]
+
+    def discount_bps(self, owner: AccountId, model: ModelId) -> int:
+        return self._discounts.bps_of(owner, model)
 
 
 def end_links(fleet: Fleet, account_id: AccountId, key_id: ApiKeyId | None) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from hushnet.coordinator.accounts import Accounts, ProviderBook
 from hushnet.coordinator.bus import Alone, Bus, WorkerBus
 from hushnet.coordinator.bus.frames import KeysChanged, PricesChanged, ProviderBarred
-from hushnet.coordinator.catalog import Catalog
+from hushnet.coordinator.catalog import Catalog, DiscountBook
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.ledger.store import Lease, LedgerStore
 from hushnet.coordinator.serving.assembly import Serving
@@ -44,10 +44,13 @@ async def bury(store: LedgerStore, fallen: tuple[int, ...]) -> None:
 class Elsewhere:
     """`bus.News`: what was changed on another worker takes effect here."""
 
-    def __init__(self, accounts: Accounts, providers: ProviderBook, catalog: Catalog, fleet: Fleet) -> None:
+    def __init__(
+        self, accounts: Accounts, providers: ProviderBook, catalog: Catalog, discounts: DiscountBook, fleet: Fleet
+    ) -> None:
         self._accounts = accounts
         self._providers = providers
         self._catalog = catalog
+        self._discounts = discounts
         self._fleet = fleet
 
     def keys_changed(self, account_id: AccountId, key_id: ApiKeyId | None, *, is_barred: bool) -> None:
@@ -61,6 +64,7 @@ class Elsewhere:
 
     async def prices_changed(self) -> None:
         await self._catalog.load()
+        await self._discounts.load()
 
 
 def join_bus(
@@ -70,6 +74,7 @@ def join_bus(
     accounts: Accounts,
     providers: ProviderBook,
     catalog: Catalog,
+    discounts: DiscountBook,
     metrics: Metrics,
 ) -> Bus:
     """Make the bus of this process and have everything that others must hear of sent over it."""
@@ -85,7 +90,7 @@ def join_bus(
         serials=serving.gate.serials,
         clock=serving.clock,
         render=metrics.render,
-        news=Elsewhere(accounts, providers, catalog, serving.fleet),
+        news=Elsewhere(accounts, providers, catalog, discounts, serving.fleet),
     )
     serving.service.claims = bus.claims
 
@@ -98,7 +103,7 @@ def join_bus(
     async def prices() -> None:
         await bus.tell(PricesChanged)
 
-    accounts.spread, providers.spread, catalog.spread = keys, suspensions, prices
+    accounts.spread, providers.spread, catalog.spread, discounts.spread = keys, suspensions, prices, prices
     metrics.gauge("hush_workers_connected", "Other workers that are reached now", lambda: bus.connected)
     metrics.gauge("hush_attempts_hosted", "Attempts of other workers at providers here", lambda: bus.hosted)
     metrics.gauge("hush_attempts_crossing", "Attempts at providers of other workers", lambda: bus.crossing)

@@ -1,14 +1,24 @@
-"""The rules of tariffs, without I/O: which one is in force, and what a model may be called."""
+"""The rules of tariffs and discounts, without I/O: which one is in force, and what a model may be called."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from hushnet.coordinator.catalog.model import Tariff
 from hushnet.foundation.errors import RequestError
 from hushnet.foundation.ids import ModelId
+
+
+class Dated(Protocol):
+    """What holds from a moment on."""
+
+    @property
+    def from_ms(self) -> int: ...
+
+
+D = TypeVar("D", bound=Dated)
 
 _MODEL = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}", re.ASCII)
 AHEAD_MS_MAX: Final = 366 * 86_400_000
@@ -30,6 +40,6 @@ def by_model(tariffs: Iterable[Tariff]) -> Mapping[ModelId, Sequence[Tariff]]:
     return found
 
 
-def in_force(tariffs: Sequence[Tariff], now_ms: int) -> Tariff | None:
-    """Return the tariff that holds at `now_ms`; `tariffs` are of one model, latest first."""
-    return next((tariff for tariff in tariffs if tariff.from_ms <= now_ms), None)
+def in_force(rows: Sequence[D], now_ms: int) -> D | None:
+    """Return the row that holds at `now_ms`; `rows` are of one model, latest first."""
+    return next((row for row in rows if row.from_ms <= now_ms), None)

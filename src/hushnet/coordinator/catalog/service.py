@@ -49,6 +49,20 @@ class Catalog:
         found = rules.in_force(tariffs, self._clock.now_ms()) if tariffs else None
         return found or Tariff(DEFAULT_TARIFF_ID, model, self._default, 0)
 
+    def models(self) -> Sequence[ModelId]:
+        """Return the models that have a price of their own, now or announced, by name."""
+        return sorted(self._tariffs)
+
+    def announced(self, model: ModelId) -> Sequence[Tariff]:
+        """Return the tariffs that the model will have, the next one first."""
+        now_ms = self._clock.now_ms()
+        return [tariff for tariff in reversed(self._tariffs.get(model, ())) if tariff.from_ms > now_ms]
+
+    @property
+    def default(self) -> Price:
+        """What a model costs that has no price of its own."""
+        return self._default
+
     async def set_price(self, model: str, price: Price, *, from_ms: int | None = None) -> Tariff:
         """Add a tariff from `from_ms` (now when None); the same price again adds nothing.
 

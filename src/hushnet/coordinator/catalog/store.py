@@ -1,12 +1,12 @@
-"""The store that the catalogue needs."""
+"""The stores that the catalogue needs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from hushnet.coordinator.catalog.model import Tariff
-from hushnet.foundation.ids import ModelId
+from hushnet.coordinator.catalog.model import Discount, Tariff
+from hushnet.foundation.ids import AccountId, ModelId
 
 
 class TariffStore(Protocol):
@@ -22,4 +22,19 @@ class TariffStore(Protocol):
 
     async def add_tariff(self, tariff: Tariff) -> bool:
         """Insert; False when the model already has a tariff from that very millisecond."""
+        ...
+
+
+class DiscountStore(Protocol):
+    """Rows of discounts: added, never changed. Every method raises `StorageError` when the database fails."""
+
+    async def discounts(self, *, now_ms: int, owner: AccountId | None = None) -> Sequence[Discount]:
+        """Return what is in force or announced at `now_ms`, of everybody or of one owner, in any order."""
+        ...
+
+    async def add_discount(self, discount: Discount, *, since_ms: int, changes_max: int) -> bool | None:
+        """Insert; False when the owner has one of that model from that very millisecond.
+
+        None when it has said something of `changes_max` from `since_ms` on or for later: nothing is inserted.
+        """
         ...

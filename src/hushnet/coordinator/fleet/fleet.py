@@ -20,6 +20,7 @@ from hushnet.coordinator.fleet.reputation.book import RecordBook
 from hushnet.coordinator.fleet.reputation.latency import expected
 from hushnet.coordinator.fleet.reputation.outcomes import Outcome, Service
 from hushnet.coordinator.fleet.steadiness import Steadiness
+from hushnet.coordinator.fleet.store import FULL_PRICE, Markups
 from hushnet.coordinator.routing.cost import OUTPUT_EXPECTED_TOKENS_MAX
 from hushnet.coordinator.routing.index import ModelIndex
 from hushnet.coordinator.routing.model import Candidate, RouteRequest
@@ -87,6 +88,8 @@ class Fleet:
         self, clock: Clock, policy: BeliefPolicy | None = None, *, remembered_max: int = HEALTH_REMEMBERED_MAX
     ) -> None:
         self.policy = policy or DEFAULT_POLICY
+        self.markups: Markups = FULL_PRICE
+        """Set before the first provider joins."""
         self._clock = clock
         self._providers: dict[ProviderId, LiveProvider] = {}
         self._by_model: dict[ModelId, ModelIndex] = {}
@@ -237,6 +240,7 @@ class Fleet:
         if old is not None:
             self._unindex(old)
         self._providers[provider.provider_id] = provider
+        provider.markups = self.markups
         self._remember_health(provider)
         self._count_join(provider)
         provider.record = self.records.of(provider.provider_id)
@@ -306,6 +310,12 @@ class Fleet:
         for provider in list(self._providers.values()):
             if not provider.is_stale and now >= provider.verified.expires_at:
                 provider.is_stale = True
+                self.refresh(provider)
+
+    def reprice(self) -> None:
+        """Let the router see what providers' owners have set, and announced for a time that has come."""
+        for provider in list(self._providers.values()):
+            if provider.reprice():
                 self.refresh(provider)
 
     def refresh(self, provider: LiveProvider) -> None:

@@ -23,7 +23,7 @@ from hushnet.coordinator.fleet.link import ProviderLink
 from hushnet.coordinator.fleet.load import Load, OthersWork
 from hushnet.coordinator.fleet.reputation.record import Record
 from hushnet.coordinator.fleet.steadiness import Steadiness
-from hushnet.coordinator.fleet.store import Owner
+from hushnet.coordinator.fleet.store import FULL_PRICE, Markups, Owner
 from hushnet.coordinator.routing.index import ModelIndex
 from hushnet.coordinator.routing.model import Candidate, Traits, context_floor, tokens_floor
 from hushnet.foundation.ids import ModelId, ProviderId
@@ -82,6 +82,7 @@ class LiveProvider:
     """Its statement has run out and no new one came."""
     is_elsewhere: bool = False
     """Its socket hangs on another worker; `link` reaches it there."""
+    markups: Markups = FULL_PRICE
     _traits: dict[ModelId, tuple[ModelOffer, Traits]] = field(default_factory=dict, repr=False)
     _strain_ms: int = 0
     _doubts_of_report: frozenset[Doubt] = NOTHING
@@ -93,7 +94,9 @@ class LiveProvider:
 
     @property
     def is_routable(self) -> bool:
-        """Whether requests may be sent there: trusted, current, and not on its way out."""
+        """Whether requests may be sent there: an account earns, it is trusted, current, and not on its way out."""
+        if self.owner.account_id < 1:  # nobody could be paid
+            return False
         return self.tier >= Tier.SELF_SIGNED and not (self.is_draining or self.is_lost or self.is_stale)
 
     def restate(self, statement: Statement, verified: VerifiedStatement, *, now: int) -> None:
@@ -116,6 +119,13 @@ class LiveProvider:
         self._doubts_of_offers = NOTHING.union(*(doubts for _, doubts in believed))
         self._traits.clear()
         self._rates_doubted.clear()
+
+    def reprice(self) -> bool:
+        """Look at what its owner and its tier make of the prices; says whether that has changed for a model."""
+        changed = [model for model, (_, traits) in self._traits.items() if self._markup(model) != _markup_in(traits)]
+        for model in changed:
+            del self._traits[model]
+        return bool(changed)
 
     def reported(self, capacity: Capacity) -> None:
         """Take what is believed of a fresh report."""
@@ -227,16 +237,26 @@ class LiveProvider:
         known = self._traits.get(offer.model)
         budget = tokens_floor(self.load.capacity.tokens_max)
         if known is None or known[0] is not offer or known[1].tier is not self.tier or known[1].tokens_floor != budget:
+            tier_bps, discount_bps = self._markup(offer.model)
             traits = Traits(
                 tier=self.tier,
                 features=frozenset(offer.features),
                 region=self.region,
                 build=offer.build,
+                tier_bps=tier_bps,
+                discount_bps=discount_bps,
                 context_floor=context_floor(offer.context_tokens),
                 tokens_floor=budget,
             )
             known = self._traits[offer.model] = (offer, traits)
         return known[1]
 
+    def _markup(self, model: ModelId) -> tuple[int, int]:
+        return self.markups.tier_bps(self.tier), self.markups.discount_bps(self.owner.account_id, model)
+
     def __repr__(self) -> str:
         return f"LiveProvider({self.provider_id[:12]}, {self.tier.label}, {self.load.open_total} open)"
+
+
+def _markup_in(traits: Traits) -> tuple[int, int]:
+    return traits.tier_bps, traits.discount_bps

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from hushnet.attestation.policy import ChallengeRecord
+from hushnet.attestation.tiers import Tier
 from hushnet.attestation.verdict import Verdict
-from hushnet.foundation.ids import AccountId, ApiKeyId, ProviderId
+from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, ProviderId
+from hushnet.foundation.money import BASIS_POINTS_ONE
 from hushnet.foundation.redaction import Secret
 from hushnet.sealing.statements import VerifiedStatement
 
@@ -30,6 +32,31 @@ class ProviderTokens(Protocol):
         `CapacityError` or `StorageError` when nobody can tell now.
         """
         ...
+
+
+class Markups(Protocol):
+    """Prices, as far as the fleet needs them: what a model's price is multiplied with at one provider, in basis points."""
+
+    def tier_bps(self, tier: Tier) -> int:
+        """Return the multiplier of a trust tier; 10,000 leaves the price as it is."""
+        ...
+
+    def discount_bps(self, owner: AccountId, model: ModelId) -> int:
+        """Return what the machines of `owner` take off the price of `model` now."""
+        ...
+
+
+class FullPrice:
+    """`Markups` where every provider costs the same."""
+
+    def tier_bps(self, tier: Tier) -> int:
+        return BASIS_POINTS_ONE
+
+    def discount_bps(self, owner: AccountId, model: ModelId) -> int:
+        return 0
+
+
+FULL_PRICE: Final = FullPrice()
 
 
 class TrustDesk(Protocol):

@@ -12,9 +12,17 @@ from typing import Final
 import msgspec
 
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
-from hushnet.coordinator.ledger.model import CapUse, Close, CloseKind, Credit, Held, Usage
+from hushnet.coordinator.ledger.model import CapUse, Close, CloseKind, Credit, Held, Tier, Usage
 from hushnet.foundation.ids import AccountId, RequestId
-from hushnet.foundation.money import BASIS_POINTS_ONE, TRANSFER_MICRO_USD_MAX, Price, Tokens, cost, require_int
+from hushnet.foundation.money import (
+    BASIS_POINTS_ONE,
+    TIER_BASIS_POINTS_MAX,
+    TRANSFER_MICRO_USD_MAX,
+    Price,
+    Tokens,
+    cost,
+    require_int,
+)
 
 REFERRAL_BPS_MAX: Final = 5_000
 
@@ -37,6 +45,36 @@ class Terms:
         require_int("fee_bps", self.fee_bps, 0, BASIS_POINTS_ONE)
         require_int("share_bps", self.share_bps, 0, BASIS_POINTS_ONE)
         require_int("referral_bps", self.referral_bps, 0, REFERRAL_BPS_MAX)
+        require_int("tier_bps", self.tier_bps, 0, TIER_BASIS_POINTS_MAX)
+        require_int("discount_bps", self.discount_bps, 0, BASIS_POINTS_ONE)
+
+
+_NEUTRAL: Final = (BASIS_POINTS_ONE,) * len(Tier)
+
+
+@dataclass(frozen=True, slots=True)
+class TermsTable:
+    """The terms of every attempt: fee and referral share are the same for all, the rest depends on the tier that serves.
+
+    `tier_bps` and `share_bps` have one number for each `Tier`, weakest first; all 10,000 is neutral.
+    """
+
+    fee_bps: int = 0
+    referral_bps: int = 0
+    tier_bps: tuple[int, ...] = _NEUTRAL
+    share_bps: tuple[int, ...] = _NEUTRAL
+
+    def __post_init__(self) -> None:
+        for tier in Tier:
+            self.of(tier)
+
+    def of(self, tier: int, discount_bps: int = 0) -> Terms:
+        """Return the terms at a provider of `tier` whose owner gives that discount."""
+        return Terms(self.fee_bps, self.share_bps[tier], self.referral_bps, self.tier_bps[tier], discount_bps)
+
+    def tier_bps_max(self, floor: int) -> int:
+        """Return the highest multiplier that a request of this trust floor may meet, wherever it is routed."""
+        return max(self.tier_bps[max(floor, Tier.SELF_SIGNED) :])
 
 
 @dataclass(frozen=True, slots=True)

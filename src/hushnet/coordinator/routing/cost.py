@@ -166,7 +166,8 @@ def _price_ms(candidate: Candidate, request: RouteRequest, prompt: int, output: 
     if request.price is None:
         return 0.0
     micro_usd = (prompt * request.price.input + output * request.price.output) / 1_000_000
-    share = (BASIS_POINTS_ONE - candidate.traits.discount_bps) / BASIS_POINTS_ONE
+    traits = candidate.traits
+    share = traits.tier_bps * (BASIS_POINTS_ONE - traits.discount_bps) / (BASIS_POINTS_ONE * BASIS_POINTS_ONE)
     return micro_usd * share * request.preferences.ms_per_micro_usd
 
 

@@ -75,7 +75,6 @@ def _is_affordable(traits: Traits, request: RouteRequest) -> bool:
     price, most = request.price, request.preferences.price_max
     if price is None or most is None:
         return True
-    share = BASIS_POINTS_ONE - traits.discount_bps
-    return (
-        price.input * share <= most.input * BASIS_POINTS_ONE and price.output * share <= most.output * BASIS_POINTS_ONE
-    )
+    share = traits.tier_bps * (BASIS_POINTS_ONE - traits.discount_bps)
+    whole = BASIS_POINTS_ONE * BASIS_POINTS_ONE
+    return price.input * share <= most.input * whole and price.output * share <= most.output * whole

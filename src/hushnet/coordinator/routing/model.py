@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from hushnet.attestation.tiers import Tier
 from hushnet.foundation.ids import AccountId, ModelId, ProviderId
-from hushnet.foundation.money import Price
+from hushnet.foundation.money import BASIS_POINTS_ONE, Price
 
 _NOBODY: frozenset[ProviderId] = frozenset()
 
@@ -75,13 +75,14 @@ class Traits(Struct, frozen=True, kw_only=True):
     `features` are the features that the coordinator believes: of those offered, what the agent's version and its
     self-check allow. `region` is the operator's word ("" when it gave none), `build` the SHA-256 of the model's files,
     `context_floor` what `context_floor()` makes of the offered context, `tokens_floor` what `tokens_floor()` makes of the
-    token budget, 0 where none is known.
+    token budget, 0 where none is known. A model costs `tier_bps` of its price there, less `discount_bps`.
     """
 
     tier: Tier = Tier.SELF_SIGNED
     features: frozenset[str] = frozenset()
     region: str = ""
     build: str = ""
+    tier_bps: int = BASIS_POINTS_ONE
     discount_bps: int = 0
     context_floor: int = 0
     tokens_floor: int = 0

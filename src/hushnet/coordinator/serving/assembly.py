@@ -12,7 +12,7 @@ from hushnet.coordinator.admission.queue import QueueLimits
 from hushnet.coordinator.fleet.beliefs import BeliefPolicy
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.fleet.gate import Gate
-from hushnet.coordinator.fleet.store import ProviderTokens
+from hushnet.coordinator.fleet.store import FULL_PRICE, Markups, ProviderTokens
 from hushnet.coordinator.serving.service import RequestService
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.coordinator.serving.store import RequestLedger, Silence, Tariffs, Telemetry
@@ -106,10 +106,12 @@ def build_serving(
     evidence: EvidenceRegistry | None = None,
     telemetry: Telemetry | None = None,
     beliefs: BeliefPolicy | None = None,
+    markups: Markups = FULL_PRICE,
 ) -> Serving:
     """Build everything between the edges and the ledger; needs a running event loop, starts nothing."""
     telemetry = telemetry or Silence()
     fleet = Fleet(clock, beliefs)
+    fleet.markups = markups
     trust = ChallengeBook(clock, settings=trust_settings, registry=evidence)
     service = RequestService(
         fleet=fleet,

@@ -10,7 +10,6 @@ from typing import Final
 from hushnet.coordinator.fleet.affinity import AffinityMemory
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.fleet.provider import LiveProvider
-from hushnet.coordinator.ledger.prices import Terms
 from hushnet.coordinator.serving.attempt import Attempt
 from hushnet.coordinator.serving.model import Consumer, Facts
 from hushnet.coordinator.serving.route import Placement
@@ -112,7 +111,6 @@ class Desk:
     tariffs: Tariffs
     clock: Clock
     limits: ServingLimits
-    terms: Terms
     telemetry: Telemetry
     keys: KeyDesk
     prefixes: PrefixDesk

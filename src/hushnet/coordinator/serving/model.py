@@ -26,10 +26,11 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """Who pays: an account, through one of its keys."""
+    """Who pays: an account, through one of its keys; `referrer` is the account that brought it, if one did."""
 
     account_id: AccountId
     key_id: ApiKeyId
+    referrer: AccountId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,10 @@ async def reserve(
 ) -> Reservation | Free | Failure:
     """Hold the worst case until after the request's last deadline; nothing where only the account's machines may serve."""
     amount = hold_amount(
-        tariff.price, prompt_tokens_max=facts.prompt_tokens_max, output_tokens_max=facts.output_tokens_max
+        tariff.price,
+        prompt_tokens_max=facts.prompt_tokens_max,
+        output_tokens_max=facts.output_tokens_max,
+        tier_bps_max=limits.terms.tier_bps_max(facts.floor),
     )
     if amount == 0 or facts.is_own_only:
         return Free()

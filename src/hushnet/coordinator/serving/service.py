@@ -12,7 +12,6 @@ from hushnet.coordinator.admission.queue import FairQueue, QueueLimits
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.fleet.roll import Roll
 from hushnet.coordinator.fleet.warm_pool import WarmPool
-from hushnet.coordinator.ledger.prices import Terms
 from hushnet.coordinator.routing.warmth import WarmPolicy
 from hushnet.coordinator.serving.attempt import Attempt
 from hushnet.coordinator.serving.desk import Desk, KeyDesk, PrefixDesk
@@ -76,7 +75,6 @@ class RequestService:
             tariffs=tariffs,
             clock=clock,
             limits=self.limits,
-            terms=Terms(fee_bps=self.limits.platform_fee_bps, share_bps=self.limits.provider_share_bps),
             telemetry=telemetry or Silence(),
             keys=KeyDesk(PreparedKeys(clock.monotonic_s), clock.monotonic_s),
             prefixes=PrefixDesk(fleet, clock.monotonic_s),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from hushnet.coordinator.ledger.prices import TermsTable
 from hushnet.coordinator.routing.warmth import WarmLimits
 from hushnet.foundation.ids import ModelId
-from hushnet.foundation.money import BASIS_POINTS_ONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +64,8 @@ class ServingLimits:
     """How the warm pool decides."""
     pins: Mapping[ModelId, int] = field(default_factory=dict)
     """Models that stay loaded on at least so many machines."""
-    platform_fee_bps: int = 0
-    provider_share_bps: int = BASIS_POINTS_ONE
+    terms: TermsTable = field(default_factory=TermsTable)
+    """How costs are reckoned and divided."""
 
     @property
     def total_s_max(self) -> float:

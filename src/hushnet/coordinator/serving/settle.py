@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from hushnet.coordinator.fleet.reputation.outcomes import Outcome
-from hushnet.coordinator.ledger.model import Busy, Close, FreeUse, Invalid, Tier, Unknown, Usage, UsageOutcome
+from hushnet.coordinator.ledger.model import Busy, Close, FreeUse, Invalid, Unknown, Usage, UsageOutcome
 from hushnet.coordinator.ledger.model import Mode as UsageMode
-from hushnet.coordinator.ledger.prices import Reservation, settlement
+from hushnet.coordinator.ledger.prices import Reservation, Terms, settlement
 from hushnet.coordinator.serving.attempt import Attempt, Ending
 from hushnet.coordinator.serving.desk import Desk
 from hushnet.coordinator.serving.model import Consumer, Mode, RequestBody
 from hushnet.coordinator.serving.outlet import Outlet
-from hushnet.coordinator.serving.rules.bills import Bill, bill
+from hushnet.coordinator.serving.rules.bills import Bill, bill, terms_of, tier_of
 from hushnet.coordinator.serving.rules.outcomes import service_of
 from hushnet.coordinator.serving.rules.stops import Stop
 from hushnet.coordinator.serving.store import Tariff
@@ -119,7 +119,8 @@ class Finaliser:
 
     def _close(self, attempt: Attempt | None, decided: Bill, outcome: UsageOutcome, reservation: Reservation) -> Close:
         usage = usage_of(self.consumer, self.body, attempt, decided, outcome=outcome, tariff_id=self.tariff.id)
-        return settlement(reservation, usage, self.tariff.price, self.desk.terms, is_delivered=decided.is_delivered)
+        terms = Terms() if attempt is None else terms_of(self.desk.limits.terms, attempt.slot)
+        return settlement(reservation, usage, self.tariff.price, terms, is_delivered=decided.is_delivered)
 
 
 def note_finding(desk: Desk, attempt: Attempt, kind: str, request_id: RequestId) -> None:
@@ -183,7 +184,8 @@ def usage_of(
         tokens_in=decided.tokens.input,
         tokens_cached=decided.tokens.cached,
         tokens_out=decided.tokens.output,
-        tier=Tier(int(provider.tier)),
+        tier=tier_of(attempt.slot),
         mode=mode,
         price=tariff_id,
+        referrer=consumer.referrer,
     )

@@ -12,7 +12,9 @@ from hushnet.coordinator.settings.model import (
     LinkSettings,
     LogSettings,
     PriceSettings,
+    PricingSettings,
     ServingSettings,
+    by_tier,
 )
 from hushnet.coordinator.settings.table import Setting, render_markdown, settings_table
 
@@ -24,8 +26,10 @@ __all__ = [
     "LinkSettings",
     "LogSettings",
     "PriceSettings",
+    "PricingSettings",
     "ServingSettings",
     "Setting",
+    "by_tier",
     "load_settings",
     "render_markdown",
     "settings_table",

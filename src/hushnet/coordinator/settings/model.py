@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.home import resolve_home
 from hushnet.foundation.ids import ModelId
-from hushnet.foundation.money import PRICE_MICRO_USD_MAX, Price
+from hushnet.foundation.money import BASIS_POINTS_ONE, PRICE_MICRO_USD_MAX, TIER_BASIS_POINTS_MAX, Price
 from hushnet.foundation.redaction import Secret
 
 T = TypeVar("T")
@@ -20,6 +20,9 @@ NETWORK_PUBLIC: Final = "hushnet-main"
 DATABASE_FILE: Final = "coordinator.db"
 LINK_PATH: Final = "/v1/provider/link"
 _NO_SECRET: Final = Secret("")
+TIERS: Final = ("self_signed", "measured", "hardware")
+"""The trust tiers that can be served at, weakest first."""
+_TIER_BPS: Final = rf"({'|'.join(TIERS)})=[0-9]{{1,5}}"
 _PIN: Final = r"[A-Za-z0-9._:/@+-]{1,128}=[0-9]{1,4}"
 
 
@@ -173,6 +176,48 @@ class ServingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PricingSettings:
+    """What a provider's trust tier makes of prices and shares, and what referrers get."""
+
+    referral_bps: int = setting(
+        0,
+        "part of the network's fee that goes to whoever referred the consumer",
+        unit="basis points",
+        low=0,
+        high=5_000,
+    )
+    tier_price_bps: str = setting(
+        "",
+        "what a tier multiplies the price with: `measured=11000,hardware=12500`; up to 50000, unnamed tiers 10000",
+        pattern=rf"({_TIER_BPS}(\s*,\s*{_TIER_BPS})*)?",
+        unit="basis points",
+        default_text="every tier 10000",
+    )
+    tier_share_bps: str = setting(
+        "",
+        "the provider's part after the fee by tier, the same way; unnamed tiers get `serving.provider_share_bps`",
+        pattern=rf"({_TIER_BPS}(\s*,\s*{_TIER_BPS})*)?",
+        unit="basis points",
+        default_text="every tier the same",
+    )
+
+    def __post_init__(self) -> None:
+        """Check the numbers that stand in texts."""
+        for name, text, high in (
+            ("tier_price_bps", self.tier_price_bps, TIER_BASIS_POINTS_MAX),
+            ("tier_share_bps", self.tier_share_bps, BASIS_POINTS_ONE),
+        ):
+            if any(bps > high for bps in by_tier(text, 0)):
+                raise ConfigurationError(f"setting pricing.{name} has a number above {high}", code="bad_setting")
+
+
+def by_tier(text: str, unnamed: int) -> tuple[int, ...]:
+    """Read `TIER=NUMBER,…` as one number for each trust tier, weakest first; of a tier named twice the last counts."""
+    named = dict(pair.strip().split("=") for pair in text.split(",") if pair.strip())
+    return tuple(int(named.get(tier, unnamed)) for tier in ("none", *TIERS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
     """What is asked of providers."""
 
@@ -233,6 +278,7 @@ class CoordinatorSettings:
     price: PriceSettings = field(default_factory=PriceSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
+    pricing: PricingSettings = field(default_factory=PricingSettings)
     fleet: FleetSettings = field(default_factory=FleetSettings)
     log: LogSettings = field(default_factory=LogSettings)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hushnet.coordinator.ledger.prices import billed_tokens
+from hushnet.coordinator.fleet.fleet import Slot
+from hushnet.coordinator.ledger.model import Tier
+from hushnet.coordinator.ledger.prices import Terms, TermsTable, billed_tokens
 from hushnet.coordinator.serving.attempt import SEALERS_OWN
 from hushnet.coordinator.serving.model import Facts
 from hushnet.coordinator.serving.rules.reading import Mark
@@ -32,6 +34,16 @@ class Bill:
     def nothing(cls, *findings: str) -> Bill:
         """Nobody pays."""
         return cls(_NO_TOKENS, is_delivered=False, findings=findings)
+
+
+def tier_of(slot: Slot) -> Tier:
+    """Return the trust tier at which an attempt was routed, whatever becomes of the provider meanwhile."""
+    return Tier(int(slot.candidate.traits.tier if slot.candidate is not None else slot.provider.tier))
+
+
+def terms_of(table: TermsTable, slot: Slot) -> Terms:
+    """Return the terms of an attempt: tier and discount are those that the router saw when the slot was taken."""
+    return table.of(tier_of(slot), slot.candidate.traits.discount_bps if slot.candidate is not None else 0)
 
 
 def bill(facts: Facts, relayed: Mark, *, final: Meter | None, fault: str = "") -> Bill:
