@@ -23,7 +23,7 @@ from hushnet.coordinator.api.chat import ChatEndpoint
 from hushnet.coordinator.api.dispatch import Dispatcher
 from hushnet.coordinator.fleet.gate import Gate
 from hushnet.coordinator.fleet.link import Admitted
-from hushnet.coordinator.fleet.store import Owner
+from hushnet.coordinator.fleet.store import FULL_PRICE, Markups, Owner
 from hushnet.coordinator.ledger.books.check import check
 from hushnet.coordinator.ledger.model import UsageRecord
 from hushnet.coordinator.ledger.service import Ledger
@@ -135,6 +135,7 @@ class Network:
         price: Price = PRICE,
         waiting_max: int = 512,
         is_checked: bool = True,
+        markups: Markups = FULL_PRICE,
     ) -> AsyncIterator[Network]:
         """Open on a database file; when it closes, every request is settled and the books balance."""
         clock = ManualClock()
@@ -153,6 +154,7 @@ class Network:
             limits=limits,
             queue_limits=QueueLimits(waiting_max=waiting_max),
             telemetry=ServingMetrics(metrics),
+            markups=markups,
         )
         network = Network(serving, ledger, store, clock, metrics)
         try:

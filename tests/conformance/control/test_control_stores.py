@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hushnet.coordinator.accounts import Account, ApiKey, ProviderRecord, Scope, rules
-from hushnet.coordinator.catalog import Tariff
+from hushnet.coordinator.catalog import EVERY_MODEL, Discount, Tariff
 from hushnet.coordinator.storage.accounts import SqlAccountStore
-from hushnet.coordinator.storage.catalog import SqlTariffStore
+from hushnet.coordinator.storage.catalog import SqlDiscountStore, SqlTariffStore
 from hushnet.coordinator.storage.database import Database
 from hushnet.coordinator.storage.providers import SqlProviderStore
 from hushnet.foundation.errors import StorageError
@@ -139,6 +139,22 @@ async def test_tariffs_are_added_once_a_moment_and_kept_for_ever(database: Datab
     assert await store.add_tariff(Tariff(4, ModelId("other"), price, 200))
     assert list(await store.tariffs_of(MODEL)) == [second, first]
     assert len(await store.tariffs()) == 3
+
+
+async def test_discounts_are_added_once_a_moment_and_only_those_that_count_are_read(database: Database) -> None:
+    store = SqlDiscountStore(database)
+    rows = {at: Discount(ANN, MODEL, at, at) for at in (100, 200, 300, 400)}
+    others, every = Discount(BOB, MODEL, 10_000, 150), Discount(ANN, EVERY_MODEL, 0, 50)
+
+    async def add(row: Discount, changes_max: int = 9) -> bool | None:
+        return await store.add_discount(row, since_ms=0, changes_max=changes_max)
+
+    assert [await add(row) for row in (*rows.values(), others, every)] == [True] * 6
+    assert await add(Discount(ANN, MODEL, 7, 200)) is False
+    assert await add(Discount(ANN, MODEL, 7, 500), changes_max=5) is None
+    assert set(await store.discounts(now_ms=250)) == {rows[200], rows[300], rows[400], others, every}
+    assert set(await store.discounts(now_ms=250, owner=ANN)) == {rows[200], rows[300], rows[400], every}
+    assert set(await store.discounts(now_ms=400, owner=BOB)) == {others}
 
 
 async def test_a_provider_is_noted_again_and_its_first_time_stays(

@@ -7,7 +7,7 @@ import os
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hushnet.coordinator.ledger.prices import Terms, hold_amount, split
+from hushnet.coordinator.ledger.prices import Terms, TermsTable, hold_amount, split
 from hushnet.foundation.money import PRICE_MICRO_USD_MAX, TOKENS_MAX, Price, Tokens, cost
 
 DRAWS = 1_000 * int(os.environ.get("HUSH_HISTORIES", "1"))
@@ -24,7 +24,9 @@ def prices(draw: st.DrawFn) -> Price:
 
 
 @settings(max_examples=DRAWS, deadline=None)
-@given(st.integers(0, 10**15), st.builds(Terms, bps, bps, st.integers(0, 5000)), st.booleans())
+@given(
+    st.integers(0, 10**15), st.builds(Terms, bps, bps, st.integers(0, 5000), st.integers(0, 50_000), bps), st.booleans()
+)
 def test_parts_always_add_up(amount: int, terms: Terms, has_referrer: bool) -> None:
     parts = split(amount, terms, has_referrer=has_referrer)
 
@@ -44,3 +46,20 @@ def test_settlement_never_exceeds_hold_bound(
     bound = hold_amount(price, prompt_tokens_max=prompt_max, output_tokens_max=output_max, tier_bps_max=tier_max)
 
     assert cost(price, Tokens(used, cached, output), tier_bps=tier, discount_bps=data.draw(bps)) <= bound
+
+
+@settings(max_examples=DRAWS // 10, deadline=None)
+@given(prices(), st.lists(st.integers(0, 50_000), min_size=4, max_size=4), st.integers(0, 3), bps, st.data())
+def test_no_tier_that_a_route_may_choose_exceeds_the_hold(
+    price: Price, tiers: list[int], floor: int, discount: int, data: st.DataObject
+) -> None:
+    table = TermsTable(tier_bps=tuple(tiers))
+    prompt, output = data.draw(st.integers(0, 100_000)), data.draw(st.integers(0, 100_000))
+    bound = hold_amount(
+        price, prompt_tokens_max=prompt, output_tokens_max=output, tier_bps_max=table.tier_bps_max(floor)
+    )
+
+    for tier in range(max(floor, 1), 4):
+        terms = table.of(tier, discount)
+        spent = cost(price, Tokens(prompt, 0, output), tier_bps=terms.tier_bps, discount_bps=terms.discount_bps)
+        assert spent <= bound

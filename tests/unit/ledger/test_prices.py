@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
-from hushnet.coordinator.ledger.model import CloseKind, Credit, Held, UsageOutcome
+from hushnet.coordinator.ledger.model import CloseKind, Credit, Held, Tier, UsageOutcome
 from hushnet.coordinator.ledger.prices import (
     Reservation,
     Split,
     Terms,
+    TermsTable,
     billed_tokens,
     hold_amount,
     settlement,
@@ -101,6 +104,28 @@ def test_a_settlement_names_every_receiver_once_and_in_order() -> None:
         Credit(operator_account(Kind.REVENUE), 10),
         Credit(operator_account(Kind.REFERRAL_PAYABLE), 10),
     )
+
+
+def test_the_terms_of_an_attempt_are_those_of_its_tier() -> None:
+    table = TermsTable(
+        fee_bps=100, referral_bps=2_000, tier_bps=(0, 9_000, 12_000, 11_000), share_bps=(0, 7_000, 8_000, 9_000)
+    )
+
+    assert table.of(Tier.MEASURED, 250) == Terms(100, 8_000, 2_000, 12_000, 250)
+
+
+@pytest.mark.parametrize(("floor", "most"), [(0, 12_000), (1, 12_000), (2, 12_000), (3, 11_000)])
+def test_the_highest_tier_that_a_route_may_choose_bounds_the_hold(floor: int, most: int) -> None:
+    """Nobody serves below `self_signed`, whatever that tier's number says."""
+    assert TermsTable(tier_bps=(50_000, 9_000, 12_000, 11_000)).tier_bps_max(floor) == most
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"tier_bps": (0, 0, 0, 50_001)}, {"share_bps": (0, 0, 0, 10_001)}, {"fee_bps": -1}]
+)
+def test_a_table_of_terms_out_of_bounds_is_refused(numbers: dict[str, Any]) -> None:
+    with pytest.raises(AmountError):
+        TermsTable(**numbers)
 
 
 @pytest.mark.parametrize(
