@@ -1,0 +1,1 @@
+"""Stripe: one client, typed results, verified webhooks."""
