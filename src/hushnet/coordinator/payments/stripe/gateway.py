@@ -1,0 +1,117 @@
+"""The one client of Stripe: the official SDK behind `write` and `read`, its exceptions turned into values.
+
+| Stripe says | here |
+|---|---|
+| 2xx | `Answered` |
+| 400, 402, 403, 404 | `Refused` |
+| 401 (our key), 409 in progress, 429, no connection | `Again`: surely not done by this request |
+| time-out, reset, 5xx, an answer that cannot be read, another request under the same key | `Unknown` |
+
+The SDK never repeats a request by itself: the outbox does (`payments/calls.py`), and knows why. Nothing that Stripe writes
+in words is kept: codes outside our list become `refused_<status>`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+import httpx
+import msgspec
+import stripe
+
+from hushnet.coordinator.payments.calls import Again, Refused, Unknown
+from hushnet.coordinator.payments.stripe.transport import TIMEOUT_S, StripeTransport
+from hushnet.foundation.errors import CapacityError, RequestError
+from hushnet.foundation.redaction import Secret
+
+T = TypeVar("T")
+
+Ask: TypeAlias = Callable[[Any], Awaitable[Any]]
+"""One request of the SDK's services: `lambda v1: v1.refunds.create_async(params, options)`."""
+
+_CODES: Final = frozenset(
+    {
+        "account_closed", "account_invalid", "amount_too_large", "amount_too_small", "authentication_required",
+        "balance_insufficient", "card_declined", "charge_already_refunded", "charge_disputed", "expired_card",
+        "incorrect_cvc", "insufficient_capabilities_for_transfer", "insufficient_funds", "instant_payouts_unsupported",
+        "parameter_invalid_integer", "parameter_missing", "parameter_unknown", "payment_intent_unexpected_state",
+        "payouts_not_allowed", "processing_error", "resource_missing", "url_invalid",
+    }
+)  # fmt: skip
+_NOT_NOW: Final = {401: "unauthorised", 409: "in_progress", 429: "rate_limited"}
+_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
+    """Stripe did it, or had done it before under this key."""
+
+    value: T
+
+
+class StripeGateway:
+    """One Stripe account. Close it with `aclose`."""
+
+    def __init__(self, api_key: Secret, *, api_base: str = "", timeout_s: float = TIMEOUT_S) -> None:
+        """`api_base` replaces Stripe's address (tests)."""
+        stripe.enable_telemetry = False
+        logging.getLogger("stripe").setLevel(logging.WARNING)  # below that it writes bodies and messages
+        self.is_live = api_key.reveal().startswith(("sk_live_", "rk_live_"))
+        self._transport = StripeTransport(timeout_s=timeout_s)
+        self._v1 = stripe.StripeClient(
+            api_key.reveal(),
+            base_addresses={"api": api_base.rstrip("/")} if api_base else None,
+            http_client=self._transport,
+            max_network_retries=0,
+        ).v1
+
+    async def aclose(self) -> None:
+        await self._transport.close_async()  # type: ignore[no-untyped-call]
+
+    async def write(self, ask: Ask, shape: type[T]) -> Answered[T] | Refused | Again | Unknown:
+        """Send a request that changes something and read the answer as `shape`."""
+        try:
+            return Answered(_decoded(await ask(self._v1), shape))
+        except stripe.StripeError as error:
+            return _told(error)
+        except (msgspec.DecodeError, ValueError):
+            return Unknown("bad_answer")
+
+    async def read(self, ask: Ask, shape: type[T]) -> T:
+        """Fetch something; raises `RequestError` `resource_missing` or the like, `CapacityError` when it cannot be had."""
+        match await self.write(ask, shape):
+            case Answered(value):
+                return value
+            case Refused(code):
+                raise RequestError("Stripe refuses a look-up", code=code)
+            case Again(reason) | Unknown(reason):
+                raise CapacityError(f"Stripe does not answer ({reason})", code="payments_unavailable")
+
+
+def _decoded(answer: Any, shape: type[T]) -> T:
+    return msgspec.json.decode(answer.last_response.body, type=shape)
+
+
+def _told(error: stripe.StripeError) -> Refused | Again | Unknown:
+    """Say what an exception of the SDK means for the request that it ended."""
+    status = error.http_status or 0
+    if isinstance(error, stripe.APIConnectionError):
+        return Again("no_connection") if isinstance(error.__cause__, _NOT_SENT) else Unknown(_broken(error))
+    if status in _NOT_NOW:
+        return Again(_NOT_NOW[status])
+    if isinstance(error, stripe.IdempotencyError):
+        return Unknown("other_request_under_this_key")
+    if status in {400, 402, 403, 404}:
+        return Refused(_word(error, status))
+    return Unknown(f"http_{status}" if status >= 500 else "bad_answer")
+
+
+def _broken(error: stripe.APIConnectionError) -> str:
+    return "time_out" if isinstance(error.__cause__, httpx.TimeoutException) else "reset"
+
+
+def _word(error: stripe.StripeError, status: int) -> str:
+    return error.code if error.code in _CODES else f"refused_{status}"
