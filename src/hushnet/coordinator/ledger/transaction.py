@@ -10,10 +10,12 @@ Rows are locked in one order everywhere: domain rows first, then `post`, which l
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from hushnet.coordinator.ledger.model import Fact, Hold, Outcome
 from hushnet.foundation.errors import HushnetError
+from hushnet.foundation.ids import AccountId
 
 T = TypeVar("T")
 
@@ -36,6 +38,20 @@ class PostingRefusedError(HushnetError):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(f"the ledger refused an operation ({type(outcome).__name__})")
         self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Earnings:
+    """What an owner has earned, as it stands under a lock; `young` is the part that came in too recently to leave."""
+
+    available: int
+    young: int
+    is_closed: bool
+
+    @property
+    def withdrawable(self) -> int:
+        """Return what may leave: never more than what is there, never below nothing."""
+        return max(0, self.available - self.young)
 
 
 class Rows(Protocol[R]):
@@ -91,6 +107,13 @@ class Transaction(View, Protocol):
 
     def next_id(self) -> int:
         """Return a fresh even id of 63 bits, ordered by time: of a row, of a fact, of a request."""
+        ...
+
+    def earnings_of(self, owner: AccountId, *, since_ms: int) -> Earnings:
+        """Lock an owner's earnings until the end and return them; what came in after `since_ms` is young.
+
+        Like `post` it comes after every domain row.
+        """
         ...
 
     def post(self, *operations: Fact | Hold) -> Sequence[Outcome]:

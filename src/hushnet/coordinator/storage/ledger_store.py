@@ -16,6 +16,7 @@ from hushnet.coordinator.ledger.faults import FaultHook
 from hushnet.coordinator.ledger.ids import first_id_at
 from hushnet.coordinator.ledger.model import HOLD_LIFE_MS_MAX, UsageRecord
 from hushnet.coordinator.ledger.store import AccountState, Books, Lease, Reads, Snapshot, StoredHold, Writes
+from hushnet.coordinator.ledger.transaction import Earnings
 from hushnet.coordinator.storage.database import Database
 from hushnet.coordinator.storage.ledger_books import SqlBooks
 from hushnet.coordinator.storage.ledger_rows import account_state, stored_hold, usage_record
@@ -63,6 +64,16 @@ class SqlLedgerStore(ABC):
             connection.execute(_ADD_LANE, {"lane": cold, "head": FIRST_DIGEST})
             row = connection.execute(claim).one()  # a rival may have made it, and be first on it
         return row.seq, bytes(row.head)
+
+    def earnings_within(self, connection: Connection, owner: AccountId, since_ms: int) -> Earnings:
+        """Lock an owner's earnings in the caller's transaction; what others gave it since `since_ms` is young."""
+        mine = accounts.c.id == user_account(owner, Kind.EARNINGS)
+        columns = select(accounts.c.credits, accounts.c.debits, accounts.c.held, accounts.c.closed)
+        row = connection.execute(columns.where(mine).with_for_update(key_share=True)).one_or_none()
+        if row is None:
+            return Earnings(available=0, young=0, is_closed=False)
+        state = account_state(row)
+        return Earnings(state.balance - state.held, _earned(connection, owner, since_ms), state.is_closed)
 
     def reach(self, point: str) -> None:
         """Tell the fault hook that this point is reached."""
@@ -149,9 +160,7 @@ class SqlLedgerStore(ABC):
 
         def load(connection: Connection) -> tuple[Mapping[int, AccountState], int]:
             states = {id_: account_state(state) for id_, *state in connection.execute(mine)}
-            settled = connection.execute(_settled_to(owner, earned_since_ms)).scalar_one()
-            credited = connection.execute(_credited_to(owner, earned_since_ms)).scalar_one()
-            return states, int(settled) + int(credited)
+            return states, _earned(connection, owner, earned_since_ms)
 
         return await self._read(load)
 
@@ -169,6 +178,13 @@ def _last_fact(connection: Connection) -> int:
     """Return the highest id in the books, whoever made it."""
     newest = [select(func.max(column)) for column in (transfers.c.fact, facts.c.id, usage.c.id)]
     return max(connection.execute(statement).scalar_one() or 0 for statement in newest)
+
+
+def _earned(connection: Connection, owner: int, since_ms: int) -> int:
+    """Return what others gave to the owner's earnings since then."""
+    settled = connection.execute(_settled_to(owner, since_ms)).scalar_one()
+    credited = connection.execute(_credited_to(owner, since_ms)).scalar_one()
+    return int(settled) + int(credited)
 
 
 def _settled_to(owner: int, since_ms: int) -> Select[int]:

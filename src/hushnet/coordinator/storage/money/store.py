@@ -18,14 +18,14 @@ from hushnet.coordinator.ledger.model import AlreadyPosted, Fact, Held, Hold, Ou
 from hushnet.coordinator.ledger.plan import Moment, Plan, plan
 from hushnet.coordinator.ledger.reads import prepared
 from hushnet.coordinator.ledger.store import ContentionError, Snapshot, Writes
-from hushnet.coordinator.ledger.transaction import PostingRefusedError, Row, Rows, Transaction, View
+from hushnet.coordinator.ledger.transaction import Earnings, PostingRefusedError, Row, Rows, Transaction, View
 from hushnet.coordinator.storage.database import Database
 from hushnet.coordinator.storage.faults import storage_faults
 from hushnet.coordinator.storage.ledger_store import COLD_LANES, SqlLedgerStore
 from hushnet.coordinator.storage.money.rows import SqlRows
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import StorageError
-from hushnet.foundation.ids import RequestId
+from hushnet.foundation.ids import AccountId, RequestId
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Row)
@@ -123,14 +123,16 @@ class _SqlTransaction:
             raise StorageError(f"one transaction makes at most {IDS_MAX} ids", hint="do the work in smaller steps")
         return int(id_)
 
+    def earnings_of(self, owner: AccountId, *, since_ms: int) -> Earnings:
+        self._lock_lane()  # before any account, as everywhere
+        return self._store.earnings_within(self._connection, owner, since_ms)
+
     def post(self, *operations: Fact | Hold) -> Sequence[Outcome]:
         named = [
             replace(operation, id=self.next_id()) if isinstance(operation, Fact) and not operation.id else operation
             for operation in operations
         ]
-        seq, head = self._store.cold_head(
-            self._connection, lane=self._moment.lane - COLD_LANES, origin=self._moment.origin
-        )
+        seq, head = self._lock_lane()
         moment = replace(self._moment, seq=seq, head=head)
         batch = prepared(named, lane=moment.lane)
         planned: list[Plan] = []
@@ -145,3 +147,6 @@ class _SqlTransaction:
             if not isinstance(outcome, Posted | AlreadyPosted | Held):
                 raise PostingRefusedError(outcome)
         return outcomes
+
+    def _lock_lane(self) -> tuple[int, bytes]:
+        return self._store.cold_head(self._connection, lane=self._moment.lane - COLD_LANES, origin=self._moment.origin)

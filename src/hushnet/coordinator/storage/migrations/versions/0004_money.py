@@ -70,7 +70,7 @@ _TABLES = (
     CREATE TABLE payout_methods (
       id bigint PRIMARY KEY, owner bigint NOT NULL, rail text NOT NULL, asset text NOT NULL,
       network text NOT NULL, address text NOT NULL, tag bigint, is_default boolean NOT NULL DEFAULT false,
-      usable_ms bigint NOT NULL, removed_ms bigint
+      usable_ms bigint NOT NULL, removed_ms bigint, created_ms bigint NOT NULL
     )
     """,
     """
@@ -80,8 +80,16 @@ _TABLES = (
       gross bigint NOT NULL CHECK (gross > 0), fee bigint NOT NULL CHECK (fee >= 0),
       net bigint NOT NULL CHECK (net > 0 AND net % 10000 = 0),
       state smallint NOT NULL CHECK (state BETWEEN 0 AND 8), transfer text UNIQUE, payout text UNIQUE,
-      asset text, network text, units bigint, rate bigint, txid text, created_ms bigint NOT NULL,
-      updated_ms bigint NOT NULL, CHECK (gross = fee + net)
+      asset text, network text, units bigint, rate bigint, txid text,
+      is_reversed boolean NOT NULL DEFAULT false, reason text NOT NULL DEFAULT '',
+      client text NOT NULL CHECK (length(client) BETWEEN 1 AND 64), wish text NOT NULL,
+      created_ms bigint NOT NULL, updated_ms bigint NOT NULL, UNIQUE (owner, client), CHECK (gross = fee + net)
+    )
+    """,
+    """
+    CREATE TABLE connect_accounts (
+      owner bigint PRIMARY KEY, account text UNIQUE, state smallint NOT NULL CHECK (state BETWEEN 0 AND 4),
+      payouts_enabled boolean NOT NULL, created_ms bigint NOT NULL, updated_ms bigint NOT NULL
     )
     """,
     """
@@ -120,6 +128,7 @@ _INDEXES = (
     "ON payout_methods (owner, rail, asset, network, address) WHERE removed_ms IS NULL",
     "CREATE UNIQUE INDEX payout_methods_default ON payout_methods (owner) WHERE is_default AND removed_ms IS NULL",
     "CREATE INDEX payouts_owner ON payouts (owner, id)",
+    "CREATE INDEX payouts_open ON payouts (state, created_ms) WHERE state IN (0,1,2,3,5,8)",
     "CREATE UNIQUE INDEX payouts_one_open ON payouts (owner) WHERE state IN (0,1,2,3,5,8)",
     "CREATE INDEX money_findings_open ON money_findings (id) WHERE resolved_ms IS NULL",
     "CREATE INDEX payment_calls_subject ON payment_calls (rail, subject)",
