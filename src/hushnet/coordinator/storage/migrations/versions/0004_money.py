@@ -58,12 +58,18 @@ _TABLES = (
     """
     CREATE TABLE coin_invoices (
       id bigint PRIMARY KEY, owner bigint NOT NULL, usd bigint NOT NULL CHECK (usd > 0),
-      asset text NOT NULL, network text NOT NULL, units_due bigint NOT NULL CHECK (units_due > 0),
-      rate bigint NOT NULL CHECK (rate > 0), gateway text NOT NULL, gateway_id text,
-      address text NOT NULL DEFAULT '', tag bigint, state smallint NOT NULL CHECK (state BETWEEN 0 AND 8),
+      asset text NOT NULL, network text NOT NULL, units_due bigint NOT NULL DEFAULT 0 CHECK (units_due >= 0),
+      rate bigint NOT NULL DEFAULT 0 CHECK (rate >= 0), gateway text NOT NULL, gateway_id text,
+      address text NOT NULL DEFAULT '', tag bigint, url text NOT NULL DEFAULT '',
+      state smallint NOT NULL CHECK (state BETWEEN 0 AND 8),
       units_in bigint NOT NULL DEFAULT 0 CHECK (units_in >= 0),
-      credited bigint NOT NULL DEFAULT 0 CHECK (credited >= 0), expires_ms bigint NOT NULL,
-      created_ms bigint NOT NULL, UNIQUE (gateway, gateway_id)
+      seen_prompt bigint NOT NULL DEFAULT 0 CHECK (seen_prompt >= 0),
+      seen_late bigint NOT NULL DEFAULT 0 CHECK (seen_late >= seen_prompt),
+      late_rate bigint NOT NULL DEFAULT 0 CHECK (late_rate >= 0),
+      credited bigint NOT NULL DEFAULT 0 CHECK (credited >= 0),
+      suspended bigint NOT NULL DEFAULT 0 CHECK (suspended >= 0), raw text NOT NULL DEFAULT '',
+      expires_ms bigint NOT NULL, as_of_ms bigint NOT NULL DEFAULT 0, created_ms bigint NOT NULL,
+      UNIQUE (gateway, gateway_id), CHECK (state IN (0,8) OR (units_due > 0 AND rate > 0))
     )
     """,
     """
