@@ -126,12 +126,7 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
         records=_records(database, serving, place),
         serving=serving,
         dispatcher=dispatcher,
-        http=HttpListener(
-            dispatcher,
-            settings=replace(settings.http, drain_s_max=settings.http.drain_s_max + SETTLING_S),
-            metrics=metrics,
-            is_port_shared=listener.is_port_shared,
-        ),
+        http=_http(settings, dispatcher, metrics, is_port_shared=listener.is_port_shared),
         links=links,
         bus=bus,
         metrics=metrics,
@@ -140,6 +135,13 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
     dispatcher.add_routes(_health(coordinator, clock).routes())
     _show(metrics, coordinator, serving)
     return coordinator
+
+
+def _http(
+    settings: CoordinatorSettings, dispatcher: Dispatcher, metrics: Metrics, *, is_port_shared: bool
+) -> HttpListener:
+    http = replace(settings.http, drain_s_max=settings.http.drain_s_max + SETTLING_S)
+    return HttpListener(dispatcher, settings=http, metrics=metrics, is_port_shared=is_port_shared)
 
 
 def _serving(
