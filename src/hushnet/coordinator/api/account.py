@@ -14,7 +14,9 @@ from hushnet.coordinator.accounts import Accounts, ApiKey, Caller, NewKey, Scope
 from hushnet.coordinator.accounts.rules import parse_key_id, write_key_id
 from hushnet.coordinator.api.bodies import json_response, read_json
 from hushnet.coordinator.api.dispatch import route
+from hushnet.coordinator.ledger.chart import SPENDABLE
 from hushnet.coordinator.ledger.model import Balance, UsageRecord
+from hushnet.coordinator.ledger.reports.store import ReportStore
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.foundation.errors import RequestError
 from hushnet.foundation.ids import RequestId
@@ -37,9 +39,10 @@ class KeyWish(msgspec.Struct, forbid_unknown_fields=True):
 class AccountApi:
     """Routes for a key of scope `user`."""
 
-    def __init__(self, accounts: Accounts, ledger: Ledger) -> None:
+    def __init__(self, accounts: Accounts, ledger: Ledger, reports: ReportStore) -> None:
         self._accounts = accounts
         self._ledger = ledger
+        self._reports = reports
 
     def routes(self) -> list[Route]:
         return [
@@ -87,7 +90,9 @@ class AccountApi:
         record = await self._settled(parse_request_id(request.path_params["request_id"]), caller)
         if record is None:
             raise RequestError("this account has no such request, or it is not settled yet", code="not_settled_yet")
-        return json_response(shown_record(record))
+        spent = await self._reports.spent_from(record.id) if record.cost else {}
+        paid_from = {f"{kind.name.lower()}_micro_usd": spent.get(kind, 0) for kind in SPENDABLE}
+        return json_response({**shown_record(record), "paid_from": paid_from})
 
     async def _settled(self, request_id: RequestId, caller: Caller) -> UsageRecord | None:
         pause_s = _FIRST_PAUSE_S
@@ -135,6 +140,7 @@ def shown_balance(balance: Balance) -> dict[str, int]:
 
 
 def shown_record(record: UsageRecord) -> dict[str, Any]:
+    """Show a request to who made it: what it cost, never how that was shared out."""
     usage = record.usage
     return {
         "id": str(record.id),
@@ -147,6 +153,8 @@ def shown_record(record: UsageRecord) -> dict[str, Any]:
         "input_tokens": usage.tokens_in,
         "cached_tokens": usage.tokens_cached,
         "output_tokens": usage.tokens_out,
+        "key_id": write_key_id(usage.api_key),
+        "price_id": usage.price or None,
         "cost_micro_usd": record.cost,
         "held_micro_usd": record.held,
         "settled_ms": record.at_ms,

@@ -89,6 +89,7 @@ ROWS: Final = (
     Row("request_not_found", 404, _MISSING, "this account has no such request"),
     Row("finding_not_found", 404, _MISSING, "there is no such finding"),
     Row("event_not_found", 404, _MISSING, "there is no such event that is stuck"),
+    Row("day_not_closed", 404, _MISSING, "that day is not closed yet, or was before the books began", "a day is closed five minutes after it has ended (UTC)"),
     Row("not_settled_yet", 404, _MISSING, "this request is not settled yet", "ask again in a moment"),
     # Who could serve it.
     Row("rate_limited", 429, _SLOW, "this key calls too fast", _LATER),
@@ -106,6 +107,7 @@ ROWS: Final = (
     Row("shutting_down", 503, _FULL, "the coordinator is shutting down", _LATER),
     Row("too_many_connections", 503, _FULL, "too many open connections", _LATER),
     Row("busy", 503, _FULL, "the coordinator is busy", _LATER),
+    Row("statement_moved", 503, _FULL, "the statement's period was still being written", "ask again"),
     Row("storage", 503, _FULL, "the database does not answer", _LATER),
     # What went wrong here or at the provider.
     Row("engine_failed", 502, _SERVER, "the provider's engine failed", "send it again"),

@@ -25,6 +25,7 @@ from hushnet.coordinator.api.money.pricing import PricingApi
 from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderListener
 from hushnet.coordinator.api.records import RecordsApi
 from hushnet.coordinator.app import addresses
+from hushnet.coordinator.app.books import BookParts, join_books
 from hushnet.coordinator.app.coordinator import Coordinator
 from hushnet.coordinator.app.initialise import prepare_files
 from hushnet.coordinator.app.joints import KeyTokens, Markups, WatchedGate, end_links
@@ -87,6 +88,7 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
     discounts = DiscountBook(SqlDiscountStore(database), clock)
     providers = ProviderBook(SqlProviderStore(database), clock)
     serving = _serving(settings, clock, ledger, metrics, accounts=accounts, catalog=catalog, discounts=discounts)
+    books = join_books(settings, clock, database, accounts=accounts, ledger=ledger)
     money = build_money(settings, clock, opened, accounts=accounts)
     accounts.subscribe(partial(end_links, serving.fleet))
     discounts.subscribe(serving.fleet.reprice)
@@ -106,7 +108,7 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
     dispatcher = Dispatcher(
         hot={CHAT_PATH: {"POST": ChatEndpoint(serving.service, accounts, settings.http)}},
         routes=[
-            *_routes(accounts, ledger, catalog, providers, serving),
+            *_routes(accounts, ledger, catalog, providers, serving, books=books),
             *money.routes,
             *PricingApi(accounts, catalog, discounts, serving).routes(),
         ],
@@ -124,6 +126,7 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
         discounts=discounts,
         providers=providers,
         records=_records(database, serving, place),
+        keeper=books.keeper if place is None or place.number == 1 else None,
         serving=serving,
         dispatcher=dispatcher,
         http=_http(settings, dispatcher, metrics, is_port_shared=listener.is_port_shared),
@@ -169,7 +172,13 @@ def _serving(
 
 
 def _routes(
-    accounts: Accounts, ledger: Ledger, catalog: Catalog, providers: ProviderBook, serving: Serving
+    accounts: Accounts,
+    ledger: Ledger,
+    catalog: Catalog,
+    providers: ProviderBook,
+    serving: Serving,
+    *,
+    books: BookParts,
 ) -> list[Route]:
     """Everything but chats and health."""
     fleet, clock = serving.fleet, serving.clock
@@ -177,7 +186,8 @@ def _routes(
         *ModelsApi(fleet, catalog, clock).routes(),
         *discovery.routes(serving),
         *openapi.routes(),
-        *AccountApi(accounts, ledger).routes(),
+        *AccountApi(accounts, ledger, books.reports).routes(),
+        *books.routes,
         *RecordsApi(accounts, providers, fleet, clock).routes(),
         *AdminRoutingApi(accounts, catalog, serving).routes(),
         *AdminApi(accounts, ledger, catalog, providers=providers, fleet=fleet, clock=clock).routes(),

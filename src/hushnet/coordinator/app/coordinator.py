@@ -17,6 +17,7 @@ from hushnet.coordinator.app.money import Money
 from hushnet.coordinator.bus import Bus
 from hushnet.coordinator.catalog import Catalog, DiscountBook
 from hushnet.coordinator.fleet.reputation.keeper import RecordKeeper
+from hushnet.coordinator.ledger.books.keeper import BookKeeper
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.serving.assembly import Serving
 from hushnet.coordinator.settings import CoordinatorSettings
@@ -46,6 +47,8 @@ class Coordinator:
     discounts: DiscountBook
     providers: ProviderBook
     records: RecordKeeper
+    keeper: BookKeeper | None
+    """Closes days; one process of those that start together does it."""
     serving: Serving
     dispatcher: Dispatcher
     http: HttpListener
@@ -77,6 +80,8 @@ class Coordinator:
         self.money.start()
         self.tasks.spawn(self._refresh(), name="refresh")
         self.tasks.spawn(self.records.run(), name="keep-records")
+        if self.keeper is not None:
+            self.tasks.spawn(self.keeper.run(), name="keep-books")
         _LOG.info("coordinator started", extra={"network": self.settings.network, "port": self.http.port})
 
     async def aclose(self) -> None:
