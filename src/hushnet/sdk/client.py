@@ -73,6 +73,13 @@ class Client:
         plan = self.session.get(path) if method == "GET" else self.session.send(method, path, document)
         return self.transport.run(plan)[0]
 
+    def download(self, path: str) -> Iterator[bytes]:
+        """Yield one of the account's documents, a statement say, as it arrives; raises when it breaks off."""
+        _, response = self.transport.run(self.session.download(path))
+        assert response is not None, "the plan's last call streams"
+        with contextlib.closing(response):
+            yield from read(response, self.settings.base_url)
+
     def close(self) -> None:
         """Close the connections."""
         self.transport.close()

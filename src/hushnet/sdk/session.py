@@ -191,6 +191,10 @@ class Session:
         reply = self._accepted((yield Call(method, path, headers, body)))
         return _json(reply.body) if reply.body else None
 
+    def download(self, path: str) -> Generator[Call, Reply, None]:
+        """Open a document that is written while it is sent, with the key."""
+        self._accepted((yield Call("GET", path, self.credentials(), is_stream=True)))
+
     def cost(self, request_id: str) -> Generator[Call, Reply, int | None]:
         """Ask what a finished request cost; None when the coordinator can't say."""
         if not request_id.isdecimal():

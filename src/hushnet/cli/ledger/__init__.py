@@ -1,5 +1,14 @@
-"""`hush ledger`: the operator's books, beside a live coordinator or without one."""
+"""`hush ledger`: the operator's books, beside a live coordinator or without one, and checks for everybody else.
 
-from hushnet.cli.ledger.check import app, checked_books
+app.py        the group, and what its commands share
+check.py      `check`: every invariant, now
+days.py       `close`, `trial`, `root`: closed days
+proofs.py     `prove`, `verify`: that a balance is in a root, that an export is whole
+files.py      `export`, `statement`: the books and one owner's account as files
+"""
 
-__all__ = ["app", "checked_books"]
+from hushnet.cli.ledger import days, files, proofs
+from hushnet.cli.ledger.app import app
+from hushnet.cli.ledger.check import checked_books
+
+__all__ = ["app", "checked_books", "days", "files", "proofs"]

@@ -1,36 +1,31 @@
-"""`hush ledger`: prove that the books balance, beside a live coordinator or without one."""
+"""`hush ledger check`: prove that the books balance, beside a live coordinator or without one."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 
 from hushnet.cli import console
+from hushnet.cli.ledger.app import DatabaseUrl, app, progress, reader_of, settings_of
 from hushnet.cli.options import AsJson, Home
 from hushnet.coordinator.ledger.books.check import Finding, check_books
-from hushnet.coordinator.ledger.chart import account_info
-from hushnet.coordinator.ledger.store import Books
-from hushnet.coordinator.settings import load_settings
-from hushnet.coordinator.storage import Database, open_ledger_store
+from hushnet.coordinator.ledger.books.promises import check_promises
+from hushnet.coordinator.ledger.chart import USD, account_info
+from hushnet.coordinator.storage.books.promises import SqlPromises
+from hushnet.coordinator.storage.books.watched import WatchedBooks
+from hushnet.coordinator.storage.faults import storage_faults
 from hushnet.foundation.money import format_usd
-
-app = typer.Typer()
-
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database", help="sqlite:///PATH or postgresql://... (HUSH_DATABASE).", metavar="URL"),
-]
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The outcome of one pass over the books: what is wrong, and the trial balance by kind of account."""
+    """The outcome of one pass over the books: what is wrong, and the trial balance by kind of account and asset."""
 
     findings: tuple[Finding, ...]
     transfers: int
@@ -38,18 +33,14 @@ class Checked:
     totals: dict[str, int]
 
 
-@app.callback()
-def group() -> None:
-    """Check the books."""
-
-
 @app.command("check")
 def check(home: Home = None, database: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Recompute every balance from the transfers and verify the audit chain, in one snapshot.
+    """Recompute every balance from the transfers, compare them with payouts, refunds and payments, and verify the chain.
 
-    Runs beside a live coordinator. The exit status is 1 when anything is wrong, and each finding names its row.
+    One snapshot, beside a live coordinator. The exit status is 1 when anything is wrong, and each finding names its row.
     """
-    checked = asyncio.run(checked_books(home=home, database=database))
+    with progress("checking the books") as note:
+        checked = asyncio.run(checked_books(home=home, database=database, note=note))
     if as_json:
         console.print_json(asdict(checked))
     else:
@@ -58,38 +49,63 @@ def check(home: Home = None, database: DatabaseUrl = None, as_json: AsJson = Fal
         raise typer.Exit(1)
 
 
-async def checked_books(*, home: Path | None, database: str | None) -> Checked:
+async def checked_books(
+    *, home: Path | None, database: str | None, note: Callable[[str, int], None] = lambda _what, _count: None
+) -> Checked:
     """Open the database for reading only and check everything in it."""
-    settings = load_settings(flags={"home": home, "database": database}, environ=os.environ)
-    reader = await Database.open_reader(settings.database.reveal())
-    try:
-        return await open_ledger_store(reader).inspect(_inspect)
-    finally:
-        await reader.aclose()
+    async with reader_of(settings_of(home, database)) as reader:
+        with storage_faults():
+            return await reader.read(lambda connection: _inspect(connection, note))
 
 
 def print_checked(checked: Checked) -> None:
     """Print the trial balance and the findings."""
-    table = console.table("account kind", "balance", numeric=frozenset({"balance"}))
-    for kind, amount in sorted(checked.totals.items()):
-        table.add_row(kind, format_usd(amount))
-    table.add_row("[bold]sum[/]", f"[bold]{format_usd(sum(checked.totals.values()))}[/]")
-    console.out().print(table)
+    print_trial(checked.totals)
     console.out().print(f"{checked.transfers} transfers, {checked.open_holds} open holds")
-    for finding in checked.findings:
-        console.out().print(f"[red]{finding.invariant}[/] {finding.subject}: {finding.detail}")
-    console.out().print("[green]the books balance[/]" if not checked.findings else "[red]the books do not balance[/]")
+    print_findings(checked.findings)
 
 
-def _inspect(books: Books) -> Checked:
-    findings = check_books(books)
+def print_findings(findings: Iterable[Finding]) -> None:
+    found = list(findings)
+    for finding in found:
+        console.out().print(f"[red]{finding.invariant}[/] {finding.subject}: {finding.detail}", markup=True)
+    console.out().print("[red]the books do not balance[/]" if found else "[green]the books balance[/]")
+
+
+def print_trial(totals: dict[str, int]) -> None:
+    """Print balances by kind and asset, dollars first, with the sum of each asset."""
+    table = console.table("account kind", "balance", numeric=frozenset({"balance"}))
+    for asset in sorted({_asset_of(name) for name in totals}, key=lambda asset: (asset != USD, asset)):
+        amounts = {name: amount for name, amount in sorted(totals.items()) if _asset_of(name) == asset}
+        written = format_usd if asset == USD else "{:,}".format
+        for name, amount in amounts.items():
+            table.add_row(name, written(amount))
+        heading = "sum" if asset == USD else f"sum {asset}"
+        table.add_row(f"[bold]{heading}[/]", f"[bold]{written(sum(amounts.values()))}[/]")
+    console.out().print(table)
+
+
+def trial_totals(balances: Iterable[tuple[int, int]]) -> dict[str, int]:
+    """Sum (account, balance) by kind; a coin's kinds carry the asset: `fx_coin BTC.bitcoin`."""
     totals: Counter[str] = Counter()
-    for row in books.accounts():
-        info = account_info(row.id)
-        totals[info.kind.name.lower() if info else "unknown"] += row.credits - row.debits
+    for account, balance in balances:
+        info = account_info(account)
+        kind = info.kind.name.lower() if info else "unknown"
+        totals[kind if info is None or info.asset == USD else f"{kind} {info.asset}"] += balance
+    return dict(totals)
+
+
+def _asset_of(name: str) -> str:
+    return name.partition(" ")[2] or USD
+
+
+def _inspect(connection: Connection, note: Callable[[str, int], None]) -> Checked:
+    books = WatchedBooks(connection, note)
+    findings = check_books(books)
+    findings += check_promises(books, SqlPromises(connection))
     return Checked(
         findings=tuple(findings),
-        transfers=sum(1 for _ in books.transfers()),
-        open_holds=sum(1 for _ in books.holds()),
-        totals=dict(totals),
+        transfers=books.seen["ledger_transfers"],
+        open_holds=books.seen["ledger_holds"],
+        totals=trial_totals((row.id, row.credits - row.debits) for row in books.accounts()),
     )

@@ -1,7 +1,8 @@
-"""Every row of the ledger in one snapshot, streamed in primary-key order for `ledger.books.check`."""
+"""Every row of the ledger in one snapshot, in primary-key order for `ledger.books.check`: from a database, or from an export."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -15,40 +16,48 @@ from hushnet.coordinator.storage.ledger_rows import stored_hold, usage_record
 _ROWS_AT_ONCE: Final = 2000
 
 
-class SqlBooks:
-    """`ledger.store.Books` over a connection that is inside a snapshot."""
+class TableBooks(ABC):
+    """`ledger.store.Books` from whole rows of the ledger's tables, wherever they are kept."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    @abstractmethod
+    def rows(self, table: Table) -> Iterator[Sequence[Any]]:
+        """Return a table's rows, all columns, ascending by primary key."""
 
     def accounts(self) -> Iterator[AccountRow]:
-        for row in self._rows(tables.accounts):
+        for row in self.rows(tables.accounts):
             id_, owner, kind, asset, lane, floor, _, credits_, debits, held = row
             yield AccountRow(id_, owner, kind, asset, lane, floor, credits_, debits, held)
 
     def transfers(self) -> Iterator[tuple[Transfer, int]]:
-        for row in self._rows(tables.transfers):
+        for row in self.rows(tables.transfers):
             yield Transfer(*row[:8]), row[8]
 
     def holds(self) -> Iterator[StoredHold]:
-        return map(stored_hold, self._rows(tables.holds))
+        return map(stored_hold, self.rows(tables.holds))
 
     def facts(self) -> Iterator[FactRow]:
-        return (FactRow(*row) for row in self._rows(tables.facts))
+        return (FactRow(*row) for row in self.rows(tables.facts))
 
     def usage(self) -> Iterator[UsageRecord]:
-        return map(usage_record, self._rows(tables.usage))
+        return map(usage_record, self.rows(tables.usage))
 
     def batches(self) -> Iterator[BatchRow]:
-        return (BatchRow(*row) for row in self._rows(tables.batches))
+        return (BatchRow(*row) for row in self.rows(tables.batches))
 
     def lanes(self) -> Iterator[tuple[int, int, bytes]]:
-        for lane, _, _, seq, head in self._rows(tables.lanes):
+        for lane, _, _, seq, head in self.rows(tables.lanes):
             yield lane, seq, head
 
     def windows(self) -> Iterator[WindowDelta]:
-        return (WindowDelta(*row) for row in self._rows(tables.cap_windows))
+        return (WindowDelta(*row) for row in self.rows(tables.cap_windows))
 
-    def _rows(self, table: Table) -> Iterator[Sequence[Any]]:
+
+class SqlBooks(TableBooks):
+    """Books over a connection that is inside a snapshot."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def rows(self, table: Table) -> Iterator[Sequence[Any]]:
         statement = select(table).order_by(*table.primary_key.columns)
         return iter(self._connection.execute(statement.execution_options(yield_per=_ROWS_AT_ONCE)))

@@ -197,13 +197,16 @@ def _balances(connection: Connection, day: int, *conditions: ColumnElement[bool]
 def _day(connection: Connection, day: int | None) -> DayRow | None:
     wanted = select(DAYS).order_by(DAYS.c.day.desc()).limit(1) if day is None else select(DAYS).where(DAYS.c.day == day)
     row = connection.execute(wanted).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else day_row(row, bytes(row.root))
+
+
+def day_row(row: Any, root: bytes) -> DayRow:
+    """Make a day of what has its columns as attributes."""
     return DayRow(
         day=row.day,
         at_ms=row.at_ms,
         heads=tuple(Head(lane, seq, bytes.fromhex(digest)) for lane, seq, digest in json.loads(row.heads)),
-        root=bytes(row.root),
+        root=root,
         leaves=row.leaves,
         liabilities=row.liabilities,
         oldest_open=row.oldest_open,

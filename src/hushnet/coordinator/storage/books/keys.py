@@ -24,12 +24,11 @@ _SECRET_BYTES: Final = 32
 _FILE_BYTES_MAX: Final = 4096
 
 
-def load_book_keys(home: Path) -> BookKeys:
-    """Return the keys in `home`, made where they are missing; raises `ConfigurationError` for a file that is not sound."""
-    pem = _kept(home / KEY_FILE, IdentityKey.generate().to_pem())
-    text = (
-        _kept(home / MASTER_FILE, secrets.token_hex(_SECRET_BYTES).encode() + b"\n").decode("ascii", "replace").strip()
-    )
+def load_book_keys(home: Path, *, is_new: bool = True) -> BookKeys:
+    """Return the keys in `home`, made where they are missing if `is_new`; raises `ConfigurationError` for an unsound file."""
+    pem = _kept(home / KEY_FILE, IdentityKey.generate().to_pem() if is_new else b"")
+    fresh = secrets.token_hex(_SECRET_BYTES).encode() + b"\n" if is_new else b""
+    text = _kept(home / MASTER_FILE, fresh).decode("ascii", "replace").strip()
     try:
         is_secret = len(bytes.fromhex(text)) == _SECRET_BYTES
     except ValueError:
@@ -42,7 +41,7 @@ def load_book_keys(home: Path) -> BookKeys:
 def _kept(path: Path, fresh: bytes) -> bytes:
     """Return the file's content; a missing one gets `fresh`, or what another first start was quicker to put there."""
     try:
-        if not path.exists():
+        if fresh and not path.exists():
             _create(path, fresh)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -55,7 +54,10 @@ def _kept(path: Path, fresh: bytes) -> bytes:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise ConfigurationError(f"{path} can't be used ({error.strerror})") from None
+        raise ConfigurationError(
+            f"{path} can't be used ({error.strerror})",
+            hint="the coordinator makes it in its home: name that with --home",
+        ) from None
 
 
 def _create(path: Path, content: bytes) -> None:
