@@ -45,10 +45,11 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyStanding:
-    """A key together with whether its account is closed: what one look-up answers."""
+    """A key together with what one look-up answers of its account: whether it is closed, and who has brought it."""
 
     key: ApiKey
     is_account_closed: bool = False
+    referrer: AccountId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,9 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling, proved by a key."""
+    """Who is calling, proved by a key; `referrer` is the account that has brought the caller's, if one has."""
 
     account_id: AccountId
     key_id: ApiKeyId
     scope: Scope
+    referrer: AccountId | None = None

@@ -106,6 +106,12 @@ class Accounts:
             await self.spread(account_id, None, found and is_closed)
         return found
 
+    async def refresh(self, account_id: AccountId) -> None:
+        """Have every process look an account's keys up again: what goes with them has changed."""
+        self.changed(account_id, None, is_barred=False)
+        if self.spread is not None:
+            await self.spread(account_id, None, False)
+
     def changed(self, account_id: AccountId, key_id: ApiKeyId | None, *, is_barred: bool) -> None:
         """Forget a key, or with None all keys of an account; `is_barred`: what they have opened ends."""
         held = (id_ for id_, known in self._memory.items() if known.caller.account_id == account_id)
@@ -169,7 +175,9 @@ class Accounts:
                 return None
             key = standing.key
             known = _Remembered(
-                standing, Caller(key.account, key.id, key.scope), self._clock.monotonic_s() + self._memory_s
+                standing,
+                Caller(key.account, key.id, key.scope, standing.referrer),
+                self._clock.monotonic_s() + self._memory_s,
             )
             if epoch == self._epoch:
                 self._memory[key_id] = known

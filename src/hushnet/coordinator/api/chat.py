@@ -48,7 +48,7 @@ class ChatEndpoint:
         preferences = read_preferences(scope, caller.account_id, self._service.roll)
         body, form = await self._read(scope, receive, watch, caller.account_id, preferences)
         is_told = header_of(scope, QUEUE_UPDATES) == b"true" and body.facts.is_stream and form.is_events
-        consumer = Consumer(caller.account_id, caller.key_id)
+        consumer = Consumer(caller.account_id, caller.key_id, caller.referrer)
         life = self._service.submit(consumer, body, watch, is_told_its_place=is_told)
         if isinstance(life, Failure):
             headers = [(b"hushnet-mode", body.mode.value.encode()), (X_TIMING, watch.render())]

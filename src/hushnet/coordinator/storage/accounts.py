@@ -50,6 +50,13 @@ API_KEYS = Table(
     Column("revoked_ms", BigInteger),
 )
 
+REFERRALS = Table(
+    "referrals",
+    _METADATA,
+    Column("owner", BigInteger, primary_key=True),
+    Column("referrer", BigInteger),
+)
+
 _ADD_ACCOUNT = text(
     "INSERT INTO accounts (id, name, created_ms) VALUES (:id, :name, :created_ms) ON CONFLICT DO NOTHING"
 )
@@ -102,10 +109,15 @@ class SqlAccountStore:
         return await self._write(work)
 
     async def key(self, key_id: ApiKeyId) -> KeyStanding | None:
-        joined = API_KEYS.join(ACCOUNTS, ACCOUNTS.c.id == API_KEYS.c.account)
-        statement = select(API_KEYS, ACCOUNTS.c.closed_ms).select_from(joined).where(API_KEYS.c.id == key_id)
+        account = API_KEYS.c.account
+        joined = API_KEYS.join(ACCOUNTS, ACCOUNTS.c.id == account).outerjoin(REFERRALS, REFERRALS.c.owner == account)
+        columns = (API_KEYS, ACCOUNTS.c.closed_ms, REFERRALS.c.referrer)
+        statement = select(*columns).select_from(joined).where(API_KEYS.c.id == key_id)
         row = await self._read(lambda connection: connection.execute(statement).one_or_none())
-        return None if row is None else KeyStanding(_key(row), row.closed_ms is not None)
+        if row is None:
+            return None
+        referrer = None if row.referrer is None else AccountId(row.referrer)
+        return KeyStanding(_key(row), row.closed_ms is not None, referrer)
 
     async def keys_of(self, account_id: AccountId) -> Sequence[ApiKey]:
         order = (API_KEYS.c.created_ms, API_KEYS.c.id)

@@ -121,6 +121,50 @@ _TABLES = (
       name text PRIMARY KEY, value text NOT NULL, at_ms bigint NOT NULL
     )
     """,
+    """
+    CREATE TABLE promo_grants (
+      id bigint PRIMARY KEY, grant_key text NOT NULL UNIQUE, owner bigint NOT NULL,
+      amount bigint NOT NULL CHECK (amount > 0), expires_ms bigint, expired bigint, at_ms bigint NOT NULL,
+      CHECK (expired IS NULL OR expired BETWEEN 0 AND amount)
+    )
+    """,
+    """
+    CREATE TABLE invite_redemptions (
+      owner bigint PRIMARY KEY, invite bigint NOT NULL REFERENCES invites(id),
+      amount bigint NOT NULL CHECK (amount > 0), at_ms bigint NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE referral_codes (owner bigint PRIMARY KEY, code text NOT NULL UNIQUE, at_ms bigint NOT NULL)
+    """,
+    """
+    CREATE TABLE referrals (
+      owner bigint PRIMARY KEY, referrer bigint NOT NULL CHECK (referrer <> owner), at_ms bigint NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE reward_dues (
+      machine text NOT NULL, epoch bigint NOT NULL, owner bigint NOT NULL,
+      amount bigint NOT NULL CHECK (amount > 0), PRIMARY KEY (machine, epoch)
+    )
+    """,
+    """
+    CREATE TABLE service_credits (
+      request bigint NOT NULL, nth smallint NOT NULL, owner bigint NOT NULL,
+      promo bigint NOT NULL CHECK (promo >= 0), paid bigint NOT NULL CHECK (paid >= 0),
+      earnings bigint NOT NULL CHECK (earnings >= 0), clawback bigint NOT NULL CHECK (clawback >= 0),
+      is_provider_at_fault boolean NOT NULL, reason text NOT NULL, actor text NOT NULL, at_ms bigint NOT NULL,
+      PRIMARY KEY (request, nth), CHECK (promo + paid + earnings > 0)
+    )
+    """,
+    """
+    CREATE TABLE adjustments (
+      id text PRIMARY KEY, owner bigint NOT NULL, bucket smallint NOT NULL CHECK (bucket IN (1,2,3)),
+      amount bigint NOT NULL CHECK (amount <> 0), reason text NOT NULL, actor text NOT NULL,
+      approver text NOT NULL DEFAULT '', state smallint NOT NULL CHECK (state IN (0,1,2)),
+      at_ms bigint NOT NULL, decided_ms bigint
+    )
+    """,
 )
 _INDEXES = (
     "CREATE INDEX payment_inbox_due ON payment_inbox (next_ms) WHERE state IN (0,3)",
@@ -138,6 +182,16 @@ _INDEXES = (
     "CREATE UNIQUE INDEX payouts_one_open ON payouts (owner) WHERE state IN (0,1,2,3,5,8)",
     "CREATE INDEX money_findings_open ON money_findings (id) WHERE resolved_ms IS NULL",
     "CREATE INDEX payment_calls_subject ON payment_calls (rail, subject)",
+    "CREATE INDEX promo_grants_owner ON promo_grants (owner, id)",
+    "CREATE INDEX promo_grants_due ON promo_grants (expires_ms) WHERE expired IS NULL AND expires_ms IS NOT NULL",
+    "CREATE INDEX referrals_referrer ON referrals (referrer)",
+    "CREATE INDEX adjustments_at ON adjustments (at_ms)",
+    "CREATE INDEX usage_referred ON usage_records (at_ms) WHERE referrer IS NOT NULL",
+)
+_COLUMNS = (
+    "ALTER TABLE invites ADD COLUMN credit_ms bigint NOT NULL DEFAULT 0",
+    "ALTER TABLE invites ADD COLUMN note text NOT NULL DEFAULT ''",
+    "ALTER TABLE invites ADD COLUMN created_ms bigint NOT NULL DEFAULT 0",
 )
 _WITHOUT_ROWID = ("payment_inbox", "x402_payments")
 
@@ -146,11 +200,16 @@ def upgrade() -> None:
     is_sqlite = op.get_bind().dialect.name == "sqlite"
     for table in _TABLES:
         op.execute(_as_sqlite(table) if is_sqlite else table)
+    for column in _COLUMNS:
+        op.execute(column.replace("bigint", "INTEGER") if is_sqlite else column)
     for index in _INDEXES:
         op.execute(index)
 
 
 def downgrade() -> None:
+    op.execute("DROP INDEX usage_referred")
+    for name in ("credit_ms", "note", "created_ms"):
+        op.execute(f"ALTER TABLE invites DROP COLUMN {name}")
     for table in reversed(_TABLES):
         op.execute(f"DROP TABLE {table.split()[2]}")
 
