@@ -25,13 +25,17 @@ def usd(asked: Asked, name: str = "currency") -> str:
 
 @endpoint("POST", "/v1/customers", "CustomerCreateParams")
 def create_customer(asked: Asked) -> Thing:
-    return asked.world.add(
+    return new_customer(asked.world, email=asked.parameters.get("email"), metadata=asked.metadata())
+
+
+def new_customer(world: World, *, email: str | None = None, metadata: dict[str, str] | None = None) -> Thing:
+    return world.add(
         "customers",
         "cus",
         object="customer",
-        email=asked.parameters.get("email"),
-        description=asked.parameters.get("description"),
-        metadata=asked.metadata(),
+        email=email,
+        description=None,
+        metadata=metadata or {},
         invoice_settings={"default_payment_method": None},
     )
 
@@ -117,6 +121,7 @@ def create_session(asked: Asked) -> Thing:
         cancel_url=given.get("cancel_url"),
         expires_at=int(given.get("expires_at", now + 24 * 3600)),
         payment_method_types=given.get("payment_method_types", ["card"]),
+        customer_creation=given.get("customer_creation", "if_required"),
         _intent=given.get("payment_intent_data", {}),
         _intent_metadata=asked.metadata("payment_intent_data"),
         _setup_metadata=asked.metadata("setup_intent_data"),

@@ -124,6 +124,8 @@ class FakeStripe:
             place = self.thing("sessions", session)
             if place["status"] != "open":
                 raise AssertionError(f"the Checkout is {place['status']}")
+            if place["customer_creation"] == "always" and place["customer"] is None:
+                place["customer"] = payments.new_customer(self.world)["id"]
             method = payments.new_method(self.world, place["customer"])
             place["status"] = "complete"
             if place["mode"] == "setup":

@@ -149,3 +149,16 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
     data: list[T]
     has_more: bool
+
+
+class _Data(msgspec.Struct, frozen=True):
+    object: msgspec.Raw
+
+
+class _Event(msgspec.Struct, frozen=True):
+    data: _Data
+
+
+def object_of(body: bytes, shape: type[T]) -> T:
+    """Return the object that an event carries, as `shape`; raises `msgspec.ValidationError` when it is something else."""
+    return msgspec.json.decode(msgspec.json.decode(body, type=_Event).data.object, type=shape)

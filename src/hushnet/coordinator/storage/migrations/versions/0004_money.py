@@ -41,18 +41,30 @@ _TABLES = (
       state smallint NOT NULL CHECK (state BETWEEN 0 AND 6), checkout text UNIQUE, intent text UNIQUE,
       refunded bigint NOT NULL DEFAULT 0 CHECK (refunded >= 0),
       disputed bigint NOT NULL DEFAULT 0 CHECK (disputed >= 0), created_ms bigint NOT NULL,
-      updated_ms bigint NOT NULL, CHECK (refunded <= cents * 10000)
+      updated_ms bigint NOT NULL, client_key text, digest text NOT NULL DEFAULT '',
+      url text NOT NULL DEFAULT '', reason text NOT NULL DEFAULT '',
+      CHECK (refunded <= cents * 10000), UNIQUE (owner, client_key)
     )
     """,
     """
     CREATE TABLE reversals (
-      id text PRIMARY KEY, deposit bigint NOT NULL REFERENCES deposits(id),
+      id bigint PRIMARY KEY, object text UNIQUE, deposit bigint NOT NULL REFERENCES deposits(id),
       kind smallint NOT NULL CHECK (kind IN (1,2)), amount bigint NOT NULL CHECK (amount > 0),
       state smallint NOT NULL CHECK (state BETWEEN 0 AND 4),
       from_paid bigint NOT NULL CHECK (from_paid >= 0),
       from_earnings bigint NOT NULL CHECK (from_earnings >= 0),
       from_owed bigint NOT NULL CHECK (from_owed >= 0),
+      client_key text UNIQUE, created_ms bigint NOT NULL, updated_ms bigint NOT NULL,
       CHECK (from_paid + from_earnings + from_owed = amount)
+    )
+    """,
+    """
+    CREATE TABLE stripe_customers (
+      owner bigint PRIMARY KEY, customer text, method text, method_ms bigint NOT NULL DEFAULT 0,
+      topup_on boolean NOT NULL DEFAULT false, topup_below bigint NOT NULL DEFAULT 0 CHECK (topup_below >= 0),
+      topup_cents bigint NOT NULL DEFAULT 0 CHECK (topup_cents >= 0),
+      topup_daily_cents bigint NOT NULL DEFAULT 0 CHECK (topup_daily_cents >= 0),
+      topup_halt text NOT NULL DEFAULT '', updated_ms bigint NOT NULL DEFAULT 0
     )
     """,
     """
@@ -173,6 +185,9 @@ _INDEXES = (
     "CREATE INDEX payment_calls_due ON payment_calls (next_ms) WHERE state IN (0,1,4)",
     "CREATE INDEX deposits_owner ON deposits (owner, id)",
     "CREATE UNIQUE INDEX deposits_one_topup ON deposits (owner) WHERE origin = 2 AND state IN (0,1,2)",
+    "CREATE INDEX deposits_unfinished ON deposits (id) WHERE state IN (0,1,2)",
+    "CREATE INDEX reversals_deposit ON reversals (deposit)",
+    "CREATE INDEX stripe_customers_topup ON stripe_customers (owner) WHERE topup_on",
     "CREATE INDEX coin_invoices_owner ON coin_invoices (owner, id)",
     "CREATE UNIQUE INDEX payout_methods_one "
     "ON payout_methods (owner, rail, asset, network, address) WHERE removed_ms IS NULL",

@@ -1,0 +1,264 @@
+"""What Stripe's own books say beside ours, once an hour: nothing that moved there may be missing here.
+
+Deposits that hang are fetched and applied as if Stripe had just told. Every balance transaction since the last pass is
+compared with the facts of its object, and Stripe's fees are posted. The passes overlap by some hours, and each fact has a
+key, so that nothing depends on a pass being whole. What does not fit is a finding; money is only ever moved by a fact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Final
+
+from hushnet.coordinator.ledger.chart import Kind
+from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction, View
+from hushnet.coordinator.payments.deposits import facts
+from hushnet.coordinator.payments.deposits.crediting import deposit_id_of
+from hushnet.coordinator.payments.deposits.model import (
+    MICRO_USD_A_CENT,
+    UNFINISHED,
+    Deposit,
+    Reversal,
+)
+from hushnet.coordinator.payments.deposits.payment_events import (
+    ASYNC_FAILED,
+    CANCELED,
+    COMPLETED,
+    DECLINED,
+    EXPIRED,
+    SUCCEEDED,
+    apply_intent,
+    apply_session,
+    fetch_intent,
+    fetch_session,
+)
+from hushnet.coordinator.payments.model import Cursor, note_finding
+from hushnet.coordinator.payments.stripe.gateway import StripeGateway
+from hushnet.coordinator.payments.stripe.objects import USD, Balance, Charge, Page
+from hushnet.coordinator.payments.stripe.objects import Transaction as Moved
+from hushnet.foundation.clock import Clock
+from hushnet.foundation.errors import HushnetError, RequestError
+
+_LOG = logging.getLogger(__name__)
+
+PERIOD_S: Final = 3600.0
+OLD_MS: Final = 3_600_000
+"""Webhooks are given this long before something that is missing is a finding."""
+OVERLAP_S: Final = 6 * 3600
+CURSOR: Final = "stripe:transactions"
+DIFFERENCE: Final = "stripe:difference"
+_BATCH: Final = 100
+
+_ENDED: Final = {"canceled": CANCELED, "requires_payment_method": DECLINED}
+
+_Work = Callable[[Transaction, Deposit], object]
+Matcher = Callable[[View, Moved], bool]
+"""Say whether our books have what a balance transaction of some type says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FactKey:
+    """A fact, as far as its being there goes; read only."""
+
+    TABLE: ClassVar[str] = "ledger_facts"
+    KEY: ClassVar[tuple[str, ...]] = ("key",)
+
+    key: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Books:
+    """One lane of an operator account; read only."""
+
+    TABLE: ClassVar[str] = "ledger_accounts"
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+
+    id: int
+    owner: int
+    kind: int
+    credits: int
+    debits: int
+
+
+class Reconciliation:
+    """The hourly pass over Stripe's books."""
+
+    def __init__(
+        self, store: MoneyStore, gateway: StripeGateway, clock: Clock, *, matchers: Mapping[str, Matcher] | None = None
+    ) -> None:
+        """`matchers` by type of balance transaction: what other parts book (transfers); unknown types are left alone."""
+        self._store = store
+        self._gateway = gateway
+        self._clock = clock
+        self._matchers = matchers or {}
+
+    async def run(self) -> None:
+        """Compare until cancelled."""
+        while True:
+            try:
+                await self.step()
+            except HushnetError as error:
+                _LOG.warning("reconciliation waits", extra={"error": error.error_code})
+            await asyncio.sleep(PERIOD_S)
+
+    async def step(self) -> None:
+        """Make one pass. Raises when Stripe or the database does not answer; the next pass begins where this one did."""
+        await self._fetch_unfinished()
+        await self._compare_transactions()
+        await self._compare_balance()
+
+    async def _fetch_unfinished(self) -> None:
+        old_ms, below = self._clock.now_ms() - OLD_MS, 1 << 63
+        while True:
+            page = await self._store.read(partial(_unfinished, below=min(below, (1 << 63) - 1)))
+            for deposit in page:
+                if deposit.created_ms <= old_ms:
+                    await self._fetch(deposit)
+            if len(page) < _BATCH:
+                return
+            below = page[-1].id
+
+    async def _fetch(self, deposit: Deposit) -> None:
+        """Apply what Stripe has of a deposit that hangs."""
+        try:
+            work = await (self._session(deposit.checkout) if deposit.checkout else self._intent(deposit.intent))
+        except RequestError as error:
+            await self._note("deposit_unknown_at_stripe", f"deposit:{deposit.id}", error.error_code)
+            return
+        if work is not None:
+            await self._store.transact(lambda tx: _on(tx, deposit.id, work))
+
+    async def _session(self, id_: str) -> _Work | None:
+        session = await fetch_session(self._gateway, id_)
+        if session.status == "open":
+            return None
+        kind = EXPIRED if session.status == "expired" else COMPLETED
+        if session.payment_status == "unpaid" and session.payment_intent:
+            intent = await fetch_intent(self._gateway, session.payment_intent)
+            kind = ASYNC_FAILED if intent.status in _ENDED else kind
+        return partial(apply_session, session=session, kind=kind)
+
+    async def _intent(self, id_: str | None) -> _Work | None:
+        if id_ is None:
+            return None  # its call is still to be made; the outbox sees to it
+        intent = await fetch_intent(self._gateway, id_)
+        return partial(apply_intent, intent=intent, kind=_ENDED.get(intent.status, SUCCEEDED))
+
+    async def _compare_transactions(self) -> None:
+        """Go through what moved at Stripe, newest first; the cursor moves only when all of it was seen."""
+        cursor = await self._store.read(lambda view: view.rows(Cursor).get(CURSOR))
+        since_s = int(cursor.value) - OVERLAP_S if cursor is not None else 0
+        after: dict[str, Any] = {}
+        newest_s = 0
+        while True:
+            wanted = {"limit": 100, "created": {"gte": max(since_s, 0)}, **after}
+            page = await self._gateway.read(partial(_transactions, wanted=wanted), Page[Moved])
+            for moved in page.data:
+                newest_s = max(newest_s, moved.created)
+                await self._compare(moved)
+            if not page.has_more:
+                break
+            after = {"starting_after": page.data[-1].id}
+        if newest_s:
+            now = Cursor(name=CURSOR, value=str(newest_s), at_ms=self._clock.now_ms())
+            await self._store.transact(partial(_put_cursor, cursor=now))
+
+    async def _compare(self, moved: Moved) -> None:
+        is_booked_here = moved.type in {"charge", "payment", "stripe_fee", "stripe_fx_fee", "tax_fee"}
+        fact = facts.processor_fee(moved) if is_booked_here and moved.currency == USD else None
+        if moved.type in {"payout", "payout_cancel", "payout_failure", "topup", "topup_reversal"}:
+            fact = facts.own_money(moved)
+        if fact is not None and not await self._has_fact(fact.key):
+            await self._store.transact(lambda tx: tx.post(fact))
+        if await self._is_known(moved):
+            return
+        if moved.type in {"charge", "payment"} and await self._apply_payment(moved):
+            return
+        if self._clock.now_ms() - moved.created * 1000 >= OLD_MS:
+            await self._note("stripe_moved_unknown", f"stripe:{moved.id}", f"{moved.type[:40]} {moved.source or ''}")
+
+    async def _is_known(self, moved: Moved) -> bool:
+        source = moved.source or ""
+        match moved.type:
+            case "charge" | "payment":
+                charge = await self._charge(source)
+                return charge is None or await self._has_fact(facts.paid_key(charge.payment_intent or ""))
+            case "refund" | "payment_refund":
+                return await self._has_fact(facts.refund_key(source))
+            case "refund_failure" | "payment_failure_refund":
+                return await self._has_fact(f"{facts.refund_key(source)}:failed") or await self._is_put_back(source)
+            case "adjustment" if source.startswith(("du_", "dp_")):
+                words = ("withdrawn",) if moved.amount < 0 else ("won", "reinstated")
+                return any([await self._has_fact(facts.dispute_key(source, word)) for word in words])
+            case _:
+                matcher = self._matchers.get(moved.type)
+                return matcher is None or await self._store.read(lambda view: matcher(view, moved))
+
+    async def _apply_payment(self, moved: Moved) -> bool:
+        """A payment that we never heard of: apply it, when it is one of ours."""
+        charge = await self._charge(moved.source or "")
+        if charge is None or charge.payment_intent is None:
+            return False
+        intent = await fetch_intent(self._gateway, charge.payment_intent)
+        id_ = deposit_id_of(intent.metadata)
+        if id_ is None or intent.status != "succeeded":
+            return False
+        landed = moved.amount if moved.currency == USD else None
+        work = partial(apply_intent, intent=intent, kind=SUCCEEDED, landed=landed)
+        return await self._store.transact(lambda tx: _on(tx, id_, work))
+
+    async def _is_put_back(self, refund: str) -> bool:
+        found = await self._store.read(lambda view: view.rows(Reversal).find(object=refund, limit=1))
+        return bool(found) and await self._has_fact(f"refund:{found[0].id}:back")
+
+    async def _charge(self, id_: str) -> Charge | None:
+        if not id_.startswith(("ch_", "py_")):
+            return None
+        return await self._gateway.read(lambda v1: v1.charges.retrieve_async(id_), Charge)
+
+    async def _has_fact(self, key: str) -> bool:
+        return await self._store.read(lambda view: view.rows(_FactKey).get(key)) is not None
+
+    async def _compare_balance(self) -> None:
+        """A difference that stays the same over two passes is one; a passing one is something under way."""
+        balance = await self._gateway.read(lambda v1: v1.balance.retrieve_async(), Balance)
+        lanes = await self._store.read(lambda view: view.rows(_Books).find(owner=0, kind=Kind.STRIPE, limit=1000))
+        ours = sum(lane.debits - lane.credits for lane in lanes)
+        difference = balance.usd_cents * MICRO_USD_A_CENT - ours
+        before = await self._store.read(lambda view: view.rows(Cursor).get(DIFFERENCE))
+        if difference and before is not None and before.value == str(difference):
+            await self._note("stripe_balance_differs", "stripe:balance", f"{difference} micro-USD")
+        now = Cursor(name=DIFFERENCE, value=str(difference), at_ms=self._clock.now_ms())
+        await self._store.transact(partial(_put_cursor, cursor=now))
+
+    async def _note(self, kind: str, subject: str, detail: str) -> None:
+        await self._store.transact(lambda tx: note_finding(tx, kind, subject, detail))
+
+
+def _unfinished(view: View, *, below: int) -> list[Deposit]:
+    return view.rows(Deposit).find(
+        state=list(UNFINISHED), order_by="id", descending=True, below=("id", below), limit=_BATCH
+    )
+
+
+def _on(tx: Transaction, deposit: int, work: _Work) -> bool:
+    row = tx.rows(Deposit).get(deposit)
+    if row is None:
+        return False
+    work(tx, row)
+    return True
+
+
+def _transactions(v1: Any, *, wanted: dict[str, Any]) -> Any:
+    return v1.balance_transactions.list_async(wanted)
+
+
+def _put_cursor(tx: Transaction, *, cursor: Cursor) -> None:
+    rows = tx.rows(Cursor)
+    if not rows.add(cursor):
+        rows.save(cursor)
