@@ -11,6 +11,7 @@ moves.py        an event applied to a payout: row, fact and next call in one tra
 methods.py      where money may go: one default, a cool-down, nothing deleted
 asking.py       asking for a payout and cancelling it
 service.py      payouts as the API calls them
+calling.py      a call is sent only while its payout waits for it
 connect.py      what is needed of Stripe Connect, and onboarding
 stripe_rail.py  the three calls to Stripe
 coin_rail.py    what is needed of a coin's gateway, and the call to it

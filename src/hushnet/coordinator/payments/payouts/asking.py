@@ -64,6 +64,13 @@ class Terms:
 
     tariff: Tariff = field(default_factory=Tariff)
     maturity_ms: int = 24 * 3_600_000
+    """Earnings younger than this stay."""
+    cool_down_ms: int = 48 * 3_600_000
+    """A new method is used no sooner than this."""
+    send_after_ms: int = 60_000
+    """A payout over Stripe can be cancelled for this long before it is sent."""
+    overdue_ms: int = 7 * 24 * 3_600_000
+    """A payout that takes longer is asked about."""
     rails: frozenset[str] = frozenset(RAILS)
 
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from hushnet.coordinator.ledger.transaction import Transaction
+from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction
 from hushnet.coordinator.payments.calls import Caller, Seen, Sent
 from hushnet.coordinator.payments.model import Call
-from hushnet.coordinator.payments.payouts.model import COIN, Payout
+from hushnet.coordinator.payments.payouts.calling import PayoutCall
+from hushnet.coordinator.payments.payouts.model import COIN, Payout, PayoutState
 from hushnet.coordinator.payments.payouts.moves import Happened, Moved, advance
 from hushnet.coordinator.payments.payouts.transitions import PayoutEvent, RailCall
 
@@ -44,9 +45,9 @@ class CoinRail(Protocol):
         ...
 
 
-def coin_callers(rail: CoinRail) -> dict[tuple[str, str], Caller]:
+def coin_callers(store: MoneyStore, rail: CoinRail) -> dict[tuple[str, str], Caller]:
     """Return the caller of this rail, as `Calls` wants it."""
-    return {(COIN, RailCall.SEND.value): CoinCall(rail)}
+    return {(COIN, RailCall.SEND.value): CoinCall(store, rail)}
 
 
 def claim_coins(tx: Transaction, payout_id: int, *, units: int, rate: int, actor: str) -> Moved:
@@ -81,13 +82,16 @@ def order_for(payout: Payout, address: str, tag: int | None) -> CoinOrder:
     return CoinOrder(payout.id, asset, network, address, tag, units, _reference(payout.id))
 
 
-class CoinCall:
+class CoinCall(PayoutCall):
     """Coins to the owner's address."""
 
-    def __init__(self, rail: CoinRail) -> None:
+    waited_in = PayoutState.SENDING
+
+    def __init__(self, store: MoneyStore, rail: CoinRail) -> None:
+        super().__init__(store)
         self._rail = rail
 
-    async def send(self, call: Call) -> Sent:
+    async def send_wanted(self, call: Call) -> Sent:
         return await self._rail.send(order_of(call))
 
     async def look_up(self, call: Call) -> Seen:

@@ -105,7 +105,7 @@ def _apply(
         if step is Without.ALARMING or _is_paid_unexpectedly(payout, happened):
             detail = f"{happened.event} while {payout.state.name.lower()}"
             note_finding(tx, CONTRADICTION_FINDING, str(payout.id), detail)
-        return told, step
+        return replace(told, reason=payout.reason), step
     if step.posting is not None:
         facts.append(fact_of(told, step.posting, actor=actor))
     if step.is_alarm:

@@ -1,7 +1,6 @@
 """The three calls of a payout over Stripe: the transfer, the payout on the connected account, the reversal.
 
-Each is repeated with its key until its outcome is known (`payments/calls.py`). A call that has never been sent and that
-the payout no longer waits for is given up; one that may have been sent never is.
+Each is repeated with its key until its outcome is known (`payments/calls.py`).
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from typing import Any, Final
 from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction
 from hushnet.coordinator.payments.calls import Absent, Caller, CannotTell, Done, Refused, Seen, Sent
 from hushnet.coordinator.payments.model import Call
+from hushnet.coordinator.payments.payouts.calling import PayoutCall
 from hushnet.coordinator.payments.payouts.connect import ConnectGateway, PayoutSeen
-from hushnet.coordinator.payments.payouts.model import STRIPE, Payout, PayoutState
+from hushnet.coordinator.payments.payouts.model import STRIPE, PayoutState
 from hushnet.coordinator.payments.payouts.moves import Happened, advance, transfer_group
 from hushnet.coordinator.payments.payouts.transitions import PayoutEvent, RailCall
 
-NOT_WANTED: Final = "not_wanted"
 ACTOR: Final = "stripe"
 _STATUS_EVENTS: Final = {
     "paid": PayoutEvent.PAYOUT_PAID,
@@ -31,7 +30,7 @@ def stripe_callers(store: MoneyStore, gateway: ConnectGateway) -> dict[tuple[str
     """Return the callers of this rail, as `Calls` wants them."""
     return {
         (STRIPE, RailCall.TRANSFER.value): TransferCall(store, gateway),
-        (STRIPE, RailCall.PAYOUT.value): PayoutCall(store, gateway),
+        (STRIPE, RailCall.PAYOUT.value): BankCall(store, gateway),
         (STRIPE, RailCall.REVERSAL.value): ReversalCall(store, gateway),
     }
 
@@ -49,39 +48,26 @@ def outcome_of(event: PayoutEvent, payout: str, failure: str) -> Happened:
     return Happened(event=event, payout=payout, reason=reason)
 
 
-class _PayoutCaller:
-    """What the three calls share: which state of the payout waits for them."""
+class _StripeCall(PayoutCall):
+    """What the calls to Stripe share."""
 
-    waited_in: PayoutState
     refused_event: PayoutEvent
 
     def __init__(self, store: MoneyStore, gateway: ConnectGateway) -> None:
-        self._store = store
+        super().__init__(store)
         self._gateway = gateway
-
-    async def _is_wanted(self, call: Call) -> bool:
-        """Whether to send: once it may have been sent, always."""
-        if call.tries > 1:
-            return True
-        payout = await self._payout(call)
-        return payout is not None and payout.state is self.waited_in
-
-    async def _payout(self, call: Call) -> Payout | None:
-        return await self._store.read(lambda view: view.rows(Payout).get(call.subject))
 
     def refused(self, tx: Transaction, call: Call, code: str) -> None:
         advance(tx, call.subject, Happened(event=self.refused_event, reason=f"refused:{code}"), actor=ACTOR)
 
 
-class TransferCall(_PayoutCaller):
+class TransferCall(_StripeCall):
     """Money to the connected account."""
 
     waited_in = PayoutState.SENDING
     refused_event = PayoutEvent.TRANSFER_REFUSED
 
-    async def send(self, call: Call) -> Sent:
-        if not await self._is_wanted(call):
-            return Refused(NOT_WANTED)
+    async def send_wanted(self, call: Call) -> Sent:
         return await self._gateway.transfer(json.loads(call.request), idem_key=call.idem_key)
 
     async def look_up(self, call: Call) -> Seen:
@@ -92,19 +78,17 @@ class TransferCall(_PayoutCaller):
         advance(tx, call.subject, Happened(event=PayoutEvent.TRANSFER_MADE, transfer=outcome["id"]), actor=ACTOR)
 
 
-class PayoutCall(_PayoutCaller):
+class BankCall(_StripeCall):
     """The connected account's money to its bank."""
 
     waited_in = PayoutState.LANDED
     refused_event = PayoutEvent.PAYOUT_REFUSED
 
-    async def send(self, call: Call) -> Sent:
-        if not await self._is_wanted(call):
-            return Refused(NOT_WANTED)
+    async def send_wanted(self, call: Call) -> Sent:
         return await self._gateway.payout(json.loads(call.request), idem_key=call.idem_key)
 
     async def look_up(self, call: Call) -> Seen:
-        payout = await self._payout(call)
+        payout = await self.payout_of(call)
         if payout is None:
             return CannotTell("payout_unknown")
         account = json.loads(call.request)["account"]
@@ -118,15 +102,13 @@ class PayoutCall(_PayoutCaller):
         advance(tx, call.subject, *told_by(seen), actor=ACTOR)
 
 
-class ReversalCall(_PayoutCaller):
+class ReversalCall(_StripeCall):
     """The transfer's money back to us."""
 
     waited_in = PayoutState.REVERSING
     refused_event = PayoutEvent.REVERSAL_REFUSED
 
-    async def send(self, call: Call) -> Sent:
-        if not await self._is_wanted(call):
-            return Refused(NOT_WANTED)
+    async def send_wanted(self, call: Call) -> Sent:
         request = json.loads(call.request)
         sent = await self._gateway.reverse(request, idem_key=call.idem_key)
         if isinstance(sent, Refused) and (await self._gateway.transfer_seen(request["transfer"])).is_reversed:
