@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-import stripe as sdk
 
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
 from hushnet.coordinator.ledger.faults import FaultHook, no_faults
@@ -19,15 +18,17 @@ from hushnet.coordinator.payments.inbox import Inbox
 from hushnet.coordinator.payments.model import Call, CallState, EventState, Finding, InboxEvent
 from hushnet.coordinator.payments.payouts.asking import Terms, Wish
 from hushnet.coordinator.payments.payouts.connect import Onboarder
-from hushnet.coordinator.payments.payouts.events import PayoutEvents
+from hushnet.coordinator.payments.payouts.events import KINDS, PayoutEvents
 from hushnet.coordinator.payments.payouts.model import STRIPE, Payout, PayoutMethod, PayoutState
 from hushnet.coordinator.payments.payouts.service import Payouts
 from hushnet.coordinator.payments.payouts.stripe_rail import stripe_callers
 from hushnet.coordinator.payments.payouts.sweep import LedgerAccount, PayoutWorker, StripeWitness
 from hushnet.coordinator.payments.stripe.connect import StripeConnect
-from hushnet.coordinator.payments.stripe.transport import StripeTransport
+from hushnet.coordinator.payments.stripe.events import ACCOUNT, CONNECT, StripeEvents
+from hushnet.coordinator.payments.stripe.gateway import StripeGateway
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.ids import AccountId
+from hushnet.foundation.redaction import Secret
 from support.ledger import PROVIDER
 from support.money import OpenMoney
 from support.stripe_fake import FakeStripe
@@ -36,7 +37,6 @@ DAY_S = 86_400
 USD = 1_000_000
 EARNED = 40 * USD
 FUNDS_CENTS = 100_000
-PLATFORM_SOURCE, CONNECT_SOURCE = "stripe", "stripe-connect"
 ROUNDS_MAX = 400
 TERMS = Terms(cool_down_ms=0, send_after_ms=0)
 
@@ -66,7 +66,7 @@ class Desk:
             await self.money.books.give(owner, earnings=earnings)
             await self.money.books.advance(DAY_S + 1)
         await self.onboarder.begin(owner)
-        (account,) = [one["id"] for one in self.stripe.world.find("accounts", metadata={"owner": str(owner)})]
+        (account,) = [one["id"] for one in self.stripe.world.find("accounts", metadata={"hush_owner": str(owner)})]
         self.stripe.onboard(account)
         await self.settle()
         (method,) = await self.payouts.methods(owner)
@@ -113,7 +113,7 @@ class Desk:
         return len(taken)
 
     async def receive(self, event: dict[str, Any]) -> bool:
-        source = CONNECT_SOURCE if "account" in event else PLATFORM_SOURCE
+        source = CONNECT if "account" in event else ACCOUNT
         subject, body = event["data"]["object"]["id"], json.dumps(event).encode()
         return await self.inbox.receive(source, event["id"], kind=event["type"], subject=subject, body=body)
 
@@ -125,7 +125,7 @@ class Desk:
 
     async def pay_at_bank(self, payout: Payout, status: str) -> None:
         """The bank's word on the payout, not yet delivered."""
-        (made,) = [one["id"] for one in self.stripe.world.find("payouts", metadata={"payout": str(payout.id)})]
+        (made,) = [one["id"] for one in self.stripe.world.find("payouts", metadata={"hush_payout": str(payout.id)})]
         self.stripe.end_payout(made, status)
 
     async def balances(self) -> dict[str, int]:
@@ -163,15 +163,13 @@ async def open_desk(
     money: OpenMoney, stripe: FakeStripe, *, terms: Terms = TERMS, reach: FaultHook = no_faults
 ) -> AsyncIterator[Desk]:
     """Payouts of one process on an open money store; `stripe` has been reset and has money."""
-    transport = StripeTransport(timeout_s=5)
-    client = sdk.StripeClient(
-        stripe.api_key, base_addresses={"api": stripe.base_url}, http_client=transport, max_network_retries=0
-    )
+    gateway = StripeGateway(Secret(stripe.api_key), api_base=stripe.base_url, timeout_s=10)
     where = {"country": "US", "return_url": "https://hush.test/back", "refresh_url": "https://hush.test/again"}
-    connect = StripeConnect(client, **where)
+    connect = StripeConnect(gateway, **where)
     events = PayoutEvents(connect, connect, cool_down_ms=terms.cool_down_ms)
     store, clock = money.store, money.clock
-    handlers = {PLATFORM_SOURCE: events, CONNECT_SOURCE: events}
+    by_kind = StripeEvents(dict.fromkeys(KINDS, events))
+    handlers = {ACCOUNT: by_kind, CONNECT: by_kind}
     try:
         yield Desk(
             money,
@@ -184,7 +182,7 @@ async def open_desk(
             connect,
         )
     finally:
-        await transport.close_async()
+        await gateway.aclose()
 
 
 def prepared(stripe: FakeStripe) -> FakeStripe:

@@ -31,7 +31,7 @@ def told(payout: Payout, at: str, kind: str = "payout.paid", **changes: Any) -> 
         "object": "payout",
         "amount": payout.net // 10_000,
         "currency": "usd",
-        "metadata": {"payout": str(payout.id)},
+        "metadata": {"hush_payout": str(payout.id)},
         "status": "paid",
     }
     place = {"account": changes.pop("account", at)}
@@ -69,8 +69,8 @@ async def test_an_event_that_does_not_fit_its_payout_moves_nothing_and_is_a_find
     ("changes", "reason"),
     [
         ({"metadata": {}, "id": "po_owners_own"}, "not_ours"),
-        ({"metadata": {"payout": "12345678"}}, "not_ours"),
-        ({"metadata": {"payout": "x" * 30}, "id": "po_x"}, "not_ours"),
+        ({"metadata": {"hush_payout": "12345678"}}, "not_ours"),
+        ({"metadata": {"hush_payout": "x" * 30}, "id": "po_x"}, "not_ours"),
     ],
 )
 async def test_somebody_elses_payout_is_ignored(desk: Desk, changes: dict[str, Any], reason: str) -> None:
@@ -97,7 +97,7 @@ async def test_other_kinds_of_events_are_ignored(desk: Desk) -> None:
     event = told(payout, account, kind="payout.reconciliation_completed")
     await desk.receive(event)
     await desk.settle()
-    assert (await state_of(desk, event)).error == "another_kind"
+    assert (await state_of(desk, event)).error == "other_kind"
 
 
 async def test_what_came_of_a_transfer_waits_until_the_transfer_is_known(desk: Desk) -> None:
@@ -106,7 +106,7 @@ async def test_what_came_of_a_transfer_waits_until_the_transfer_is_known(desk: D
     payout = await desk.ask()
     await desk.worker.send_requested()
     body = {"amount": 2500, "currency": "usd", "destination": method.address}
-    group = {"transfer_group": f"payout:{payout.id}", "metadata": {"payout": str(payout.id)}}
+    group = {"transfer_group": f"payout:{payout.id}", "metadata": {"hush_payout": str(payout.id)}}
     await desk.connect.transfer({**body, **group}, idem_key=f"hush-transfer-{payout.id}-1")
     (transfer,) = desk.stripe.world.objects["transfers"]
     desk.stripe.reverse(transfer)
@@ -161,7 +161,7 @@ async def test_money_that_moves_behind_the_books_is_a_finding(desk: Desk) -> Non
     payout = await desk.ask()
     await desk.payouts.cancel(PROVIDER, payout.id)
     transfer = {"id": "tr_9", "object": "transfer", "amount": 2500, "currency": "usd", "destination": method.address}
-    named = {"transfer_group": f"payout:{payout.id}", "metadata": {"payout": str(payout.id)}, "amount_reversed": 0}
+    named = {"transfer_group": f"payout:{payout.id}", "metadata": {"hush_payout": str(payout.id)}, "amount_reversed": 0}
     await desk.receive({"id": "evt_9", "type": "transfer.created", "data": {"object": {**transfer, **named}}})
     await desk.settle()
     assert await desk.findings() == ["payout_contradiction"]

@@ -21,11 +21,11 @@ ADDRESS = "0x52908400098527886E0F7030069857D2E4169EE7"
 COOLING = Terms(send_after_ms=0)
 
 
-def checked(asset: str, network: str, address: str, tag: int | None) -> str:
+def checked(asset: str, network: str, address: str, tag: int | None) -> tuple[str, int | None]:
     """Stands for the check of real addresses: everything here is in its canonical form but for spaces."""
     if not address.strip().startswith("0x"):
         raise RequestError("that is no address", code="bad_address")
-    return address.strip()
+    return address.strip(), tag
 
 
 def coin_payouts(money: OpenMoney, terms: Terms = TERMS) -> Payouts:
@@ -175,7 +175,7 @@ async def test_a_lost_answer_to_onboarding_gives_the_same_account(desk: Desk) ->
     desk.stripe.fail("POST /v1/accounts", Fault.DROP_AFTER)
     with pytest.raises(HushnetError) as caught:
         await desk.onboarder.begin(PROVIDER)
-    assert caught.value.error_code == "rail_unavailable"
+    assert caught.value.error_code == "payments_unavailable"
     await desk.onboarder.begin(PROVIDER)
     assert len(desk.stripe.world.objects["accounts"]) == 1
 

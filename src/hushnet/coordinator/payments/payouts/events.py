@@ -24,7 +24,13 @@ from hushnet.coordinator.payments.payouts.connect import (
 )
 from hushnet.coordinator.payments.payouts.fees import CENT
 from hushnet.coordinator.payments.payouts.model import STRIPE, Payout, PayoutMethod
-from hushnet.coordinator.payments.payouts.moves import CONTRADICTION_FINDING, Happened, advance, transfer_group
+from hushnet.coordinator.payments.payouts.moves import (
+    CONTRADICTION_FINDING,
+    METADATA,
+    Happened,
+    advance,
+    transfer_group,
+)
 from hushnet.coordinator.payments.payouts.stripe_rail import ACTOR, outcome_of, told_by
 from hushnet.coordinator.payments.payouts.transitions import PayoutEvent, Without
 
@@ -68,7 +74,7 @@ Fetched = AccountSeen | PayoutSeen | TransferSeen | None
 
 
 class PayoutEvents:
-    """The inbox's handler of events about payouts and connected accounts."""
+    """The inbox's handler of events about payouts and connected accounts, for `KINDS` (`stripe.events.StripeEvents`)."""
 
     def __init__(self, accounts: AccountGateway, gateway: ConnectGateway, *, cool_down_ms: int) -> None:
         self._accounts = accounts
@@ -76,8 +82,6 @@ class PayoutEvents:
         self._cool_down_ms = cool_down_ms
 
     async def prepare(self, event: InboxEvent) -> Fetched:
-        if event.kind not in KINDS:
-            return None
         told = _read(event)
         if event.kind == "account.updated":
             return await self._accounts.account(told.data.object.id)
@@ -90,8 +94,6 @@ class PayoutEvents:
         return None
 
     def apply(self, tx: Transaction, event: InboxEvent, prepared: object) -> Verdict:
-        if event.kind not in KINDS:
-            return Ignored("another_kind")
         told = _read(event)
         if event.kind.startswith("account."):
             return self._account(tx, event, told, prepared)
@@ -124,7 +126,7 @@ def _read(event: InboxEvent) -> StripeEvent:
 def _named(tx: Transaction, told: StripeEvent) -> Payout | None:
     """Return, locked, the payout of ours that an event names: by metadata, else by Stripe's id."""
     rows = tx.rows(Payout)
-    named = told.data.object.metadata.get("payout", "")
+    named = told.data.object.metadata.get(METADATA, "")
     if named.isascii() and named.isdecimal() and len(named) <= 19:
         found = rows.find(id=int(named), rail=STRIPE, limit=1)
     elif told.type.startswith("transfer."):

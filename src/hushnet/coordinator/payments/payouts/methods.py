@@ -30,8 +30,8 @@ BANK_NETWORK: Final = "bank"
 class AddressCheck(Protocol):
     """What knows a coin's addresses."""
 
-    def __call__(self, asset: str, network: str, address: str, tag: int | None) -> str:
-        """Return the address as it is to be written; raises `RequestError` `bad_address` when it is not one."""
+    def __call__(self, asset: str, network: str, address: str, tag: int | None) -> tuple[str, int | None]:
+        """Return address and tag as they are to be stored; raises `RequestError` (`bad_address`, `bad_tag`, …)."""
         ...
 
 
@@ -65,7 +65,8 @@ def bank_place(account: str) -> Place:
 
 def coin_place(asset: str, network: str, address: str, tag: int | None, *, check: AddressCheck) -> Place:
     """Return the place of a checked address."""
-    return Place(COIN, asset, network, check(asset, network, address, tag), tag)
+    stored, stored_tag = check(asset, network, address, tag)
+    return Place(COIN, asset, network, stored, stored_tag)
 
 
 def methods_of(view: View, owner: int) -> list[PayoutMethod]:

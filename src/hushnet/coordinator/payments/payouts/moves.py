@@ -26,6 +26,8 @@ from hushnet.coordinator.payments.payouts.transitions import (
 )
 from hushnet.foundation.errors import RequestError
 
+METADATA: Final = "hush_payout"
+"""Under this name Stripe's transfers and payouts carry the id of ours."""
 STUCK_FINDING: Final = "payout_stuck"
 CONTRADICTION_FINDING: Final = "payout_contradiction"
 
@@ -142,7 +144,7 @@ def _is_paid_unexpectedly(payout: Payout, happened: Happened) -> bool:
 def _request(tx: Transaction, payout: Payout, call: RailCall) -> dict[str, Any]:
     """Return the frozen body of a call."""
     amount = {"amount": payout.net // CENT, "currency": "usd"}
-    metadata = {"payout": str(payout.id)}
+    metadata = {METADATA: str(payout.id)}
     if call is RailCall.REVERSAL:
         return {"transfer": payout.transfer, "amount": payout.net // CENT, "metadata": metadata}
     (method,) = tx.rows(PayoutMethod).find(id=payout.method)
