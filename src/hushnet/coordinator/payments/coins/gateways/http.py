@@ -1,0 +1,147 @@
+"""One gateway over HTTP: bounded answers, numbers as the text that was sent, and failures by what they leave in doubt.
+
+Three ways to fail, and callers never mix them up: refused (surely not done, and asking again changes nothing), busy
+(surely not done), unclear (may have been done). Answers and keys never get into a message or a log.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from hushnet.foundation.errors import ConfigurationError, HushnetError
+from hushnet.foundation.redaction import Secret
+
+ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+TIMEOUT: Final = httpx.Timeout(20.0, connect=5.0)
+_REFUSALS: Final = frozenset({400, 401, 402, 403, 404, 405, 410, 413, 415, 422})
+_BUSY: Final = frozenset({409, 425, 429})
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class GatewayError(HushnetError):
+    """A gateway did not do what it was asked."""
+
+    code = "gateway_failed"
+
+
+class GatewayRefusedError(GatewayError):
+    """It refuses, and did nothing; the same again is refused again. `status` is its HTTP status."""
+
+    code = "gateway_refused"
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class GatewayBusyError(GatewayError):
+    """It surely did nothing, and may later."""
+
+    code = "gateway_busy"
+    is_retryable = True
+
+
+class GatewayUnclearError(GatewayError):
+    """It may have done what was asked; `reason` is a word for the call's row."""
+
+    code = "gateway_unclear"
+    is_retryable = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the gateway's answer is not known ({reason})")
+        self.reason = reason
+
+
+class GatewayHttp:
+    """Speaks JSON with one gateway."""
+
+    def __init__(
+        self, base_url: str, *, headers: Mapping[str, Secret], transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        """Raises `ConfigurationError` for an address that is neither https nor on this machine."""
+        where = urlsplit(base_url)
+        if where.scheme != "https" and not (where.scheme == "http" and where.hostname in _LOOPBACK):
+            raise ConfigurationError("a gateway's address begins with https://", code="bad_setting")
+        self._headers = dict(headers)
+        self._base = base_url.rstrip("/")
+        self._client = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, transport=transport)
+
+    async def call(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
+        """Return the answer's JSON; every number in it is text.
+
+        Raises `GatewayRefusedError`, `GatewayBusyError`, `GatewayUnclearError`.
+        """
+        headers = {name: secret.reveal() for name, secret in self._headers.items()}
+        body = None
+        if document is not None:
+            body = msgspec.json.encode(document)
+            headers["content-type"] = "application/json"
+        try:
+            async with self._client.stream(method, self._base + path, content=body, headers=headers) as answer:
+                status, content = answer.status_code, await _bounded(answer)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+            raise GatewayBusyError("the gateway cannot be reached") from None
+        except httpx.HTTPError as error:
+            raise GatewayUnclearError(type(error).__name__.lower()) from None
+        _check_status(status)
+        return _decoded(content)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+
+async def _bounded(answer: httpx.Response) -> bytes:
+    pieces, size = [], 0
+    async for piece in answer.aiter_bytes():
+        size += len(piece)
+        if size > ANSWER_BYTES_MAX:
+            raise GatewayUnclearError("answer_too_large")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _check_status(status: int) -> None:
+    if 200 <= status < 300:
+        return
+    if status in _REFUSALS:
+        raise GatewayRefusedError(f"the gateway answered {status}", status=status)
+    if status in _BUSY:
+        raise GatewayBusyError(f"the gateway answered {status}")
+    raise GatewayUnclearError(f"http_{status}")
+
+
+def _decoded(content: bytes) -> Any:
+    if not content.strip():
+        return {}
+    try:
+        return read_json(content)
+    except ValueError:
+        raise GatewayUnclearError("answer_not_json") from None
+
+
+def read_json(content: bytes) -> Any:
+    """Decode JSON with every number kept as its text; raises `ValueError`, also for NaN and infinities."""
+    try:
+        return json.loads(content, parse_float=str, parse_int=str, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _no_constant(_name: str) -> Any:
+    raise ValueError("not a number")
+
+
+def text_of(document: Any, *names: str) -> str:
+    """Return the first of these members that is a text that says something, else an empty one."""
+    if isinstance(document, Mapping):
+        for name in names:
+            value = document.get(name)
+            if isinstance(value, str) and value.strip():
+                return value.strip()
+    return ""
