@@ -77,7 +77,7 @@ class FakeCoinPay(GatewayServer):
         payment = self.payments[payment_id]
         payment.received, payment.status = amount, status
 
-    def event(self, payment_id: str, word: str, *, at_ms: int | None = None, **data: Any) -> bytes:
+    def event(self, payment_id: str, word: str, /, *, at_ms: int | None = None, **data: Any) -> bytes:
         """Return the body of an event in the nested shape."""
         self._events += 1
         payment = self.payments[payment_id]
@@ -92,7 +92,7 @@ class FakeCoinPay(GatewayServer):
         }
         return json.dumps(document).encode()
 
-    def flat_event(self, payment_id: str, word: str, **data: Any) -> bytes:
+    def flat_event(self, payment_id: str, word: str, /, **data: Any) -> bytes:
         """Return the body of an event in the older, flat shape."""
         payment = self.payments[payment_id]
         document = {

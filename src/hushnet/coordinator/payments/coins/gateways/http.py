@@ -138,10 +138,10 @@ def _no_constant(_name: str) -> Any:
 
 
 def text_of(document: Any, *names: str) -> str:
-    """Return the first of these members that is a text that says something, else an empty one."""
+    """Return the first of these members that is a text and not empty, as it is, else an empty one."""
     if isinstance(document, Mapping):
         for name in names:
             value = document.get(name)
-            if isinstance(value, str) and value.strip():
-                return value.strip()
+            if isinstance(value, str) and value:
+                return value
     return ""

@@ -85,6 +85,13 @@ _TABLES = (
     )
     """,
     """
+    CREATE TABLE coin_strays (
+      gateway text NOT NULL, payment text NOT NULL, asset text NOT NULL, network text NOT NULL,
+      units bigint NOT NULL CHECK (units > 0), usd bigint NOT NULL CHECK (usd >= 0), at_ms bigint NOT NULL,
+      PRIMARY KEY (gateway, payment)
+    )
+    """,
+    """
     CREATE TABLE payout_methods (
       id bigint PRIMARY KEY, owner bigint NOT NULL, rail text NOT NULL, asset text NOT NULL,
       network text NOT NULL, address text NOT NULL, tag bigint, is_default boolean NOT NULL DEFAULT false,
@@ -189,6 +196,8 @@ _INDEXES = (
     "CREATE INDEX reversals_deposit ON reversals (deposit)",
     "CREATE INDEX stripe_customers_topup ON stripe_customers (owner) WHERE topup_on",
     "CREATE INDEX coin_invoices_owner ON coin_invoices (owner, id)",
+    "CREATE UNIQUE INDEX coin_invoices_one ON coin_invoices (owner, asset, network, usd) WHERE state IN (0,1)",
+    "CREATE INDEX coin_invoices_open ON coin_invoices (expires_ms) WHERE state IN (1,2)",
     "CREATE UNIQUE INDEX payout_methods_one "
     "ON payout_methods (owner, rail, asset, network, address) WHERE removed_ms IS NULL",
     "CREATE UNIQUE INDEX payout_methods_default ON payout_methods (owner) WHERE is_default AND removed_ms IS NULL",
