@@ -120,12 +120,20 @@ _TABLES = (
     """
     CREATE TABLE x402_payments (
       network text NOT NULL, asset text NOT NULL, payer text NOT NULL, nonce text NOT NULL,
-      scheme text NOT NULL CHECK (scheme IN ('exact','upto')), amount bigint NOT NULL CHECK (amount > 0),
+      scheme text NOT NULL CHECK (scheme IN ('exact','upto')), version smallint NOT NULL CHECK (version IN (1,2)),
+      signed bytea NOT NULL CHECK (length(signed) <= 8192), amount bigint NOT NULL CHECK (amount > 0),
       owner bigint NOT NULL, request bigint NOT NULL, digest bytea NOT NULL CHECK (length(digest) = 32),
       state smallint NOT NULL CHECK (state BETWEEN 0 AND 5), valid_before_s bigint NOT NULL,
       settled bigint NOT NULL DEFAULT 0 CHECK (settled BETWEEN 0 AND amount),
-      txid text NOT NULL DEFAULT '', created_ms bigint NOT NULL,
+      txid text NOT NULL DEFAULT '', reason text NOT NULL DEFAULT '', tries integer NOT NULL DEFAULT 0,
+      next_ms bigint NOT NULL, lease_ms bigint NOT NULL, created_ms bigint NOT NULL,
       PRIMARY KEY (network, asset, payer, nonce)
+    )
+    """,
+    """
+    CREATE TABLE x402_wallets (
+      payer text PRIMARY KEY CHECK (length(payer) = 42), owner bigint NOT NULL UNIQUE CHECK (owner >= 562949953421312),
+      unsettled integer NOT NULL DEFAULT 0 CHECK (unsettled >= 0), barred_ms bigint, created_ms bigint NOT NULL
     )
     """,
     """
@@ -204,6 +212,7 @@ _INDEXES = (
     "CREATE INDEX payouts_owner ON payouts (owner, id)",
     "CREATE INDEX payouts_open ON payouts (state, created_ms) WHERE state IN (0,1,2,3,5,8)",
     "CREATE UNIQUE INDEX payouts_one_open ON payouts (owner) WHERE state IN (0,1,2,3,5,8)",
+    "CREATE INDEX x402_payments_due ON x402_payments (next_ms) WHERE state IN (0,1,3)",
     "CREATE INDEX money_findings_open ON money_findings (id) WHERE resolved_ms IS NULL",
     "CREATE INDEX payment_calls_subject ON payment_calls (rail, subject)",
     "CREATE INDEX promo_grants_owner ON promo_grants (owner, id)",
