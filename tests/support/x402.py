@@ -27,6 +27,7 @@ from hushnet.coordinator.payments.x402.purchases import Purchase, PurchaseLimits
 from hushnet.coordinator.payments.x402.terms import Offer
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId
+from hushnet.foundation.redaction import Secret
 from support.ledger import PROVIDER
 from support.money import OpenMoney, open_money
 from support.x402_chain import FACILITATOR, FakeChain
@@ -41,7 +42,7 @@ from support.x402_peer import (
 PAY_TO = "0x" + "a1" * 20
 AMOUNT = 5_000
 DIGEST = bytes(32)
-OFFER = Offer(NETWORKS["eip155:84532"], PAY_TO, 120, FACILITATOR.lower())
+OFFER = Offer(NETWORKS["eip155:84532"], PAY_TO, 120, "http://here/v1/chat/completions", FACILITATOR.lower())
 LIMITS = PurchaseLimits(confirm_tries=2, confirm_every_s=0.01)
 
 
@@ -55,11 +56,9 @@ async def signed(
 ) -> bytes:
     """Have the official client read the terms and sign; return the header's value."""
     if version == 1:
-        required: Any = PaymentRequiredV1.model_validate(
-            offer.payment_required_v1(amount, resource="http://here/", error="")
-        )
+        required: Any = PaymentRequiredV1.model_validate(offer.payment_required_v1(amount, error=""))
     else:
-        document = offer.payment_required(amount, resource="http://here/", error="", is_upto=True)
+        document = offer.payment_required(amount, error="", is_upto=True)
         document["accepts"] = [terms for terms in document["accepts"] if terms["scheme"] == scheme]
         required = PaymentRequired.model_validate(document)
     payload = await client_of(account, scheme=scheme).create_payment_payload(required)
@@ -148,7 +147,7 @@ async def open_shop(
     """Open a till on a database; another one may be open on the same."""
     async with open_money(url, clock=clock) as money:
         asked = Facilitator(facilitator.url, OFFER, verify_s=5.0, settle_s=settle_s)
-        chain = RpcChain(f"{facilitator.url}/rpc", timeout_s=5.0, blocks_back=10_000)
+        chain = RpcChain(Secret(f"{facilitator.url}/rpc"), timeout_s=5.0, blocks_back=10_000)
         authorised = Authorised(money.store, amount_max=AMOUNT)
         purchases = Purchases(
             money.store,

@@ -61,9 +61,8 @@ class Life:
         self.look_s = 0.0
         self._started_s = self._drafted_s = desk.clock.monotonic_s()
         self._deadlines = Deadlines(desk.limits, started_s=self._started_s)
-        self._finaliser = Finaliser(
-            desk, request_id, consumer, body, self.outlet, desk.tariffs.tariff_of(body.facts.model)
-        )
+        tariff = desk.tariffs.tariff_of(body.facts.model) if consumer.prepaid is None else consumer.prepaid.tariff
+        self._finaliser = Finaliser(desk, request_id, consumer, body, self.outlet, tariff)
         self._watch = watch
         self._tries = Tries(price=self._finaliser.tariff.price)
         self._race = Race(

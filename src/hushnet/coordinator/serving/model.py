@@ -10,7 +10,9 @@ from typing import Protocol
 from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.confidential import Prepared
 from hushnet.coordinator.fleet.provider import LiveProvider
+from hushnet.coordinator.ledger.prices import Reservation
 from hushnet.coordinator.routing.model import NO_PREFERENCES, Entry, Preferences
+from hushnet.coordinator.serving.store import Tariff
 from hushnet.dialects.affinity import PrefixTag
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, ProviderId
 from hushnet.sealing.header import RoutingHeader
@@ -25,12 +27,24 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Prepaid:
+    """A hold that was made before its request was submitted, at this price; its id is the request's."""
+
+    reservation: Reservation
+    tariff: Tariff
+
+
+@dataclass(frozen=True, slots=True)
 class Consumer:
-    """Who pays: an account, through one of its keys; `referrer` is the account that brought it, if one did."""
+    """Who pays: an account, through one of its keys; `referrer` is the account that brought it, if one did.
+
+    Who has `prepaid` has paid for this request and no other.
+    """
 
     account_id: AccountId
     key_id: ApiKeyId
     referrer: AccountId | None = None
+    prepaid: Prepaid | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,27 @@ class Free:
     """Nothing needs to be held: the model costs nothing, or only the account's own machines may serve it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The hold that a request needs at this price: its amount, 0 for none, and until when it must stand."""
+
+    amount: int
+    expires_ms: int
+    tariff: Tariff
+
+
+def quoted(facts: Facts, *, tariff: Tariff, limits: ServingLimits, now_ms: int) -> Quote:
+    """Return what a request can cost at most; raises `AmountError` for bounds outside what the ledger counts in."""
+    amount = hold_amount(
+        tariff.price,
+        prompt_tokens_max=facts.prompt_tokens_max,
+        output_tokens_max=facts.output_tokens_max,
+        tier_bps_max=limits.terms.tier_bps_max(facts.floor),
+    )
+    expires_ms = now_ms + round((limits.total_s_max + limits.hold_margin_s) * 1000)
+    return Quote(0 if facts.is_own_only else amount, expires_ms, tariff)
+
+
 async def reserve(
     ledger: RequestLedger,
     request_id: RequestId,
@@ -44,16 +65,12 @@ async def reserve(
     now_ms: int,
 ) -> Reservation | Free | Failure:
     """Hold the worst case until after the request's last deadline; nothing where only the account's machines may serve."""
-    amount = hold_amount(
-        tariff.price,
-        prompt_tokens_max=facts.prompt_tokens_max,
-        output_tokens_max=facts.output_tokens_max,
-        tier_bps_max=limits.terms.tier_bps_max(facts.floor),
-    )
-    if amount == 0 or facts.is_own_only:
+    if consumer.prepaid is not None:
+        return consumer.prepaid.reservation
+    quote = quoted(facts, tariff=tariff, limits=limits, now_ms=now_ms)
+    if quote.amount == 0:
         return Free()
-    expires_ms = now_ms + round((limits.total_s_max + limits.hold_margin_s) * 1000)
-    hold = Hold(id=request_id, owner=consumer.account_id, amount=amount, expires_ms=expires_ms)
+    hold = Hold(id=request_id, owner=consumer.account_id, amount=quote.amount, expires_ms=quote.expires_ms)
     try:
         outcome = await ledger.hold(hold)
     except StorageError:

@@ -18,6 +18,7 @@ from hushnet.coordinator.serving.desk import Desk, KeyDesk, PrefixDesk
 from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.life import Life
 from hushnet.coordinator.serving.model import Consumer, RequestBody
+from hushnet.coordinator.serving.reserve import Quote, quoted
 from hushnet.coordinator.serving.route import Placement, Waiting
 from hushnet.coordinator.serving.rules.stops import Stop
 from hushnet.coordinator.serving.seal import SealedBody
@@ -111,7 +112,8 @@ class RequestService:
     def submit(
         self, consumer: Consumer, body: RequestBody, watch: Stopwatch | None = None, *, is_told_its_place: bool = False
     ) -> Life | Failure:
-        """Begin to serve a request; its answer comes out of the life's outlet. A refusal here held nothing.
+        """Begin to serve a request; its answer comes out of the life's outlet. A refusal here held nothing, and leaves
+        what was prepaid to whoever made that hold.
 
         `is_told_its_place`: while it waits in the queue, notices come out of the outlet, as comments of an event stream.
         """
@@ -119,7 +121,7 @@ class RequestService:
         if refusal is not None:
             return refusal
         try:
-            request_id = self._ledger.next_request_id()
+            request_id = self._ledger.next_request_id() if consumer.prepaid is None else consumer.prepaid.reservation.id
         except CapacityError as error:
             return Failure(FailureCode.BUSY, retry_after_s=error.retry_after_s)
         watch = watch or self.stopwatch()
@@ -129,6 +131,14 @@ class RequestService:
         self._idle.clear()
         self._tasks.spawn(self._run(life, consumer.account_id), name=f"request-{request_id}")
         return life
+
+    def quote(self, consumer: Consumer, body: RequestBody) -> Quote | Failure:
+        """Return what a request would hold now, or why it would not be served; nothing is held or remembered."""
+        refusal = self._unserved(consumer, body)
+        if refusal is not None:
+            return refusal
+        tariff = self._desk.tariffs.tariff_of(body.facts.model)
+        return quoted(body.facts, tariff=tariff, limits=self.limits, now_ms=self._clock.now_ms())
 
     def tick(self) -> None:
         """Look at every deadline: requests, the queue, slots that nobody freed."""
@@ -189,6 +199,12 @@ class RequestService:
             life.stop(Stop.SHUTDOWN)  # nothing is held yet, and the consumer was told the failure before this one
 
     def _refusal(self, consumer: Consumer, body: RequestBody) -> Failure | None:
+        refusal = self._unserved(consumer, body)
+        if refusal is None and isinstance(body, SealedBody):
+            return self._envelope_refusal(consumer, body)
+        return refusal
+
+    def _unserved(self, consumer: Consumer, body: RequestBody) -> Failure | None:
         if self._is_closing:
             return Failure(FailureCode.SHUTTING_DOWN)
         model = body.facts.model
@@ -198,8 +214,6 @@ class RequestService:
         if body.facts.is_own_only and not self._fleet.view(model).index.owned_by(consumer.account_id):
             has_any = bool(self.roll.owned_by(consumer.account_id))
             return Failure(FailureCode.OWN_PROVIDER_LACKS_MODEL if has_any else FailureCode.NO_OWN_PROVIDER)
-        if isinstance(body, SealedBody):
-            return self._envelope_refusal(consumer, body)
         return None
 
     def _envelope_refusal(self, consumer: Consumer, body: SealedBody) -> Failure | None:

@@ -14,6 +14,7 @@ from hushnet.coordinator.settings.model import (
     PriceSettings,
     PricingSettings,
     ServingSettings,
+    X402Settings,
     by_tier,
 )
 from hushnet.coordinator.settings.table import Setting, render_markdown, settings_table
@@ -29,6 +30,7 @@ __all__ = [
     "PricingSettings",
     "ServingSettings",
     "Setting",
+    "X402Settings",
     "by_tier",
     "load_settings",
     "render_markdown",

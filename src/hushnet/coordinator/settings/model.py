@@ -229,6 +229,65 @@ class FleetSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class X402Settings:
+    """Pay per use: requests without a key pay for themselves in USDC. Off until a facilitator is named."""
+
+    facilitator: str = setting(
+        "",
+        "URL of the x402 facilitator that verifies and settles payments",
+        pattern=r"(https?://\S{1,2000})?",
+        default_text="none: pay per use is off",
+    )
+    facilitator_token: Secret = setting(  # noqa: RUF009 - `setting` makes a dataclass field
+        _NO_SECRET, "bearer token for the facilitator", default_text="none", pattern=r"\S{0,4096}"
+    )
+    node: Secret = setting(  # noqa: RUF009 - `setting` makes a dataclass field
+        _NO_SECRET,
+        "URL of a JSON-RPC node of the network: what it shows decides whether a payment was made",
+        pattern=r"(https?://\S{1,2000})?",
+        default_text="none",
+    )
+    pay_to: str = setting(
+        "", "address that is paid", pattern=r"(0x[0-9a-fA-F]{40})?", default_text="none: it has to be set"
+    )
+    network: str = setting(
+        "eip155:8453",
+        "network (CAIP-2) whose USDC is taken: Base, Base Sepolia, Polygon, Avalanche",
+        choices=("eip155:8453", "eip155:84532", "eip155:137", "eip155:43114"),
+    )
+    window_s: int = setting(
+        120, "how long a payment may be valid; after it, its fate is certain", unit="seconds", low=30, high=3600
+    )
+    node_blocks_back: int = setting(
+        9_000, "how far back the node's logs are searched; nodes bound it", unit="blocks", low=100, high=1_000_000
+    )
+    verify_s_max: float = setting(5.0, "wait for a verification or the node", unit="seconds", low=0.1, high=30)
+    settle_s_max: float = setting(20.0, "wait for a settlement", unit="seconds", low=0.1, high=40)
+    requests_per_s: float = setting(
+        50.0,
+        "sustained rate of requests without a key, all together, counted by each worker for itself; 0 sets no limit",
+        unit="requests per second",
+        low=0,
+        high=1_000_000,
+    )
+    burst: int = setting(100, "requests without a key at once", unit="requests", low=1, high=1_000_000)
+    body_bytes_max: int = setting(2_097_152, "body of a request without a key", unit="bytes", low=1024, high=67_108_864)
+    upto_facilitator: str = setting(
+        "",
+        "address of the facilitator that settles `upto` payments: what was used, after serving",
+        pattern=r"(0x[0-9a-fA-F]{40})?",
+        default_text="none: only `exact` is taken",
+    )
+    upto_max: int = setting(
+        100_000, "most that is risked on one `upto` request", unit="micro-USD", low=1, high=1_000_000_000
+    )
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.facilitator)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """What is written about the process itself; never content."""
 
@@ -280,6 +339,7 @@ class CoordinatorSettings:
     serving: ServingSettings = field(default_factory=ServingSettings)
     pricing: PricingSettings = field(default_factory=PricingSettings)
     fleet: FleetSettings = field(default_factory=FleetSettings)
+    x402: X402Settings = field(default_factory=X402Settings)
     log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:
@@ -288,6 +348,11 @@ class CoordinatorSettings:
             raise ConfigurationError(
                 "setting price.cached is above price.input",
                 hint="a cached input token never costs more than a fresh one",
+            )
+        if self.x402.is_on and not (self.x402.pay_to and self.x402.node.reveal()):
+            raise ConfigurationError(
+                "setting x402.facilitator needs x402.pay_to and x402.node",
+                hint="pay per use has to know whom to have paid, and to see on the chain that it was",
             )
         if self.home == Path():
             object.__setattr__(self, "home", default_home())

@@ -20,6 +20,7 @@ import msgspec
 from hushnet.coordinator.payments.x402.networks import PERMIT2
 from hushnet.coordinator.payments.x402.payload import Payment, Scheme
 from hushnet.coordinator.payments.x402.signature import keccak
+from hushnet.foundation.redaction import Secret
 
 _LOG = logging.getLogger(__name__)
 
@@ -97,9 +98,9 @@ class _UnseenError(Exception):
 class RpcChain:
     """A node's JSON-RPC endpoint."""
 
-    def __init__(self, url: str, *, timeout_s: float, blocks_back: int) -> None:
-        """Ask the node at `url`; logs are searched in the last `blocks_back` blocks (nodes bound this, often to 10,000)."""
-        self._url = url
+    def __init__(self, url: Secret, *, timeout_s: float, blocks_back: int) -> None:
+        """Ask the node at `url`, which often holds a key; logs are searched in the last `blocks_back` blocks (nodes bound this, often to 10,000)."""
+        self._url = url.reveal()
         self._blocks_back = blocks_back
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, trust_env=False)

@@ -115,9 +115,9 @@ class Facilitator:
         headers = {"authorization": f"Bearer {token.reveal()}"} if token and token.reveal() else {}
         self._http = httpx.AsyncClient(headers=headers, timeout=settle_s, follow_redirects=False, trust_env=False)
 
-    async def verify(self, payment: Payment, *, resource: str = "") -> Verified:
+    async def verify(self, payment: Payment) -> Verified:
         """Ask whether the payment could be settled now."""
-        answer = await self._ask("verify", self._offer.asked_of_facilitator(payment, payment.amount, resource))
+        answer = await self._ask("verify", self._offer.asked_of_facilitator(payment, payment.amount))
         read = answer if isinstance(answer, Unanswered) else _read(answer, _VerifyAnswer)
         if isinstance(read, Unanswered):
             return read
@@ -125,9 +125,9 @@ class Facilitator:
             return Rejected(_reason(read.invalid_reason))
         return Valid() if _is_same(read.payer, payment.payer) else self._lie("payer")
 
-    async def settle(self, payment: Payment, amount: int, *, resource: str = "") -> Settlement:
+    async def settle(self, payment: Payment, amount: int) -> Settlement:
         """Have `amount` of the payment transferred (all of it, unless it is `upto`)."""
-        body = self._offer.asked_of_facilitator(payment, amount, resource)
+        body = self._offer.asked_of_facilitator(payment, amount)
         answer = await self._ask("settle", body, timeout_s=self._settle_s)
         read = answer if isinstance(answer, Unanswered) else _read(answer, _SettleAnswer)
         if isinstance(read, Unanswered):

@@ -26,7 +26,7 @@ DESCRIPTION: Final = "one request; what it does not use stays the wallet's credi
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What is taken here: USDC on `network`, paid to `pay_to` (lower case), signed for at most `window_s` seconds.
+    """What is taken here: USDC on `network`, paid to `pay_to` (lower case), signed for at most `window_s` seconds, at the URL `resource`.
 
     `facilitator` is who settles `upto` payments; empty where they are not taken.
     """
@@ -34,6 +34,7 @@ class Offer:
     network: Network
     pay_to: str
     window_s: int
+    resource: str
     facilitator: str = ""
 
     def requirements(self, amount: int, *, scheme: Scheme = Scheme.EXACT, facilitator: str = "") -> dict[str, Any]:
@@ -51,13 +52,13 @@ class Offer:
             "extra": extra,
         }
 
-    def requirements_v1(self, amount: int, resource: str) -> dict[str, Any]:
+    def requirements_v1(self, amount: int) -> dict[str, Any]:
         """Return one entry of version 1's `accepts`."""
         return {
             "scheme": Scheme.EXACT.value,
             "network": self.network.word,
             "maxAmountRequired": str(amount),
-            "resource": resource,
+            "resource": self.resource,
             "description": DESCRIPTION,
             "mimeType": "application/json",
             "payTo": checksummed(self.pay_to),
@@ -66,11 +67,11 @@ class Offer:
             "extra": {"name": self.network.name, "version": self.network.version},
         }
 
-    def asked_of_facilitator(self, payment: Payment, amount: int, resource: str = "") -> dict[str, Any]:
+    def asked_of_facilitator(self, payment: Payment, amount: int) -> dict[str, Any]:
         """Return the body of `verify` and `settle`, made of what was parsed and of these terms alone."""
         if payment.version == V1:
             payload: dict[str, Any] = {"x402Version": 1, "scheme": payment.scheme.value, "network": self.network.word}
-            terms = self.requirements_v1(amount, resource)
+            terms = self.requirements_v1(amount)
         else:
             terms = self._requirements_of(payment, amount)
             payload = {"x402Version": 2, "accepted": self._requirements_of(payment, payment.amount)}
@@ -80,7 +81,7 @@ class Offer:
     def _requirements_of(self, payment: Payment, amount: int) -> dict[str, Any]:
         return self.requirements(amount, scheme=payment.scheme, facilitator=payment.facilitator)
 
-    def payment_required(self, amount: int, *, resource: str, error: str, is_upto: bool) -> dict[str, Any]:
+    def payment_required(self, amount: int, *, error: str, is_upto: bool) -> dict[str, Any]:
         """Return version 2's document; `is_upto` offers to settle what was used, after serving."""
         accepts = [self.requirements(amount)]
         if is_upto and self.facilitator:
@@ -88,13 +89,13 @@ class Offer:
         return {
             "x402Version": 2,
             "error": error,
-            "resource": {"url": resource, "description": DESCRIPTION, "mimeType": "application/json"},
+            "resource": {"url": self.resource, "description": DESCRIPTION, "mimeType": "application/json"},
             "accepts": accepts,
         }
 
-    def payment_required_v1(self, amount: int, *, resource: str, error: str) -> dict[str, Any]:
+    def payment_required_v1(self, amount: int, *, error: str) -> dict[str, Any]:
         """Return version 1's document."""
-        return {"x402Version": 1, "error": error, "accepts": [self.requirements_v1(amount, resource)]}
+        return {"x402Version": 1, "error": error, "accepts": [self.requirements_v1(amount)]}
 
 
 @dataclass(frozen=True, slots=True)
