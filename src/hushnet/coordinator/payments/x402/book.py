@@ -214,19 +214,20 @@ def paid(tx: Transaction, row: X402Payment, txid: str, wanted: Wanted | None) ->
     return after if hold is None else _bought(after, outcomes[-1])
 
 
-def spent_credit(tx: Transaction, row: X402Payment, wanted: Wanted) -> Bought | None:
-    """Make the hold from what the wallet has left; None where that may not be done.
+def spent_credit(tx: Transaction, row: X402Payment, wanted: Wanted) -> Bought | X402Payment | Wallet:
+    """Make the hold from what the wallet has left.
 
-    `row.request` says which request the payment had bought before (0: none): one that is over and cost nothing. While
-    an `upto` payment of the wallet is unsettled, what its account shows is not all its own. Raises
-    `PostingRefusedError` when the credit does not suffice.
+    `row.request` says which request the payment had bought before (0: none): one that is over and cost nothing. Returns
+    the payment where somebody else has gone on with it, and the wallet while an `upto` payment of it is unsettled: what
+    its account shows is not all its own then. Raises `PostingRefusedError` when the credit does not suffice.
     """
     found = tx.rows(X402Payment).get(*row.key)
     assert found is not None, "payments are never deleted"
     if found.request != row.request or found.state not in (State.VERIFIED, State.SETTLED):
-        return None
-    if wallet_of(tx, found.payer).unsettled:
-        return None
+        return found
+    wallet = wallet_of(tx, found.payer)
+    if wallet.unsettled:
+        return wallet
     hold = _hold(tx, found, wanted)
     (outcome,) = tx.post(hold)
     after = replace(found, request=hold.id, lease_ms=0)

@@ -19,7 +19,7 @@ from hushnet.coordinator.payments.x402 import book
 from hushnet.coordinator.payments.x402.book import Bought, Known, NotTaken, Ours, Wanted
 from hushnet.coordinator.payments.x402.chain import Chain, Paid, Seen, SpentElsewhere, Unpaid, Unseen
 from hushnet.coordinator.payments.x402.facilitator import Rejected, Settled, Settlement, Unanswered, Valid, Verified
-from hushnet.coordinator.payments.x402.model import RequestFate, X402Payment
+from hushnet.coordinator.payments.x402.model import RequestFate, Wallet, X402Payment
 from hushnet.coordinator.payments.x402.payload import Payment, Scheme
 from hushnet.coordinator.payments.x402.terms import Offer
 from hushnet.coordinator.payments.x402.transitions import Event, State
@@ -163,7 +163,7 @@ class Purchases:
         if row.state is State.SETTLED:
             return await self._paid(row, row.txid, wanted)
         if row.state is State.VERIFIED:
-            return await self._from_credit(row, wanted) or await self._verified(row, wanted)
+            return await self._from_new_credit(row, wanted) or await self._verified(row, wanted)
         seen = await self._chain.look_up(row.payment())
         if isinstance(seen, Unpaid) and not seen.is_final:
             return await self._settle(row, wanted)
@@ -236,21 +236,26 @@ class Purchases:
         await self._store.transact(lambda tx: book.paid(tx, row, txid, None))
         return Denied(code) if code == "account_frozen" else Due(code)
 
-    async def _from_credit(self, row: X402Payment, wanted: Wanted) -> Purchase | None:
+    async def _from_new_credit(self, row: X402Payment, wanted: Wanted) -> Purchase | None:
         """Let the wallet's credit pay where it suffices: then nothing is settled, and the authorisation lapses unused."""
         if row.scheme == Scheme.UPTO:
             return None
         balance = await self._balances.balance(AccountId(row.owner))
         if balance.spendable < wanted.amount:
             return None
+        purchase = await self._from_credit(row, wanted)
+        return None if isinstance(purchase, Due | Wallet) else purchase
+
+    async def _from_credit(self, row: X402Payment, wanted: Wanted) -> Purchase | Wallet:
         try:
-            return await self._store.transact(lambda tx: book.spent_credit(tx, row, wanted))
+            spent = await self._store.transact(lambda tx: book.spent_credit(tx, row, wanted))
         except PostingRefusedError as error:
             if isinstance(error.outcome, Refused):
                 return Denied("account_frozen")
             if isinstance(error.outcome, Insufficient):
-                return None
+                return Due("credit_used")
             raise
+        return self._pending() if isinstance(spent, X402Payment) else spent
 
     async def _resume(self, row: X402Payment, wanted: Wanted) -> Purchase:
         """Answer for a payment that somebody works on, that has bought a request, or that is over."""
@@ -264,8 +269,10 @@ class Purchases:
             return self._pending()
         if fate.cost:
             return Denied("payment_used")
-        again = await self._from_credit(row, wanted) if row.state in (State.VERIFIED, State.SETTLED) else None
-        return again or Due("payment_expired")
+        if row.scheme == Scheme.UPTO or row.state not in (State.VERIFIED, State.SETTLED):
+            return Due("payment_expired")
+        again = await self._from_credit(row, wanted)
+        return self._pending() if isinstance(again, Wallet) else again
 
     def _fate(self, request: int) -> Awaitable[RequestFate | None]:
         return self._store.read(lambda view: view.rows(RequestFate).get(request))

@@ -1,0 +1,169 @@
+"""`upto`: served first, settled after for what it cost; what can't be collected is the operator's loss."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from hushnet.coordinator.ledger.chart import Kind
+from hushnet.coordinator.payments.model import Call, CallState, Finding
+from hushnet.coordinator.payments.x402.authorised import LOOK_MS
+from hushnet.coordinator.payments.x402.book import Bought
+from hushnet.coordinator.payments.x402.purchases import Denied, Due, Pending
+from hushnet.coordinator.payments.x402.transitions import State
+from support.ledger import PROVIDER
+from support.x402 import AMOUNT, OFFER, Shop, payment_by
+
+OTHER = bytes([1]) * 32
+COST = 1200
+
+
+async def served(shop: Shop, cost: int = COST) -> Bought:
+    """Serve a request that its wallet has authorised, until its settlement is due."""
+    bought = await shop.bought(await payment_by(shop.account, scheme="upto"))
+    await shop.close(bought, cost)
+    await shop.pass_time(LOOK_MS / 1000 + 1)
+    await shop.keeper.step()
+    return bought
+
+
+async def made_calls(shop: Shop, seconds: float = 0.0) -> None:
+    await shop.pass_time(seconds)
+    await shop.calls.step()
+
+
+async def test_what_was_used_is_settled_after_it_was_served(shop: Shop) -> None:
+    bought = await shop.bought(await payment_by(shop.account, scheme="upto"))
+    assert (shop.earned, await shop.operator_balance(Kind.RECEIVABLE)) == (0, AMOUNT)
+    await shop.close(bought, COST)
+    await shop.pass_time(LOOK_MS / 1000 + 1)
+    await shop.keeper.step()
+    assert (await shop.operator_balance(Kind.RECEIVABLE), (await shop.row()).state) == (COST, State.SETTLING)
+    await made_calls(shop)
+    row = await shop.row()
+    assert (row.state, row.settled) == (State.SETTLED, COST)
+    assert row.txid in shop.chain.receipts
+    assert (shop.earned, await shop.credit()) == (COST, 0)
+    assert await shop.operator_balance(Kind.RECEIVABLE) == 0
+    assert await shop.operator_balance(Kind.X402) == COST
+    assert (await shop.wallet()).unsettled == 0
+
+
+async def test_what_cost_nothing_is_not_settled(shop: Shop) -> None:
+    payment = await payment_by(shop.account, scheme="upto")
+    await shop.close(await shop.bought(payment), 0)
+    await shop.pass_time(LOOK_MS / 1000 + 1)
+    await shop.keeper.step()
+    assert ((await shop.row()).state, await shop.money.all_of(Call)) == (State.LAPSED, [])
+    assert (await shop.operator_balance(Kind.RECEIVABLE), (await shop.wallet()).unsettled) == (0, 0)
+    assert await shop.buy(payment) == Due("payment_expired")
+
+
+async def test_nothing_is_charged_while_the_request_runs(shop: Shop) -> None:
+    payment = await payment_by(shop.account, scheme="upto")
+    await shop.bought(payment)
+    await shop.pass_time(LOOK_MS / 1000 + 1)
+    assert await shop.keeper.step() == 1
+    assert await shop.keeper.step() == 0
+    assert await shop.operator_balance(Kind.RECEIVABLE) == AMOUNT
+    assert await shop.buy(payment) == Pending(2.0)
+
+
+async def test_an_upto_settlement_that_fails_is_bad_debt_not_the_providers_loss(shop: Shop) -> None:
+    await served(shop)
+    shop.chain.balances[shop.payer] = 0
+    await made_calls(shop)
+    assert (await shop.row()).state is State.SETTLING, "the payer may find the money while the permit holds"
+    for _ in range(4):
+        await made_calls(shop, 300)
+    row = await shop.row()
+    assert (row.state, row.reason) == (State.LOST, "expired")
+    assert await shop.operator_balance(Kind.BAD_DEBT) == COST
+    assert await shop.operator_balance(Kind.RECEIVABLE) == 0
+    assert (await shop.money.ledger.balance(PROVIDER)).earnings == COST
+    assert (shop.earned, await shop.credit()) == (0, 0)
+    assert [finding.kind for finding in await shop.money.all_of(Finding)] == ["x402_lost"]
+    shop.chain.mint(shop.payer, AMOUNT)
+    later = replace(OFFER, window_s=1350)  # the official client signs by the machine's clock, and 1,206 s have passed here
+    assert await shop.buy(await payment_by(shop.account, offer=later), digest=OTHER) == Denied("payer_barred")
+
+
+async def test_money_that_comes_before_the_permit_ends_is_collected(shop: Shop) -> None:
+    await served(shop)
+    shop.chain.balances[shop.payer] = 0
+    await made_calls(shop)
+    shop.chain.mint(shop.payer, COST)
+    await made_calls(shop, 30)
+    assert ((await shop.row()).state, shop.earned) == (State.SETTLED, COST)
+
+
+@pytest.mark.parametrize("fault", ["reset_before", "500_before", "garbage_before", "429_before", "lie_success"])
+async def test_a_settlement_without_answer_is_sent_again(shop: Shop, fault: str) -> None:
+    await served(shop)
+    shop.facilitator.faults = [fault]
+    await made_calls(shop)
+    assert (await shop.row()).state is State.SETTLING
+    await made_calls(shop, 30)
+    assert ((await shop.row()).state, shop.earned) == (State.SETTLED, COST)
+
+
+async def test_a_settlement_whose_receipt_is_late_is_found(shop: Shop) -> None:
+    await served(shop)
+    shop.chain.is_receipt_lost = True
+    await made_calls(shop)
+    shop.chain.is_receipt_lost = False
+    await made_calls(shop, 30)
+    assert ((await shop.row()).state, shop.earned, await shop.operator_balance(Kind.X402)) == (
+        State.SETTLED,
+        COST,
+        COST,
+    )
+
+
+async def test_a_settlement_whose_answer_was_lost_is_never_written_off(shop: Shop) -> None:
+    """The nonce is used, so the money is here; which transaction brought it is for a person to say."""
+    await served(shop)
+    shop.facilitator.faults = ["reset_after"]
+    await made_calls(shop)
+    for _ in range(5):
+        await made_calls(shop, 300)
+    assert (shop.earned, await shop.operator_balance(Kind.BAD_DEBT)) == (COST, 0)
+    (call,) = await shop.money.all_of(Call)
+    assert call.state is not CallState.REFUSED
+
+
+async def test_a_payer_owes_for_one_request_at_a_time(shop: Shop) -> None:
+    payments = [await payment_by(shop.account, scheme="upto") for _ in range(4)]
+    purchases = await asyncio.gather(*(shop.buy(p, digest=bytes([n]) * 32) for n, p in enumerate(payments)))
+    assert sorted(type(purchase).__name__ for purchase in purchases) == ["Bought", "Denied", "Denied", "Denied"]
+    assert await shop.operator_balance(Kind.RECEIVABLE) == AMOUNT
+
+
+async def test_a_bound_above_what_is_risked_is_refused(shop: Shop) -> None:
+    payment = await payment_by(shop.account, scheme="upto", amount=AMOUNT + 1)
+    assert await shop.buy(payment, amount=AMOUNT + 1) == Denied("amount_out_of_bounds")
+
+
+async def test_what_is_authorised_is_nobodys_credit(shop: Shop) -> None:
+    """Between the end of the request and its charge the wallet's account shows money that is not its own."""
+    bought = await shop.bought(await payment_by(shop.account, scheme="upto"))
+    await shop.close(bought, COST)
+    assert await shop.credit() == AMOUNT - COST
+    other = await shop.bought(await payment_by(shop.account, amount=3000), digest=OTHER, amount=3000)
+    assert (other.row.settled, shop.earned) == (3000, 3000), "it was paid for, not taken from what is authorised"
+    await shop.pass_time(LOOK_MS / 1000 + 1)
+    await shop.keeper.step()
+    await made_calls(shop)
+    assert (shop.earned, await shop.operator_balance(Kind.RECEIVABLE)) == (3000 + COST, 0)
+
+
+async def test_two_keepers_charge_once(shop: Shop) -> None:
+    bought = await shop.bought(await payment_by(shop.account, scheme="upto"))
+    await shop.close(bought, COST)
+    await shop.pass_time(LOOK_MS / 1000 + 1)
+    await asyncio.gather(*(shop.keeper.step() for _ in range(4)))
+    await asyncio.gather(*(shop.calls.step() for _ in range(4)))
+    assert (shop.earned, await shop.operator_balance(Kind.RECEIVABLE)) == (COST, 0)
+    assert (await shop.wallet()).unsettled == 0
