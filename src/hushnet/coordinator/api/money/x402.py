@@ -139,7 +139,7 @@ class PayPerUse:
         if not isinstance(purchase, Bought):
             raise _refusal(purchase)
         reservation = Reservation(purchase.request, purchase.owner, purchase.parts)
-        consumer = Consumer(purchase.owner, NO_KEY, Prepaid(reservation, quote.tariff))
+        consumer = Consumer(purchase.owner, NO_KEY, prepaid=Prepaid(reservation, quote.tariff))
         return Admitted(consumer, _receipt(payment, purchase))
 
     async def give_back(self, consumer: Consumer) -> None:
