@@ -4,8 +4,9 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PYTEST_WORKERS ?= 2
 STEPS ?= 1000000
+HISTORIES ?= 100000
 
-.PHONY: help setup up demo test check format simulate bench bench-relay bench-routing profile-relay model docs lock clean
+.PHONY: help setup up demo test check format histories simulate bench bench-relay bench-routing profile-relay model docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -34,6 +35,9 @@ check: setup ## format, lint, types, import contracts, tidy, dead code, dependen
 format: setup ## format the code and fix what the linter can fix
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format .
+
+histories: setup ## random histories of the ledger, every outcome and all books checked (HISTORIES= on each database)
+	@PYTHONPATH=tests $(BIN)/python -m support.ledger_volumes --histories $(HISTORIES)
 
 simulate: setup ## whole networks on a virtual clock, laws checked at every step (SEED= replays one, STEPS= is the budget)
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),--steps $(STEPS))

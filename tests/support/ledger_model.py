@@ -6,6 +6,7 @@ It shares no code with the planner, only the words of `ledger.model`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hushnet.coordinator.ledger.model import (
@@ -13,6 +14,7 @@ from hushnet.coordinator.ledger.model import (
     AlreadyClosed,
     AlreadyOther,
     AlreadyPosted,
+    AnyLeg,
     Capped,
     CapUse,
     Close,
@@ -20,10 +22,13 @@ from hushnet.coordinator.ledger.model import (
     CloseKind,
     Conflict,
     Fact,
+    Freeze,
+    GiveBack,
     Held,
     Hold,
     Insufficient,
     Invalid,
+    Leg,
     Operation,
     Outcome,
     Overdrawn,
@@ -31,7 +36,10 @@ from hushnet.coordinator.ledger.model import (
     Phase,
     Posted,
     Refused,
+    Repay,
+    Take,
     Unknown,
+    UpTo,
 )
 
 
@@ -143,25 +151,77 @@ class PlainLedger:
         if fact.key in self.facts:
             return AlreadyPosted() if self.facts[fact.key] == content else Conflict()
         before = self.balance.copy()
-        for leg in fact.legs:
-            self.balance[leg.debit] -= leg.amount
-            self.balance[leg.credit] += leg.amount
-            wrong: Outcome | None = None
-            if leg.debit >= 1 << 20 and leg.debit % 16 != 6 and self.free(leg.debit) < 0:
-                wrong = Overdrawn(leg.debit)
-            elif leg.credit >= 1 << 20 and leg.credit % 16 == 6 and self.balance[leg.credit] > 0:
-                wrong = Overpaid(leg.credit)
+        moved: list[Leg] = []
+        wrong: Outcome | None = None
+        for debit, credit, amount in self._movements(fact.legs):
+            wrong = self._refusal(debit, credit, amount)
             if wrong is not None:
-                self.balance = before
-                return wrong
-        for account in {leg.debit for leg in fact.legs} | {leg.credit for leg in fact.legs}:
-            if account >= 1 << 20 and account % 16 == 6:
-                self._freeze_debtor(account, before[account])
+                break
+            self.balance[debit] -= amount
+            self.balance[credit] += amount
+            moved.append(Leg(debit, credit, amount))
+        for use in fact.caps:
+            if wrong is None and self.room(use) < moved[0].amount:
+                wrong = Capped(use.cap, max(self.room(use), 0))
+        if wrong is not None:
+            self.balance = before
+            return wrong
+        for use in fact.caps:
+            self.spent[use] += moved[0].amount
+        self._freeze(fact, before)
         self.facts[fact.key] = content
-        return Posted()
+        return Posted(tuple(moved))
 
-    def _freeze_debtor(self, owed: int, before: int) -> None:
-        if self.balance[owed] < 0:
-            self.closed_owners.add(owed // 16)
-        elif before < 0:
-            self.closed_owners.discard(owed // 16)
+    def _movements(self, legs: Iterable[AnyLeg]) -> Iterator[tuple[int, int, int]]:
+        """What the legs come to, each looked at when those before it have moved."""
+        return ((debit, credit, n) for leg in legs for debit, credit, n in self._movements_of(leg) if n)
+
+    def _movements_of(self, leg: AnyLeg) -> Iterator[tuple[int, int, int]]:
+        match leg:
+            case Leg(debit, credit, amount):
+                yield debit, credit, amount
+            case UpTo(debit, credit, amount):
+                yield debit, credit, min(amount, self.free(debit))
+            case Take(owner, rest):
+                for bucket in (2, 3) if leg.has_earnings else (2,):
+                    part = min(rest, self.free(owner * 16 + bucket))
+                    rest -= part
+                    yield owner * 16 + bucket, owner * 16 + 5, part
+                yield owner * 16 + 6, owner * 16 + 5, rest
+            case Repay(owner):
+                yield owner * 16 + 2, owner * 16 + 6, min(self.free(owner * 16 + 2), -self.balance[owner * 16 + 6])
+            case GiveBack(owner, paid, earnings, owed):
+                forgiven = min(owed, -self.balance[owner * 16 + 6])
+                yield owner * 16 + 5, owner * 16 + 6, forgiven
+                yield owner * 16 + 5, owner * 16 + 2, paid + owed - forgiven
+                yield owner * 16 + 5, owner * 16 + 3, earnings
+
+    def _refusal(self, debit: int, credit: int, amount: int) -> Outcome | None:
+        is_users = debit >= 1 << 20
+        if (
+            is_users
+            and debit % 16 == 3
+            and credit % 16 == 4
+            and debit // 16 in self.closed_owners
+            and credit >= 1 << 20
+        ):
+            return Refused()
+        if is_users and debit % 16 != 6 and self.free(debit) < amount:
+            return Overdrawn(debit)
+        if credit >= 1 << 20 and credit % 16 == 6 and self.balance[credit] + amount > 0:
+            return Overpaid(credit)
+        return None
+
+    def _freeze(self, fact: Fact, before: Counter[int]) -> None:
+        """Who has come into debt, or was asked for, is frozen; who has come out of it, or was asked for, is free."""
+        for account in list(self.balance):
+            if account >= 1 << 20 and account % 16 == 6 and before[account] < 0 == self.balance[account]:
+                self.closed_owners.discard(account // 16)
+        for leg in fact.legs:
+            if isinstance(leg, Freeze):
+                (self.closed_owners.add if leg.is_frozen else self.closed_owners.discard)(leg.owner)
+        self.closed_owners |= {account // 16 for account, n in self.balance.items() if n < 0 and self._is_debt(account)}
+
+    @staticmethod
+    def _is_debt(account: int) -> bool:
+        return account >= 1 << 20 and account % 16 == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,3 +64,20 @@ def test_no_tier_that_a_route_may_choose_exceeds_the_hold(
         terms = table.of(tier, discount)
         spent = cost(price, Tokens(prompt, 0, output), tier_bps=terms.tier_bps, discount_bps=terms.discount_bps)
         assert spent <= bound
+def near(rng: Random, high: int) -> int:
+    """A number up to `high`, often one of its ends or small: where rounding turns."""
+    return rng.choice((0, min(high, 1), high, rng.randint(0, high), rng.randint(0, min(high, 1000))))
+
+
+def test_settlement_never_exceeds_hold_bound_in_two_hundred_thousand_draws() -> None:
+    rng = Random(2)
+    for _ in range(200_000):
+        input_ = near(rng, PRICE_MICRO_USD_MAX)
+        price = Price(input_, near(rng, input_), near(rng, PRICE_MICRO_USD_MAX), near(rng, 10**6))
+        prompt_max, output_max, tier_max = near(rng, TOKENS_MAX), near(rng, TOKENS_MAX), near(rng, 50_000)
+        used = near(rng, prompt_max)
+        tokens_used = Tokens(used, near(rng, used), near(rng, output_max))
+        bound = hold_amount(price, prompt_tokens_max=prompt_max, output_tokens_max=output_max, tier_bps_max=tier_max)
+        paid = cost(price, tokens_used, tier_bps=near(rng, tier_max), discount_bps=near(rng, 10_000))
+
+        assert paid <= bound
