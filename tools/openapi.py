@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Final
 
 import msgspec
@@ -96,9 +98,7 @@ def operations() -> Iterator[tuple[str, str, str, Handler]]:
     for file in sorted(API.rglob("*.py")):
         tree = ast.parse(file.read_text())
         name = ".".join((_PACKAGE, *file.relative_to(API).with_suffix("").parts)).removesuffix(".__init__")
-        functions = {
-            node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        }
+        functions = _functions(tree)
         for call in ast.walk(tree):
             if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "route"):
                 continue
@@ -122,7 +122,7 @@ def _handler(function: ast.AST, functions: dict[str, Any], module: Any) -> Handl
 
 
 def _look_into(node: ast.AST, functions: dict[str, Any], module: Any, handler: Handler, *, seen: set[str]) -> None:
-    """Note what a function reads, and what the functions of the same module that it calls read for it."""
+    """Note what a function reads, and what the functions of this package that it calls read for it."""
     for inner in ast.walk(node):
         if not isinstance(inner, ast.Call):
             continue
@@ -133,16 +133,38 @@ def _look_into(node: ast.AST, functions: dict[str, Any], module: Any, handler: H
                 handler.scopes.append(scope)
         if called in ("read_json", "decode_json"):
             handler.body = getattr(module, ast.unparse(inner.args[1]))
-        is_query = (
-            called == "get"
-            and isinstance(inner.func, ast.Attribute)
-            and ast.unparse(inner.func.value).endswith("query_params")
-        )
-        if is_query and isinstance(inner.args[0], ast.Constant) and inner.args[0].value not in handler.queries:
-            handler.queries.append(str(inner.args[0].value))
-        if called in functions and called not in seen:
+            continue
+        name = _query_name(inner, called)
+        if name is not None and name not in handler.queries:
+            handler.queries.append(name)
+        if called in seen:
+            continue
+        if called in functions:
             seen.add(called)
             _look_into(functions[called], functions, module, handler, seen=seen)
+        elif isinstance(reader := getattr(module, called, None), FunctionType) and reader.__module__.startswith(
+            _PACKAGE
+        ):
+            seen.add(called)
+            source = importlib.import_module(reader.__module__)
+            readers = _functions(ast.parse(inspect.getsource(source)))
+            _look_into(readers[called], readers, source, handler, seen=seen)
+
+
+def _query_name(call: ast.Call, called: str) -> str | None:
+    """Return the query parameter that a call names: `query.get("limit")`, or `read(query, "limit")`."""
+    if called == "get" and isinstance(call.func, ast.Attribute):
+        owner, names = ast.unparse(call.func.value), call.args[:1]
+    else:
+        owner, names = ast.unparse(call.args[0]) if call.args else "", call.args[1:2]
+    is_query = owner == "query" or owner.endswith("query_params")
+    if is_query and names and isinstance(names[0], ast.Constant) and isinstance(names[0].value, str):
+        return names[0].value
+    return None
+
+
+def _functions(tree: ast.AST) -> dict[str, Any]:
+    return {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def _operation(path: str, method: str, tag: str, handler: Handler, schemas: dict[Any, Any]) -> dict[str, Any]:

@@ -54,9 +54,9 @@ class UsageApi:
     async def usage(self, request: Request) -> Response:
         """List the caller's finished requests, newest first, a page at a time; the first page has the totals.
 
-        Parameters: from, to, model, key, before (the last id of the page before), limit.
+        `before` is the last id of the page before.
         """
-        caller = await self._caller(request, Scope.USER)
+        caller = await self._caller(request)
         query = request.query_params
         scope, limit = read_scope(query, caller.account_id), read_limit(query, limit_max=PAGE_MAX)
         before = query.get("before")
@@ -72,16 +72,18 @@ class UsageApi:
         return json_response(shown, headers=_NO_STORE)
 
     async def summary(self, request: Request) -> Response:
-        """Sum the caller's requests by day, model or key, or several of them. Parameters: from, to, model, key, by."""
-        caller = await self._caller(request, Scope.USER)
+        """Sum the caller's requests by day, model or key, or several of them."""
+        caller = await self._caller(request)
         parts = read_parts(request.query_params, (Part.DAY, Part.MODEL, Part.KEY), default=Part.DAY)
         scope = self._scope(request, caller, Side.CONSUMER)
         groups = await self._groups(scope, parts)
         return json_response(_summed(scope, parts, groups, "cost_micro_usd"), headers=_NO_STORE)
 
     async def earnings(self, request: Request) -> Response:
-        """Tell what the caller's machines earned, by day, machine or model, what facts credited besides, and what of it
-        may be withdrawn now. Parameters: from, to, model, by."""
+        """Tell what the caller's machines earned, what it got besides, and what of it may be withdrawn now.
+
+        Sums by day, machine or model, or several of them.
+        """
         caller = await self._earner(request)
         parts = read_parts(request.query_params, (Part.DAY, Part.MACHINE, Part.MODEL), default=Part.DAY)
         scope = self._scope(request, caller, Side.PROVIDER)
@@ -100,9 +102,9 @@ class UsageApi:
     async def statement(self, request: Request) -> Response:
         """Write a statement of the caller's account as CSV: opening balances, every movement, closing balances.
 
-        Parameters: from, to; by default the last 30 days, up to some seconds ago.
+        By default of the last 30 days, up to some seconds ago.
         """
-        caller = await self._caller(request, Scope.USER)
+        caller = await self._caller(request)
         from_ms, to_ms = read_period(request.query_params, now_ms=self._clock.now_ms() - SETTLING_MS)
         scope = reports.Scope(caller.account_id, from_ms=from_ms, to_ms=to_ms)
         name = f"statement-{day_text(day_of(from_ms))}-{day_text(day_of(to_ms - 1))}.csv"
@@ -120,18 +122,18 @@ class UsageApi:
             raise RequestError("that is too much for one answer", code="out_of_range", hint="ask for a shorter period")
         return groups
 
-    async def _caller(self, request: Request, scope: Scope) -> Caller:
-        return await self._accounts.authenticate(request.headers.get("authorization"), scope)
+    async def _caller(self, request: Request) -> Caller:
+        return await self._accounts.authenticate(request.headers.get("authorization"), Scope.USER)
 
     async def _earner(self, request: Request) -> Caller:
         """Return the caller of either scope; a key of another is told that this needs one of a user."""
         try:
-            return await self._caller(request, Scope.USER)
+            return await self._caller(request)
         except AccessError as error:
             if error.error_code != "wrong_scope":
                 raise
             try:
-                return await self._caller(request, Scope.PROVIDER)
+                return await self._accounts.authenticate(request.headers.get("authorization"), Scope.PROVIDER)
             except AccessError as other:
                 raise error if other.error_code == "wrong_scope" else other from None
 
