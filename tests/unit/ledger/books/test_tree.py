@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hushnet.coordinator.ledger.books.closing import Gathered, closed
 from hushnet.coordinator.ledger.books.days import DayBalance, DayRow
 from hushnet.coordinator.ledger.books.liabilities import (
     PROMO_ASSET,
@@ -26,7 +27,8 @@ from hushnet.coordinator.ledger.chart import USD, Kind, operator_account, user_a
 from hushnet.identity.keys import IdentityKey
 from hushnet.sdk.proofs import ProofError, verify_proof, verify_root
 
-SECRET = day_secret(b"m" * 32, 20_000)
+DAY = 20_000
+SECRET = day_secret(b"m" * 32, DAY)
 KEY = IdentityKey.generate()
 OWNER = 70_000
 
@@ -37,7 +39,7 @@ def balances(*amounts: int) -> list[DayBalance]:
 
 
 def document_of(tree: Tree) -> dict[str, object]:
-    row = DayRow(20_000, 1, (), tree.root.hash, len(tree), tree.root.sum, None)
+    row = DayRow(DAY, 1, (), tree.root.hash, len(tree), tree.root.sum, None)
     return root_document(row, network="net", key=KEY)
 
 
@@ -111,7 +113,7 @@ def test_a_sum_beyond_bounds_makes_no_tree() -> None:
     assert climb(Node(b"a" * 32, SUM_MAX), [Step(False, b"b" * 32, 1)]) is None
 
 
-def test_promo_is_an_asset_of_its_own_and_debts_are_not_netted() -> None:
+def test_promo_is_an_asset_of_its_own_and_what_is_below_zero_is_not_netted() -> None:
     rows = [
         DayBalance(operator_account(Kind.STRIPE), 0, 900, 0),
         DayBalance(user_account(OWNER, Kind.PROMO), 50, 20, 10),
@@ -121,8 +123,17 @@ def test_promo_is_an_asset_of_its_own_and_debts_are_not_netted() -> None:
         DayBalance(user_account(OWNER, Kind.FROZEN), 1, 0, 0),
         DayBalance(user_account(OWNER, Kind.OWED), 0, 500, 0),
         DayBalance(user_account(OWNER + 1, Kind.PAID), 9, 9, 0),
+        DayBalance(user_account(OWNER + 2, Kind.PAID), 4, 9, 0),
+        DayBalance(user_account(OWNER + 2, Kind.EARNINGS), 3, 0, 0),
     ]
-    assert list(liabilities(rows)) == [(OWNER, USD, 70), (OWNER, PROMO_ASSET, 30)]
+    assert list(liabilities(rows)) == [(OWNER, USD, 70), (OWNER, PROMO_ASSET, 30), (OWNER + 2, USD, 3)]
+
+
+def test_a_day_with_an_overdrawn_account_closes_and_says_so() -> None:
+    overdrawn = DayBalance(user_account(OWNER, Kind.PAID), 4, 9, 0)
+    row, _ = closed(Gathered(DAY, (), None, moved=[overdrawn], current=[overdrawn]), secret=SECRET, at_ms=1)
+    assert row.findings == (f"B2 account {overdrawn.account}: balance -5",)
+    assert row.leaves == 0
 
 
 def test_a_root_of_another_key_or_with_another_number_is_refused() -> None:

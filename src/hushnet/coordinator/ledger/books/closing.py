@@ -12,6 +12,7 @@ from typing import Final
 
 from hushnet.coordinator.ledger.books.days import DAY_MS, DayBalance, DayBooks, DayRow, Head, day_of
 from hushnet.coordinator.ledger.books.liabilities import tree_of
+from hushnet.coordinator.ledger.chart import Floor, account_info
 from hushnet.coordinator.ledger.ids import first_id_at
 from hushnet.coordinator.ledger.model import HOLD_LIFE_MS_MAX
 
@@ -64,7 +65,9 @@ def gather(books: DayBooks, *, now_ms: int) -> Gathered | None:
 def closed(gathered: Gathered, *, secret: bytes, at_ms: int) -> tuple[DayRow, list[DayBalance]]:
     """Return the closed day and its balances, ascending by account. Pure, and long for many owners: not for the event loop."""
     balances = summed(gathered.before, gathered.moved)
-    findings = _differences(summed(balances, gathered.since), gathered.current) if gathered.is_newest else []
+    findings = [f"B2 account {row.account}: balance {row.balance}" for row in balances if _is_overdrawn(row)]
+    if gathered.is_newest:
+        findings += _differences(summed(balances, gathered.since), gathered.current)
     tree = tree_of(balances, secret)
     row = DayRow(
         day=gathered.day,
@@ -98,6 +101,11 @@ def _first_id(last: DayRow) -> int:
     """Return where facts of the links after a closed day begin: no hold is taken under an id older than a day."""
     by_age = first_id_at((last.day + 1) * DAY_MS - HOLD_LIFE_MS_MAX)
     return by_age if last.oldest_open is None else min(by_age, last.oldest_open)
+
+
+def _is_overdrawn(row: DayBalance) -> bool:
+    info = account_info(row.account)
+    return info is not None and info.floor == Floor.NEVER_NEGATIVE and row.balance < 0
 
 
 def _differences(expected: Iterable[DayBalance], current: Iterable[DayBalance]) -> list[str]:

@@ -52,19 +52,19 @@ def owner_nonce(secret: bytes, owner: int) -> bytes:
 
 
 def liabilities(balances: Iterable[DayBalance]) -> Iterator[Liability]:
-    """Sum balances, ascending by account, to what each owner is owed; zero is left out."""
+    """Sum balances, ascending by account, to what each owner is owed; nothing, or less, is left out and nets nothing."""
     users = (row for row in balances if row.account >= OPERATOR_ACCOUNT_LIMIT)
     for owner, rows in groupby(users, key=lambda row: row.account >> 4):
         usd = promo = 0
         for row in rows:
             kind = row.account & _KIND_MASK
             if kind in _COUNTED:
-                usd += row.balance
+                usd += max(0, row.balance)
             elif kind == Kind.PROMO:
                 promo += row.balance
-        if usd:
+        if usd > 0:
             yield Liability(owner, USD, usd)
-        if promo:
+        if promo > 0:
             yield Liability(owner, PROMO_ASSET, promo)
 
 
