@@ -44,12 +44,15 @@ COMMANDS = (
     Row("statement", "money.statement", "Write a statement of your account as CSV.", CONSUMER),
     Row("keys", "keys", "Create, list and revoke API keys.", CONSUMER, is_group=True),
     Row("pricing", "money.pricing", "Show what models cost; set what your machines take off.", CONSUMER, is_group=True),
+    Row("invite", "money.invites", "Redeem an invite; as the operator, make some.", CONSUMER, is_group=True),
+    Row("referral", "money.referrals", "Your code for others, and who brought you.", CONSUMER, is_group=True),
     Row("doctor", "doctor", "Say what each part believes and why.", CONSUMER),
     Row("provider", "provider", "Serve models from this machine and earn.", PROVIDER, is_group=True),
     Row("earnings", "money.earnings", "Show what your machines earned and what you can withdraw.", PROVIDER),
     Row("coordinator", "coordinator", "Run the control plane and the relay.", OPERATOR, is_group=True),
     Row("ledger", "ledger", "Check, close, export and prove the books.", OPERATOR, is_group=True),
     Row("findings", "money.findings", "See what does not add up and waits for a person.", OPERATOR, is_group=True),
+    Row("correct", "money.corrections", "Give back what went wrong; adjust balances.", OPERATOR, is_group=True),
     Row("route", "route", "Say where requests go and why.", OPERATOR, is_group=True),
 )
 

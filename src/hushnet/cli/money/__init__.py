@@ -1,9 +1,12 @@
 """The commands that show and move money: one module a topic.
 
 earnings.py     `hush earnings`: what one's machines earned
+corrections.py  `hush correct`: credits for requests, adjustments of balances
 findings.py     `hush findings`: what the operator has to look at
+invites.py      `hush invite`: codes that give credit
 pricing.py      `hush pricing`: what models cost, and one's own discounts
 sums.py         sums by day, model, key or machine as people and scripts read them
 statement.py    `hush statement`: one's account as CSV
 usage.py        `hush usage`: what one used and what it cost
+referrals.py    `hush referral`: who brought whom
 """

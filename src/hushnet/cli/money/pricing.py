@@ -37,7 +37,7 @@ def show(
         return
     table = console.table("model", *sorted(_MONEY), "up to less", "from", numeric=_MONEY, whole=frozenset({"model"}))
     for entry in pricing["data"]:
-        off = _percent(entry["discount_bps_max"]) if entry["discount_bps_max"] else "-"
+        off = percent(entry["discount_bps_max"]) if entry["discount_bps_max"] else "-"
         table.add_row(entry["model"], *_prices(entry["price"]), off, "now")
         for later in entry["announced"]:
             table.add_row("", *_prices(later["price"]), "", _moment(later["from_ms"]))
@@ -45,16 +45,17 @@ def show(
     console.print_table(table)
     for tier in pricing["tiers"]:
         if tier["price_bps"] != 10_000:
-            console.out().print(f"at {tier['trust']} providers: {_percent(tier['price_bps'])} of the price")
+            console.out().print(f"at {tier['trust']} providers: {percent(tier['price_bps'])} of the price")
     console.out().print(
-        f"[dim]USD per million tokens, the minimum per answer; the network keeps {_percent(pricing['fee_bps'])}[/]"
+        f"[dim]USD per million tokens, the minimum per answer; the network keeps {percent(pricing['fee_bps'])}[/]"
     )
 
 
 @app.command("discount")
 def discount(
-    percent: Annotated[
-        str | None, typer.Argument(help="How much less, like 12.5%; without it your discounts are listed.")
+    less: Annotated[
+        str | None,
+        typer.Argument(metavar="PERCENT", help="How much less, like 12.5%; without it your discounts are listed."),
     ] = None,
     model: Annotated[str, typer.Option("--model", help="The model; * is every model not set by name.")] = "*",
     from_ms: Annotated[
@@ -68,8 +69,8 @@ def discount(
     """Set what all machines of your account take off a model's price, or list what they do."""
     with client_of(base_url, api_key, home) as client:
         client.settings.require_key()
-        if percent is not None:
-            wish = {"model": model, "bps": parse_percent(percent), "from_ms": from_ms}
+        if less is not None:
+            wish = {"model": model, "bps": parse_percent(less), "from_ms": from_ms}
             rows = [client.request("PUT", "/v1/provider/discounts", wish)]
         else:
             rows = client.request("GET", "/v1/provider/discounts")["data"]
@@ -78,7 +79,7 @@ def discount(
         return
     table = console.table("model", "discount", "from", numeric=frozenset({"discount"}), whole=frozenset({"model"}))
     for row in rows:
-        table.add_row(row["model"], _percent(row["bps"]), "now" if row["is_in_force"] else _moment(row["from_ms"]))
+        table.add_row(row["model"], percent(row["bps"]), "now" if row["is_in_force"] else _moment(row["from_ms"]))
     console.print_table(table)
 
 
@@ -91,7 +92,8 @@ def parse_percent(text: str) -> int:
     return bps
 
 
-def _percent(bps: int) -> str:
+def percent(bps: int) -> str:
+    """Write basis points as per cent: `12.5 %`."""
     whole, hundredths = divmod(bps, 100)
     return f"{whole}.{hundredths:02d}".rstrip("0").rstrip(".") + " %"
 

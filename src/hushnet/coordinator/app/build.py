@@ -27,6 +27,7 @@ from hushnet.coordinator.api.records import RecordsApi
 from hushnet.coordinator.app import addresses
 from hushnet.coordinator.app.books import BookParts, join_books
 from hushnet.coordinator.app.coordinator import Coordinator
+from hushnet.coordinator.app.incentives import join_incentives
 from hushnet.coordinator.app.initialise import prepare_files
 from hushnet.coordinator.app.joints import KeyTokens, Markups, WatchedGate, end_links
 from hushnet.coordinator.app.money import Opened, build_money
@@ -34,6 +35,7 @@ from hushnet.coordinator.app.workers import Place, bury, join_bus
 from hushnet.coordinator.catalog import Catalog, DiscountBook
 from hushnet.coordinator.fleet.beliefs import BeliefPolicy
 from hushnet.coordinator.fleet.reputation.keeper import RecordKeeper
+from hushnet.coordinator.incentives.grants import Grants
 from hushnet.coordinator.ledger.prices import TermsTable
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.routing.warmth import WarmLimits
@@ -90,6 +92,10 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
     serving = _serving(settings, clock, ledger, metrics, accounts=accounts, catalog=catalog, discounts=discounts)
     books = join_books(settings, clock, database, accounts=accounts, ledger=ledger)
     money = build_money(settings, clock, opened, accounts=accounts)
+    is_first = place is None or place.number == 1
+    incentives = join_incentives(
+        money, settings.incentives, serving, accounts=accounts, database=database, is_payer=is_first
+    )
     accounts.subscribe(partial(end_links, serving.fleet))
     discounts.subscribe(serving.fleet.reprice)
     gate = WatchedGate(serving.gate, providers, serving.fleet, tasks)
@@ -108,7 +114,7 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
     dispatcher = Dispatcher(
         hot={CHAT_PATH: {"POST": ChatEndpoint(serving.service, accounts, settings.http)}},
         routes=[
-            *_routes(accounts, ledger, catalog, providers, serving, books=books),
+            *_routes(accounts, ledger, catalog, providers, serving, books=books, grants=incentives.grants),
             *money.routes,
             *PricingApi(accounts, catalog, discounts, serving).routes(),
         ],
@@ -179,6 +185,7 @@ def _routes(
     serving: Serving,
     *,
     books: BookParts,
+    grants: Grants,
 ) -> list[Route]:
     """Everything but chats and health."""
     fleet, clock = serving.fleet, serving.clock
@@ -190,7 +197,7 @@ def _routes(
         *books.routes,
         *RecordsApi(accounts, providers, fleet, clock).routes(),
         *AdminRoutingApi(accounts, catalog, serving).routes(),
-        *AdminApi(accounts, ledger, catalog, providers=providers, fleet=fleet, clock=clock).routes(),
+        *AdminApi(accounts, ledger, catalog, grants=grants, providers=providers, fleet=fleet, clock=clock).routes(),
     ]
 
 

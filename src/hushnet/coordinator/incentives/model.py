@@ -1,4 +1,7 @@
-"""The rows of incentives, and what they read of the ledger's. Amounts are micro-USD, times milliseconds since 1970 UTC."""
+"""The rows of incentives, and what they look at of other tables. Amounts are micro-USD, times ms since 1970 UTC.
+
+A type with `IS_LOOK` has some of the columns of a table that is written elsewhere, and is never written.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ class AccountState:
 
     TABLE: ClassVar[str] = "accounts"
     KEY: ClassVar[tuple[str, ...]] = ("id",)
+    IS_LOOK: ClassVar[bool] = True
 
     id: int
     closed_ms: int | None
@@ -26,6 +30,7 @@ class Bucket:
 
     TABLE: ClassVar[str] = "ledger_accounts"
     KEY: ClassVar[tuple[str, ...]] = ("id",)
+    IS_LOOK: ClassVar[bool] = True
 
     id: int
     credits: int = 0
@@ -43,6 +48,7 @@ class Movement:
 
     TABLE: ClassVar[str] = "ledger_transfers"
     KEY: ClassVar[tuple[str, ...]] = ("fact", "leg")
+    IS_LOOK: ClassVar[bool] = True
 
     fact: int
     leg: int
@@ -57,6 +63,7 @@ class FinishedRequest:
 
     TABLE: ClassVar[str] = "usage_records"
     KEY: ClassVar[tuple[str, ...]] = ("id",)
+    IS_LOOK: ClassVar[bool] = True
 
     id: int
     owner: int

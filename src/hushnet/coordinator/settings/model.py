@@ -10,7 +10,13 @@ from typing import Any, Final, TypeVar
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.home import resolve_home
 from hushnet.foundation.ids import ModelId
-from hushnet.foundation.money import BASIS_POINTS_ONE, PRICE_MICRO_USD_MAX, TIER_BASIS_POINTS_MAX, Price
+from hushnet.foundation.money import (
+    BASIS_POINTS_ONE,
+    PRICE_MICRO_USD_MAX,
+    TIER_BASIS_POINTS_MAX,
+    TRANSFER_MICRO_USD_MAX,
+    Price,
+)
 from hushnet.foundation.redaction import Secret
 
 T = TypeVar("T")
@@ -211,6 +217,37 @@ class PricingSettings:
                 raise ConfigurationError(f"setting pricing.{name} has a number above {high}", code="bad_setting")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncentiveSettings:
+    """What is given rather than bought."""
+
+    reward_pool: int = setting(
+        0,
+        "what machines that stand by may get in a calendar month, all together; 0 is off",
+        unit="micro-USD",
+        low=0,
+        high=TRANSFER_MICRO_USD_MAX,
+    )
+    reward_trust: str = setting("measured", "least trust tier that is rewarded for standing by", choices=TIERS)
+    reward_floors: str = setting(
+        "24=10,32=12,48=16,64=18,96=22,128=26,192=30,512=40",
+        "dollars a month for a machine that always stands by, by GiB of memory: `GIB=USD`, several with commas",
+        pattern=r"[1-9][0-9]{0,4}=[0-9]{1,6}(\s*,\s*[1-9][0-9]{0,4}=[0-9]{1,6})*",
+    )
+    adjustment_limit: int = setting(
+        100_000_000,
+        "largest adjustment of a balance that one operator's key may make; above, a second one approves",
+        unit="micro-USD",
+        low=0,
+        high=TRANSFER_MICRO_USD_MAX,
+    )
+
+    def floors(self) -> tuple[tuple[int, int], ...]:
+        """Return (GiB, micro-USD a month) of each class of machines."""
+        pairs = (pair.strip().split("=") for pair in self.reward_floors.split(","))
+        return tuple((int(gib), int(usd) * 1_000_000) for gib, usd in pairs)
+
+
 def by_tier(text: str, unnamed: int) -> tuple[int, ...]:
     """Read `TIER=NUMBER,…` as one number for each trust tier, weakest first; of a tier named twice the last counts."""
     named = dict(pair.strip().split("=") for pair in text.split(",") if pair.strip())
@@ -338,6 +375,7 @@ class CoordinatorSettings:
     access: AccessSettings = field(default_factory=AccessSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
     pricing: PricingSettings = field(default_factory=PricingSettings)
+    incentives: IncentiveSettings = field(default_factory=IncentiveSettings)
     fleet: FleetSettings = field(default_factory=FleetSettings)
     x402: X402Settings = field(default_factory=X402Settings)
     log: LogSettings = field(default_factory=LogSettings)

@@ -18,10 +18,10 @@ from hushnet.coordinator.api.dispatch import route
 from hushnet.coordinator.catalog import Catalog, Tariff
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.fleet.reputation.explain import summary
-from hushnet.coordinator.ledger.model import AlreadyPosted, Busy, Conflict, FactOutcome, Invalid, Posted
+from hushnet.coordinator.incentives.grants import Grants
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.foundation.clock import Clock
-from hushnet.foundation.errors import CapacityError, RequestError
+from hushnet.foundation.errors import RequestError
 from hushnet.foundation.ids import AccountId, ProviderId
 from hushnet.foundation.money import PRICE_MICRO_USD_MAX, Price, parse_usd
 
@@ -46,11 +46,12 @@ class KeyWish(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class GrantWish(msgspec.Struct, forbid_unknown_fields=True):
-    """`amount_usd` is text like 12.34; the same `grant_id` gives once."""
+    """`amount_usd` is text like 12.34; the same `grant_id` gives once. What is not spent by `expires_ms` is taken back."""
 
     amount_usd: str
     grant_id: str
     note: _Note = ""
+    expires_ms: int | None = None
 
 
 class PriceWish(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,6 +77,7 @@ class AdminApi:
         ledger: Ledger,
         catalog: Catalog,
         *,
+        grants: Grants,
         providers: ProviderBook,
         fleet: Fleet,
         clock: Clock,
@@ -83,6 +85,7 @@ class AdminApi:
         self._accounts = accounts
         self._ledger = ledger
         self._catalog = catalog
+        self._grants = grants
         self._providers = providers
         self._fleet = fleet
         self._clock = clock
@@ -136,10 +139,9 @@ class AdminApi:
         if amount < 1 or _GRANT_ID.fullmatch(wish.grant_id) is None:
             raise RequestError("a grant has an amount above 0 and an id of 1 to 64 characters", code="out_of_range")
         actor = f"key:{write_key_id(operator.key_id)}"
-        outcome = await self._ledger.grant_promo(
-            account.id, amount, grant_id=wish.grant_id, actor=actor, note=wish.note
+        is_new = await self._grants.grant(
+            account.id, amount, grant_id=wish.grant_id, actor=actor, note=wish.note, expires_ms=wish.expires_ms
         )
-        is_new = _is_new_fact(outcome)
         shown = {"grant_id": wish.grant_id, "amount_micro_usd": amount, "outcome": "posted" if is_new else "already"}
         return json_response(shown, status=201 if is_new else 200)
 
@@ -240,22 +242,6 @@ class AdminApi:
         if account is None:
             raise RequestError("there is no such account", code="account_not_found")
         return account
-
-
-def _is_new_fact(outcome: FactOutcome) -> bool:
-    match outcome:
-        case Posted():
-            return True
-        case AlreadyPosted():
-            return False
-        case Conflict():
-            raise RequestError("this grant id was used for another grant", code="conflict")
-        case Busy():
-            raise CapacityError("the ledger is busy", code="busy")
-        case Invalid():
-            raise RequestError("the ledger refuses this grant", code="out_of_range")
-        case _:
-            raise RuntimeError(type(outcome).__name__)
 
 
 def _provider_id(request: Request) -> ProviderId:

@@ -1,7 +1,9 @@
 """Money over HTTP: one module a topic, each with a class that has `routes()`.
 
 books.py        a closed day's signed root, and the proof of what one is owed
+corrections.py  credits for requests that went wrong, adjustments of balances
 findings.py     what only a person can decide: findings, stuck events, calls whose outcome nobody knows
+incentives.py   invites and referrals
 pricing.py      what models cost, and the discounts of those who serve them
 periods.py      reading from, to and the other parameters of reports
 usage.py        what one used, spent and earned, and statements
