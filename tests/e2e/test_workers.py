@@ -233,6 +233,23 @@ def test_a_suspended_provider_serves_on_no_worker_until_it_is_restored(running: 
         assert here.post(PATH, json=body("tokens=1")).status_code in {404, 503}
 
 
+def test_a_discount_set_at_one_worker_is_given_by_both_at_once(shared: Network) -> None:
+    holder = worker_of_provider(shared)
+    key = shared.make_key(shared.provider_account_id, "user")
+
+    def largest(worker: int) -> int:
+        with connected_to(shared, worker) as client:
+            [shown] = [row for row in client.get("/v1/pricing").json()["data"] if row["model"] == "paced"]
+        assert shown["providers"] == 1
+        found: int = shown["discount_bps_max"]
+        return found
+
+    for bps in (2_500, 0):
+        with connected_to(shared, other(holder), key=key) as client:
+            client.put("/v1/provider/discounts", json={"bps": bps}).raise_for_status()
+        assert [largest(holder), largest(other(holder))] == [bps, bps]
+
+
 def test_an_envelope_posted_to_both_workers_runs_once(shared: Network, shared_engine: PacedServer) -> None:
     holder = worker_of_provider(shared)
     before = len(shared_engine.requests)

@@ -21,7 +21,7 @@ from hushnet.foundation.money import BASIS_POINTS_ONE, require_int
 
 _LOG = logging.getLogger(__name__)
 
-CHANGES_MAX: Final = 200
+CHANGES_MAX: Final = 50
 """Discounts that an owner may set within a day or announce: every process keeps those that count in memory."""
 DAY_MS: Final = 86_400_000
 SAME_MS_TRIES: Final = 8
