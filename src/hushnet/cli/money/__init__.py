@@ -2,6 +2,7 @@
 
 earnings.py     `hush earnings`: what one's machines earned
 corrections.py  `hush correct`: credits for requests, adjustments of balances
+coins.py        `hush coins`: which coins are taken, and paying in with them
 findings.py     `hush findings`: what the operator has to look at
 invites.py      `hush invite`: codes that give credit
 pricing.py      `hush pricing`: what models cost, and one's own discounts

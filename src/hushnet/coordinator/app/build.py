@@ -26,6 +26,7 @@ from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderLi
 from hushnet.coordinator.api.records import RecordsApi
 from hushnet.coordinator.app import addresses
 from hushnet.coordinator.app.books import BookParts, join_books
+from hushnet.coordinator.app.coins import join_coins
 from hushnet.coordinator.app.coordinator import Coordinator
 from hushnet.coordinator.app.incentives import join_incentives
 from hushnet.coordinator.app.initialise import prepare_files
@@ -96,6 +97,7 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
     incentives = join_incentives(
         money, settings.incentives, serving, accounts=accounts, database=database, is_payer=is_first
     )
+    join_coins(money, settings.coins, clock, accounts=accounts)
     accounts.subscribe(partial(end_links, serving.fleet))
     discounts.subscribe(serving.fleet.reprice)
     gate = WatchedGate(serving.gate, providers, serving.fleet, tasks)

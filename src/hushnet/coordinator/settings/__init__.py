@@ -3,6 +3,7 @@
 Lowest place inside the coordinator: everything else may read settings, settings read nothing of it.
 """
 
+from hushnet.coordinator.settings.coins import BtcPaySettings, CoinPaySettings, CoinSettings, named
 from hushnet.coordinator.settings.loading import load_settings
 from hushnet.coordinator.settings.model import (
     AccessSettings,
@@ -22,6 +23,9 @@ from hushnet.coordinator.settings.table import Setting, render_markdown, setting
 
 __all__ = [
     "AccessSettings",
+    "BtcPaySettings",
+    "CoinPaySettings",
+    "CoinSettings",
     "CoordinatorSettings",
     "FleetSettings",
     "HttpSettings",
@@ -35,6 +39,7 @@ __all__ = [
     "X402Settings",
     "by_tier",
     "load_settings",
+    "named",
     "render_markdown",
     "settings_table",
 ]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
+from hushnet.coordinator.settings.coins import CoinSettings
+from hushnet.coordinator.settings.declare import NO_SECRET, setting
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.home import resolve_home
 from hushnet.foundation.ids import ModelId
@@ -19,22 +21,14 @@ from hushnet.foundation.money import (
 )
 from hushnet.foundation.redaction import Secret
 
-T = TypeVar("T")
-
 NETWORK_LOOPBACK: Final = "hushnet-local"
 NETWORK_PUBLIC: Final = "hushnet-main"
 DATABASE_FILE: Final = "coordinator.db"
 LINK_PATH: Final = "/v1/provider/link"
-_NO_SECRET: Final = Secret("")
 TIERS: Final = ("self_signed", "measured", "hardware")
 """The trust tiers that can be served at, weakest first."""
 _TIER_BPS: Final = rf"({'|'.join(TIERS)})=[0-9]{{1,5}}"
 _PIN: Final = r"[A-Za-z0-9._:/@+-]{1,128}=[0-9]{1,4}"
-
-
-def setting(default: T, meaning: str, **details: Any) -> T:
-    """Declare one setting; `details`: unit, flag, low, high, choices, pattern, default_text."""
-    return field(default=default, metadata={"meaning": meaning, **details})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,10 +270,10 @@ class X402Settings:
         default_text="none: pay per use is off",
     )
     facilitator_token: Secret = setting(  # noqa: RUF009 - `setting` makes a dataclass field
-        _NO_SECRET, "bearer token for the facilitator", default_text="none", pattern=r"\S{0,4096}"
+        NO_SECRET, "bearer token for the facilitator", default_text="none", pattern=r"\S{0,4096}"
     )
     node: Secret = setting(  # noqa: RUF009 - `setting` makes a dataclass field
-        _NO_SECRET,
+        NO_SECRET,
         "URL of a JSON-RPC node of the network: what it shows decides whether a payment was made",
         pattern=r"(https?://\S{1,2000})?",
         default_text="none",
@@ -348,7 +342,7 @@ class CoordinatorSettings:
         default_text="the platform's data directory for hushnet",
     )
     database: Secret = setting(  # noqa: RUF009 - `setting` makes a dataclass field
-        _NO_SECRET,
+        NO_SECRET,
         "`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`",
         flag="--database",
         default_text=f"SQLite, `{DATABASE_FILE}` in home",
@@ -378,6 +372,7 @@ class CoordinatorSettings:
     incentives: IncentiveSettings = field(default_factory=IncentiveSettings)
     fleet: FleetSettings = field(default_factory=FleetSettings)
     x402: X402Settings = field(default_factory=X402Settings)
+    coins: CoinSettings = field(default_factory=CoinSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from hushnet.foundation.errors import ConfigurationError, HushnetError
+from hushnet.foundation.errors import CapacityError, ConfigurationError
 from hushnet.foundation.redaction import Secret
 
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -24,7 +24,7 @@ _BUSY: Final = frozenset({409, 425, 429})
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-class GatewayError(HushnetError):
+class GatewayError(CapacityError):
     """A gateway did not do what it was asked."""
 
     code = "gateway_failed"
@@ -44,14 +44,12 @@ class GatewayBusyError(GatewayError):
     """It surely did nothing, and may later."""
 
     code = "gateway_busy"
-    is_retryable = True
 
 
 class GatewayUnclearError(GatewayError):
     """It may have done what was asked; `reason` is a word for the call's row."""
 
     code = "gateway_unclear"
-    is_retryable = True
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the gateway's answer is not known ({reason})")
