@@ -279,14 +279,28 @@ async def test_of_two_payouts_that_lost_answers_left_one_is_approved(btcpay: Btc
     "spoil",
     [{"originalAmount": "0.5"}, {"originalCurrency": "USD"}, {"destination": "1x"}, {"payoutMethodId": "BTC-LN"}],
 )
-async def test_a_payout_that_says_something_else_is_not_approved(
+async def test_a_payout_that_says_something_else_is_cancelled(
     spoil: dict[str, str], btcpay: BtcPay, btcpay_server: FakeBtcPay
 ) -> None:
     btcpay_server.spoil = spoil
+    assert (await btcpay.send(ORDER)).state is Sending.FAILED
+    assert [payout["state"] for payout in btcpay_server.payouts.values()] == ["Cancelled"]
+
+
+async def test_a_payout_that_cannot_be_cancelled_is_not_refused(btcpay: BtcPay, btcpay_server: FakeBtcPay) -> None:
+    btcpay_server.faults += [Fault("payouts/Pay1", 400, "POST"), Fault("payouts/Pay1", 404, "DELETE")]
     with pytest.raises(GatewayUnclearError):
         await btcpay.send(ORDER)
-    assert [payout["state"] for payout in btcpay_server.payouts.values()] == ["AwaitingApproval"]
-    assert await btcpay.find(ORDER) is None
+    assert (await btcpay.send(ORDER)).state is Sending.ACCEPTED
+
+
+async def test_a_payout_that_somebody_approved_is_sent(btcpay: BtcPay, btcpay_server: FakeBtcPay) -> None:
+    btcpay_server.faults.append(Fault("payouts/Pay1", "drop_before", "POST"))
+    with pytest.raises(GatewayUnclearError):
+        await btcpay.send(ORDER)
+    btcpay_server.payouts["Pay1"]["state"] = "AwaitingPayment"
+    assert (await btcpay.send(ORDER)).state is Sending.ACCEPTED
+    assert len(btcpay_server.payouts) == 1
 
 
 async def test_a_payout_is_found_by_its_reference(btcpay: BtcPay, btcpay_server: FakeBtcPay) -> None:

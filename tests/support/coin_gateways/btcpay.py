@@ -166,6 +166,11 @@ class FakeBtcPay(GatewayServer):
         payout = self.payouts.get(rest[0])
         if payout is None:
             raise StatusError(404)
+        if asked.method == "DELETE":
+            if payout["state"] in ("InProgress", "Completed"):
+                raise StatusError(400)
+            payout["state"] = "Cancelled"
+            return None
         if asked.method == "POST":
             if payout["state"] != "AwaitingApproval":
                 raise StatusError(400)

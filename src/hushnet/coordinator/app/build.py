@@ -97,7 +97,7 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
     incentives = join_incentives(
         money, settings.incentives, serving, accounts=accounts, database=database, is_payer=is_first
     )
-    join_coins(money, settings.coins, clock, accounts=accounts)
+    join_coins(money, settings, clock, accounts=accounts)
     accounts.subscribe(partial(end_links, serving.fleet))
     discounts.subscribe(serving.fleet.reprice)
     gate = WatchedGate(serving.gate, providers, serving.fleet, tasks)

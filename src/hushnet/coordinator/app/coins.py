@@ -2,42 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 from hushnet.coordinator.accounts import Accounts
+from hushnet.coordinator.api.money.coin_operator import CoinOffice, CoinOperatorApi
 from hushnet.coordinator.api.money.coins import CoinDesk, CoinsApi
 from hushnet.coordinator.app.money import Money
 from hushnet.coordinator.payments.coins.assets import Pair, pair_named
 from hushnet.coordinator.payments.coins.gateways import btcpay, coinpay
-from hushnet.coordinator.payments.coins.gateways.base import Gateway
+from hushnet.coordinator.payments.coins.gateways.base import Gateway, PayoutGateway
 from hushnet.coordinator.payments.coins.gateways.btcpay import BtcPay
 from hushnet.coordinator.payments.coins.gateways.coinpay import CoinPay, CoinPayDialect
 from hushnet.coordinator.payments.coins.intake import CoinEvents, CoinWatch
 from hushnet.coordinator.payments.coins.invoices import ASK, CoinInvoices, InvoiceCall, InvoiceLimits
+from hushnet.coordinator.payments.coins.rail import ByHand, GatewayRail, payout_told
 from hushnet.coordinator.payments.coins.rates import FixedRates, RateError, RateSource, parse_rate
-from hushnet.coordinator.settings import BtcPaySettings, CoinPaySettings, CoinSettings, named
+from hushnet.coordinator.payments.coins.settlement import BatchLimits, Settlement
+from hushnet.coordinator.settings import BtcPaySettings, CoinPaySettings, CoinSettings, CoordinatorSettings, named
+from hushnet.coordinator.storage.books.keys import load_book_keys
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import ConfigurationError, HushnetError
 
 _USD = 1_000_000
 
 
-def join_coins(money: Money, settings: CoinSettings, clock: Clock, *, accounts: Accounts) -> CoinInvoices:
-    """Add to `money` what coins bring; raises `ConfigurationError` when a gateway lacks something."""
-    gateways = gateways_of(settings)
-    rates = rates_of(settings, list(gateways.values()))
+def join_coins(money: Money, settings: CoordinatorSettings, clock: Clock, *, accounts: Accounts) -> GatewayRail | None:
+    """Add to `money` what coins bring; return what sends coins, or None when nothing does.
+
+    Raises `ConfigurationError` when a gateway lacks something.
+    """
+    coins = settings.coins
+    gateways = gateways_of(coins)
+    rates = rates_of(coins, list(gateways.values()))
+    _join_deposits(money, coins, clock, accounts=accounts, gateways=gateways, rates=rates)
+    rail = rail_of(coins, gateways)
+    settlement = Settlement(money.store, clock, rail, rates=rates, limits=batch_limits(coins), sent=money.calls.wake)
+    office = CoinOffice(
+        accounts, money.store, clock, rail, settlement, settings.network, lambda: load_book_keys(settings.home).identity
+    )
+    money.routes.extend(CoinOperatorApi(office).routes())
+    if not rail.gateways:
+        return None
+    if coins.batch_every_s:
+        money.works.append(("coin-batches", lambda: settlement.run_every(coins.batch_every_s)))
+    return rail
+
+
+def _join_deposits(
+    money: Money,
+    settings: CoinSettings,
+    clock: Clock,
+    *,
+    accounts: Accounts,
+    gateways: dict[str, BtcPay | CoinPay],
+    rates: RateSource,
+) -> None:
     for name, gateway in gateways.items():
-        money.handlers[name] = CoinEvents(money.store, clock, gateway, rates=rates)
+        told = partial(payout_told, gateway) if isinstance(gateway, BtcPay) else None
+        money.handlers[name] = CoinEvents(money.store, clock, gateway, rates=rates, payouts=told)
         money.callers[name, ASK] = InvoiceCall(money.store, gateway)
     limits = InvoiceLimits(
         usd_min=settings.deposit_usd_min * _USD,
         usd_max=settings.deposit_usd_max * _USD,
         open_max=settings.open_invoices_max,
     )
-    invoices = CoinInvoices(money.store, clock, list(gateways.values()), calls=money.calls, limits=limits)
+    quoting = [gateway for gateway in gateways.values() if gateway.name != btcpay.NAME or settings.btcpay.pairs]
+    invoices = CoinInvoices(money.store, clock, quoting, calls=money.calls, limits=limits)
     if gateways:
         money.works.append(("coin-watch", CoinWatch(money.store, clock, gateways, rates=rates).run))
         money.closes.extend(gateway.aclose for gateway in gateways.values())
-    money.routes.extend(CoinsApi(CoinDesk(accounts, invoices, money.inbox, clock, gateways)).routes())
-    return invoices
+    paid = frozenset(rail_of(settings, gateways).gateways)
+    money.routes.extend(CoinsApi(CoinDesk(accounts, invoices, money.inbox, clock, gateways, paid)).routes())
+
+
+def rail_of(settings: CoinSettings, gateways: Mapping[str, BtcPay | CoinPay]) -> GatewayRail:
+    """Return what sends coins: BTCPay for its payout pairs, the operator's hands for theirs."""
+    paying: list[PayoutGateway] = []
+    server = gateways.get(btcpay.NAME)
+    if settings.btcpay.payout_pairs and isinstance(server, BtcPay):
+        paying.append(
+            server.for_payouts(_codes(settings.btcpay.payout_pairs, btcpay.CODES, "coins.btcpay.payout_pairs"))
+        )
+    by_hand = {_pair(name, "coins.manual_pairs").name: name for name in named(settings.manual_pairs)}
+    return GatewayRail(*paying, ByHand(by_hand))
+
+
+def batch_limits(settings: CoinSettings) -> BatchLimits:
+    """Return the limits of settlement batches that the settings say."""
+    return BatchLimits(
+        payouts_max=settings.batch_payouts_max,
+        usd_max=settings.batch_usd_max * _USD,
+        day_usd_max=settings.day_usd_max * _USD,
+    )
 
 
 def gateways_of(settings: CoinSettings) -> dict[str, BtcPay | CoinPay]:

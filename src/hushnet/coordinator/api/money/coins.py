@@ -94,13 +94,15 @@ class CoinsApi:
         """List the caller's coin invoices, newest first, `before` one of them."""
         caller = await self._caller(request)
         before = request.query_params.get("before")
-        found = await self._desk.invoices.of(caller.account_id, before=None if before is None else _id_of(before))
+        found = await self._desk.invoices.of(
+            caller.account_id, before=None if before is None else invoice_id_of(before)
+        )
         return json_response({"object": "list", "data": [shown_invoice(invoice) for invoice in found]})
 
     async def invoice(self, request: Request) -> Response:
         """Show one coin invoice of the caller's own, and what has come in."""
         caller = await self._caller(request)
-        found = await self._desk.invoices.one(caller.account_id, _id_of(request.path_params["invoice_id"]))
+        found = await self._desk.invoices.one(caller.account_id, invoice_id_of(request.path_params["invoice_id"]))
         return json_response(shown_invoice(found))
 
     async def coinpay(self, request: Request) -> Response:
@@ -150,7 +152,8 @@ def shown_invoice(invoice: CoinInvoice) -> dict[str, Any]:
     }
 
 
-def _id_of(text: str) -> int:
+def invoice_id_of(text: str) -> int:
+    """Read an invoice's id; raises `InvoiceError`."""
     if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) <= _ID_MAX):
         raise InvoiceError("that is not an invoice's id")
     return int(text)

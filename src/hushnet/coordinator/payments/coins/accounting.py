@@ -93,7 +93,7 @@ def absorb(invoice: CoinInvoice, sighting: Sighting, *, rate: int | None = None)
     return Change(new, fact, _findings(invoice, new, sighting))
 
 
-def reversed_(invoice: CoinInvoice) -> Change:
+def reversed_(invoice: CoinInvoice, *, actor: str = "") -> Change:
     """Take confirmed coins back: the chain or the gateway did. What the owner has spent of them is owed."""
     pair = invoice.pair
     legs: list[AnyLeg] = [Leg(_coins(pair, "fx_coin"), _coins(pair, "coin"), invoice.units_in)]
@@ -106,7 +106,7 @@ def reversed_(invoice: CoinInvoice) -> Change:
         key=f"coin:{invoice.id}:reversed",
         code=Code.COIN_REVERSED,
         legs=tuple(legs),
-        actor=invoice.gateway,
+        actor=actor or invoice.gateway,
         owner=invoice.owner,
     )
     new = replace(invoice, state=next_state(invoice.state, Event.REVERSED))

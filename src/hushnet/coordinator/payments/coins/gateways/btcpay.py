@@ -3,11 +3,13 @@
 Webhooks only say that something happened: invoices and payouts are fetched, and units come from the single payments.
 Nothing here has an idempotency key, so what may have been done before is looked for first, by our reference. A payout is
 made unapproved, compared with what was asked, and only then approved: of two that a lost answer may have left, one is.
+One that differs, or that is not approved, is cancelled before it counts as not sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, Final
 from urllib.parse import quote as quoted
 
@@ -35,7 +37,7 @@ from hushnet.coordinator.payments.coins.gateways.http import (
 from hushnet.coordinator.payments.coins.gateways.signatures import is_body_signature
 from hushnet.coordinator.payments.coins.model import CoinInvoice, Quote, Sighting
 from hushnet.coordinator.payments.coins.rates import RateError, parse_rate
-from hushnet.coordinator.payments.coins.units import format_units, parse_units
+from hushnet.coordinator.payments.coins.units import UnitsError, format_units, parse_units
 from hushnet.foundation.redaction import Secret
 
 NAME: Final = "btcpay"
@@ -72,10 +74,17 @@ class BtcPay:
     def __init__(
         self, base_url: str, key: Secret, *, store: str, webhook_secrets: tuple[Secret, ...], codes: Mapping[str, str]
     ) -> None:
+        """`codes`: what the server calls each pair that it is used for, of invoices or of payouts."""
         self.codes = dict(codes)
         self._secrets = webhook_secrets
         self._http = GatewayHttp(base_url, headers={"authorization": Secret(f"token {key.reveal()}")})
         self._store = f"/api/v1/stores/{quoted(store, safe='')}"
+
+    def for_payouts(self, codes: Mapping[str, str]) -> BtcPay:
+        """Return the same store with what it calls the pairs that it pays out; both share one connection."""
+        other = copy(self)
+        other.codes = dict(codes)
+        return other
 
     # Invoices.
 
@@ -186,9 +195,14 @@ class BtcPay:
             (p for p in known if text_of(p, "state") == "AwaitingApproval"), key=lambda p: text_of(p, "id")
         )
         made = waiting[0] if waiting else await self._http.call("POST", f"{self._store}/payouts", self._wish(order))
-        self._check(made, order)
         path = f"{self._store}/payouts/{quoted(text_of(made, 'id'), safe='')}"
-        return _sent(await self._http.call("POST", path, {"revision": int(text_of(made, "revision") or "0")}))
+        if not self._is_right(made, order):
+            return await self._withdrawn(path)
+        try:
+            approved = await self._http.call("POST", path, {"revision": int(text_of(made, "revision") or "0")})
+        except GatewayRefusedError:
+            return await self._withdrawn(path)
+        return _sent(approved)
 
     async def find(self, order: Order) -> Sent | None:
         """See `PayoutGateway.find`. One that waits for our approval was not sent, and can be taken up again."""
@@ -234,17 +248,32 @@ class BtcPay:
             "metadata": {REFERENCE: order.reference},
         }
 
-    def _check(self, made: Any, order: Order) -> None:
-        """Compare what the gateway wrote down with the order; raises `GatewayUnclearError`, and nothing is approved."""
-        amount = text_of(made, "originalAmount", "amount")
-        is_right = (
-            text_of(made, "destination") == self._wish(order)["destination"]
+    def _is_right(self, made: Any, order: Order) -> bool:
+        """Compare what the gateway wrote down with what was ordered."""
+        try:
+            units = parse_units(text_of(made, "originalAmount", "amount"), order.pair)
+        except UnitsError:
+            return False
+        return (
+            units == order.units
+            and text_of(made, "destination") == self._wish(order)["destination"]
             and text_of(made, "payoutMethodId", "paymentMethod") == self.codes[order.pair.name]
             and text_of(made, "originalCurrency") in ("", order.pair.asset)
-            and parse_units(amount, order.pair) == order.units
         )
-        if not is_right:
-            raise GatewayUnclearError("payout_differs")
+
+    async def _withdrawn(self, path: str) -> Sent:
+        """Cancel a payout that must not or cannot be approved; return it when somebody else has approved it meanwhile.
+
+        Raises `GatewayUnclearError` when it may still be there: a refusal must leave nothing that a click could send.
+        """
+        try:
+            now = await self._http.call("GET", path)
+            if text_of(now, "state") not in _PAYOUT_STATES:
+                await self._http.call("DELETE", path)
+                now = await self._http.call("GET", path)
+            return _sent(now)
+        except GatewayRefusedError:
+            raise GatewayUnclearError("payout_not_withdrawn") from None
 
     async def _payouts_of(self, order: Order) -> list[Any]:
         found = await self._http.call("GET", f"{self._store}/payouts?includeCancelled=true")

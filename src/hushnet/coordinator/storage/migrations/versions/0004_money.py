@@ -92,6 +92,11 @@ _TABLES = (
     )
     """,
     """
+    CREATE TABLE coin_settlement_days (
+      day bigint PRIMARY KEY, usd bigint NOT NULL CHECK (usd >= 0)
+    )
+    """,
+    """
     CREATE TABLE payout_methods (
       id bigint PRIMARY KEY, owner bigint NOT NULL, rail text NOT NULL, asset text NOT NULL,
       network text NOT NULL, address text NOT NULL, tag bigint, is_default boolean NOT NULL DEFAULT false,
