@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,19 @@ from typer.testing import CliRunner
 from hushnet.cli.main import build as build_cli
 from hushnet.cli.money import coins as coins_command
 from hushnet.coordinator.app.coins import gateways_of
+from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
+from hushnet.coordinator.ledger.model import Code, Fact, Leg
+from hushnet.coordinator.ledger.transaction import Transaction
+from hushnet.coordinator.payments.coins.assets import pair_named
+from hushnet.coordinator.payments.payouts.model import Payout, PayoutMethod, PayoutState
 from hushnet.coordinator.settings import BtcPaySettings, CoinPaySettings, CoinSettings
 from hushnet.foundation.clock import SystemClock
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.redaction import Secret
+from support.coin_gateways.addresses import address_of
 from support.coin_gateways.coinpay import KEY, SECRET, Delivery, FakeCoinPay
 from support.control import Network, network
+from support.payouts import payout_row
 
 WEBHOOK = "/v1/webhooks/coinpay"
 
@@ -173,3 +182,90 @@ async def test_the_command_line_prints_what_to_send_and_waits(tmp_path: Path, mo
         assert "ripple:r9cZA1mLK5R5Am25ArfXFmqgNwjZgnfk59?amount=8&dt=1" in text
         assert "$20.00 of $20.00 credited" in text
         assert "paid" in (await hush("coins", "invoices"))[1]
+
+
+async def test_the_operator_settles_by_hand_on_the_command_line(tmp_path: Path) -> None:
+    async with network(tmp_path, coins__manual_pairs="USDC.base", coins__rates="USDC.base=1") as net:
+        payout = await _requested(net)
+        common = ["--base-url", net.coordinator.base_url, "--api-key", net.operator_key, "--home", str(tmp_path)]
+
+        async def hush(*arguments: str) -> tuple[int, str]:
+            run = CliRunner().invoke
+            result = await asyncio.to_thread(run, build_cli(arguments), [*arguments, *common])
+            return result.exit_code, result.output
+
+        code, text = await hush("ledger", "settle", "--dry-run")
+        assert (code, "25 USDC on base" in text, "would be sent" in text) == (0, True, True)
+        assert (await net.operator.get("/v1/admin/coins/batch")).json()["payouts"] == []
+        file = tmp_path / "batch.json"
+        code, text = await hush("ledger", "settle", "--export", str(file))
+        assert (code, "1 payouts of $25.00 are sent" in text) == (0, True)
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert [row["payout"] for row in json.loads(file.read_text())["payouts"]] == [payout]
+        store = net.coordinator.money.store
+        for _ in range(600):
+            (row,) = await store.read(lambda view: view.rows(Payout).find(id=int(payout)))
+            if row.state is PayoutState.IN_TRANSIT:
+                break
+            await asyncio.sleep(0.02)
+        assert row.state is PayoutState.IN_TRANSIT
+        again = tmp_path / "again.json"
+        code, text = await hush("ledger", "settle", "--export", str(again))
+        assert (code, "no payout is due" in text) == (0, True)
+        assert [row["payout"] for row in json.loads(again.read_text())["payouts"]] == [payout]
+        mine = await net.account("mine")
+        for method, path in (("GET", "batch"), ("POST", "batch"), ("GET", "strays"), ("POST", "sales")):
+            assert (await mine.http.request(method, f"/v1/admin/coins/{path}")).status_code == 403
+
+
+async def _requested(net: Network) -> str:
+    """Put a coin payout there that was asked for two days ago."""
+    owner = (await net.account("earner")).id
+    store = net.coordinator.money.store
+    then_ms = SystemClock().now_ms() - 48 * 3_600_000
+
+    def work(tx: Transaction) -> str:
+        payout_id = tx.next_id()
+        to = address_of(pair_named("USDC.base"), 7)
+        tx.rows(PayoutMethod).add(
+            PayoutMethod(owner, owner, "coin", "USDC", "base", to.address, None, True, 0, None, then_ms)
+        )
+        plain = payout_row("coin", instant=False, id=payout_id, owner=owner, method=owner, client="c", wish="w")
+        tx.rows(Payout).add(replace(plain, units=None, rate=None, created_ms=then_ms, updated_ms=then_ms))
+        source, earned = operator_account(Kind.REWARD_EXPENSE), user_account(owner, Kind.EARNINGS)
+        legs = (Leg(source, earned, plain.gross), Leg(earned, user_account(owner, Kind.IN_TRANSIT), plain.gross))
+        tx.post(Fact(f"payout:{payout_id}:requested", Code.PAYOUT, legs, actor="test", owner=owner))
+        return str(payout_id)
+
+    return await store.transact(work)
+
+
+async def test_what_only_the_operator_knows_is_posted_once(tmp_path: Path) -> None:
+    async with coin_network(tmp_path) as (net, fake):
+        mine = await net.account("mine")
+        invoice = (await mine.http.post("/v1/deposits/coin", json={"amount_usd": "20", "asset": "ETH"})).json()
+        path = f"/v1/admin/coins/invoices/{invoice['id']}"
+        assert (await net.operator.post(f"{path}/fee", json={"amount": "0.00008"})).status_code == 400
+        assert (await net.operator.post(f"{path}/reverse")).status_code == 409
+        await send(net, fake.signed(fake.event("pay_1", "confirmed", received_amount="0.008")))
+        await until_state(mine.http, invoice["id"], "paid")
+
+        fees = [
+            await net.operator.post(f"{path}/fee", json={"amount": text}) for text in ("0.00008", "0.00008", "0.001")
+        ]
+        assert [answer.status_code for answer in fees] == [201, 200, 409]
+        sale = {"sale_id": "s1", "asset": "ETH", "amount": "0.001", "amount_usd": "2.50"}
+        sales = [
+            await net.operator.post("/v1/admin/coins/sales", json=sale | more) for more in ({}, {}, {"amount": "1"})
+        ]
+        assert [answer.status_code for answer in sales] == [201, 200, 409]
+        for more in ({"sale_id": ""}, {"amount": "0"}, {"amount_usd": "0"}, {"amount": "-1"}, {"amount_usd": "NaN"}):
+            assert (await net.operator.post("/v1/admin/coins/sales", json=sale | more)).status_code == 400
+        assert (await net.operator.get("/v1/admin/coins/strays")).json()["data"] == []
+
+        for _ in range(2):
+            gone = await net.operator.post(f"{path}/reverse")
+            assert (gone.status_code, gone.json()["state"]) == (200, "reversed")
+        assert (await mine.http.get("/v1/balance")).json()["paid_micro_usd"] == 0
+        assert (await net.operator.post("/v1/admin/coins/invoices/1/reverse")).status_code == 404
+        assert (await mine.http.post(f"{path}/reverse")).status_code == 403

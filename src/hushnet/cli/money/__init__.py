@@ -2,10 +2,12 @@
 
 earnings.py     `hush earnings`: what one's machines earned
 corrections.py  `hush correct`: credits for requests, adjustments of balances
+coin_books.py   `hush coins strays`, `sold`, `fee`, `reverse`: what the operator says of coins
 coins.py        `hush coins`: which coins are taken, and paying in with them
 findings.py     `hush findings`: what the operator has to look at
 invites.py      `hush invite`: codes that give credit
 pricing.py      `hush pricing`: what models cost, and one's own discounts
+settlement.py   `hush ledger settle`: sending the coin payouts that are due
 sums.py         sums by day, model, key or machine as people and scripts read them
 statement.py    `hush statement`: one's account as CSV
 usage.py        `hush usage`: what one used and what it cost

@@ -19,6 +19,7 @@ from hushnet.coordinator.payments.coins.invoices import ASK, CoinInvoices, Invoi
 from hushnet.coordinator.payments.coins.rail import ByHand, GatewayRail, payout_told
 from hushnet.coordinator.payments.coins.rates import FixedRates, RateError, RateSource, parse_rate
 from hushnet.coordinator.payments.coins.settlement import BatchLimits, Settlement
+from hushnet.coordinator.payments.payouts.coin_rail import coin_callers
 from hushnet.coordinator.settings import BtcPaySettings, CoinPaySettings, CoinSettings, CoordinatorSettings, named
 from hushnet.coordinator.storage.books.keys import load_book_keys
 from hushnet.foundation.clock import Clock
@@ -44,6 +45,7 @@ def join_coins(money: Money, settings: CoordinatorSettings, clock: Clock, *, acc
     money.routes.extend(CoinOperatorApi(office).routes())
     if not rail.gateways:
         return None
+    money.callers.update(coin_callers(money.store, rail))
     if coins.batch_every_s:
         money.works.append(("coin-batches", lambda: settlement.run_every(coins.batch_every_s)))
     return rail

@@ -23,11 +23,13 @@ from hushnet.sealing.encoding import pae
 
 BATCH_TYPE: Final = "application/vnd.hushnet.coin-batch+json"
 _PAGE_MAX: Final = 1000
+_WAITING: Final = (PayoutState.SENDING, PayoutState.IN_TRANSIT)
+"""Claimed with its quote: by hand there is nothing that could still refuse it."""
 
 
 def waiting_by_hand(view: View, rail: GatewayRail) -> list[CoinOrder]:
     """Return the orders that the operator has to send, the oldest first."""
-    found = view.rows(Payout).find(state=PayoutState.IN_TRANSIT, rail=COIN, order_by="created_ms", limit=_PAGE_MAX)
+    found = view.rows(Payout).find(state=_WAITING, rail=COIN, order_by="created_ms", limit=_PAGE_MAX)
     orders = []
     for payout in found:
         asset, network, _ = payout.coins
