@@ -61,3 +61,13 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
 def next_state(state: State, event: Event) -> State:
     """Return the state after `event`; the same one where the table has no row."""
     return TRANSITIONS[state].get(event, state)
+
+
+def render_table() -> str:
+    """Render the table for docs/payments-coins.md."""
+    rows = [
+        f"| {state.name.lower()} | {event.value} | {to.name.lower()} |"
+        for state, row in TRANSITIONS.items()
+        for event, to in row.items()
+    ]
+    return "\n".join(["| from | on | to |", "|---|---|---|", *rows])
