@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, ClassVar
 
 from hushnet.coordinator.ledger.chart import Kind
@@ -20,7 +21,7 @@ from hushnet.coordinator.payments.stripe.gateway import StripeGateway
 from hushnet.foundation.ids import AccountId
 from hushnet.foundation.redaction import Secret
 from support.ledger import CONSUMER
-from support.money import OpenMoney
+from support.money import OpenMoney, R
 from support.stripe_fake import FakeStripe
 from support.stripe_fake.webhooks import body_of
 
@@ -103,12 +104,15 @@ class CardBench:
             busy = await self.calls.step() + await self.inbox.step()
             if busy:
                 continue
-            due = [call.next_ms for call in await self.money.all_of(Call) if call.state in _OPEN_CALLS]
-            due += [event.next_ms for event in await self.money.all_of(InboxEvent) if event.state in _OPEN_EVENTS]
+            due = [call.next_ms for call in await self._open(Call, _OPEN_CALLS)]
+            due += [event.next_ms for event in await self._open(InboxEvent, _OPEN_EVENTS)]
             if not due:
                 return
             await self.money.books.advance(max(min(due) - self.money.clock.now_ms(), 0) / 1000 + 0.001)
         raise AssertionError("inbox or outbox never came to rest")
+
+    async def _open(self, row_type: type[R], states: Sequence[IntEnum]) -> list[R]:
+        return await self.money.store.read(lambda view: view.rows(row_type).find(state=list(states), limit=10_000))
 
     # What is in the books.
 

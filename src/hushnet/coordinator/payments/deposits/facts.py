@@ -72,7 +72,7 @@ def moved(move: Move, deposit: Deposit, reversal: Reversal, *, fee: int = 0, tak
             key, legs = dispute_key(object_, "withdrawn"), (take, Leg(DISPUTED, STRIPE, amount), *fees)
         case Move.GIVE_BACK:
             back = GiveBack(owner, reversal.from_paid, reversal.from_earnings, reversal.from_owed)
-            key, legs = dispute_key(object_, "won"), (Leg(STRIPE, DISPUTED, amount), back)
+            key, legs = dispute_key(object_, "won"), (Leg(STRIPE, DISPUTED, amount), back, Repay(owner))
         case Move.LOSE:
             key, legs = dispute_key(object_, "lost"), (Leg(frozen, DISPUTED, amount),)
         case Move.SUSPEND:
