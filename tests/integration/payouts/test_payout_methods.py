@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from hushnet.coordinator.payments.payouts.asking import Terms, Wish
-from hushnet.coordinator.payments.payouts.methods import METHODS_MAX, MethodRefusedError, UnknownMethodError
+from hushnet.coordinator.payments.payouts.methods import METHODS_MAX, MethodRefusedError, Place, UnknownMethodError
 from hushnet.coordinator.payments.payouts.model import COIN, OnboardingState, PayoutMethod
 from hushnet.coordinator.payments.payouts.service import Payouts
 from hushnet.foundation.errors import HushnetError, RequestError
@@ -21,11 +21,11 @@ ADDRESS = "0x52908400098527886E0F7030069857D2E4169EE7"
 COOLING = Terms(send_after_ms=0)
 
 
-def checked(asset: str, network: str, address: str, tag: int | None) -> tuple[str, int | None]:
+def checked(asset: str, network: str, address: str, tag: int | None) -> Place:
     """Stands for the check of real addresses: everything here is in its canonical form but for spaces."""
     if not address.strip().startswith("0x"):
         raise RequestError("that is no address", code="bad_address")
-    return address.strip(), tag
+    return Place(COIN, asset, network, address.strip(), tag)
 
 
 def coin_payouts(money: OpenMoney, terms: Terms = TERMS) -> Payouts:

@@ -6,6 +6,7 @@ coin_books.py   `hush coins strays`, `sold`, `fee`, `reverse`: what the operator
 coins.py        `hush coins`: which coins are taken, and paying in with them
 findings.py     `hush findings`: what the operator has to look at
 invites.py      `hush invite`: codes that give credit
+payout.py       `hush payout`: take earnings out; payout_methods.py and payout_puzzles.py are parts of it
 pricing.py      `hush pricing`: what models cost, and one's own discounts
 settlement.py   `hush ledger settle`: sending the coin payouts that are due
 sums.py         sums by day, model, key or machine as people and scripts read them

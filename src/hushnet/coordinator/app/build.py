@@ -32,6 +32,7 @@ from hushnet.coordinator.app.incentives import join_incentives
 from hushnet.coordinator.app.initialise import prepare_files
 from hushnet.coordinator.app.joints import KeyTokens, Markups, WatchedGate, end_links
 from hushnet.coordinator.app.money import Opened, build_money
+from hushnet.coordinator.app.payouts import join_payouts
 from hushnet.coordinator.app.workers import Place, bury, join_bus
 from hushnet.coordinator.catalog import Catalog, DiscountBook
 from hushnet.coordinator.fleet.beliefs import BeliefPolicy
@@ -98,6 +99,7 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
         money, settings.incentives, serving, accounts=accounts, database=database, is_payer=is_first
     )
     join_coins(money, settings, clock, accounts=accounts)
+    join_payouts(money, settings.payouts, clock, accounts=accounts)
     accounts.subscribe(partial(end_links, serving.fleet))
     discounts.subscribe(serving.fleet.reprice)
     gate = WatchedGate(serving.gate, providers, serving.fleet, tasks)

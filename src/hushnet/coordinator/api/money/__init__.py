@@ -6,6 +6,7 @@ coin_operator.py  settlement batches, payouts by hand, and what only the operato
 coins.py        coins that are taken, invoices for them, and the gateways' webhooks
 findings.py     what only a person can decide: findings, stuck events, calls whose outcome nobody knows
 incentives.py   invites and referrals
+payouts.py      where earnings may go, payouts, and those that a person has to look at
 pricing.py      what models cost, and the discounts of those who serve them
 periods.py      reading from, to and the other parameters of reports
 usage.py        what one used, spent and earned, and statements

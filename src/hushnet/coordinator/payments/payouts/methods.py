@@ -12,7 +12,6 @@ from typing import Final, Protocol
 
 from hushnet.coordinator.ledger.transaction import Transaction, View
 from hushnet.coordinator.payments.payouts.model import (
-    COIN,
     OPEN_STATES,
     STRIPE,
     ConnectAccount,
@@ -27,11 +26,22 @@ BANK_ASSET: Final = "usd"
 BANK_NETWORK: Final = "bank"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a method leads."""
+
+    rail: str
+    asset: str
+    network: str
+    address: str
+    tag: int | None = None
+
+
 class AddressCheck(Protocol):
     """What knows a coin's addresses."""
 
-    def __call__(self, asset: str, network: str, address: str, tag: int | None) -> tuple[str, int | None]:
-        """Return address and tag as they are to be stored; raises `RequestError` (`bad_address`, `bad_tag`, …)."""
+    def __call__(self, asset: str, network: str, address: str, tag: int | None) -> Place:
+        """Return the place as it is to be stored; raises `RequestError` when it is none of that coin on that network."""
         ...
 
 
@@ -47,26 +57,9 @@ class MethodRefusedError(RequestError):
     code = "payout_method_unusable"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a method leads."""
-
-    rail: str
-    asset: str
-    network: str
-    address: str
-    tag: int | None = None
-
-
 def bank_place(account: str) -> Place:
     """Return the place that an account at Stripe Connect is."""
     return Place(STRIPE, BANK_ASSET, BANK_NETWORK, account)
-
-
-def coin_place(asset: str, network: str, address: str, tag: int | None, *, check: AddressCheck) -> Place:
-    """Return the place of a checked address."""
-    stored, stored_tag = check(asset, network, address, tag)
-    return Place(COIN, asset, network, stored, stored_tag)
 
 
 def methods_of(view: View, owner: int) -> list[PayoutMethod]:

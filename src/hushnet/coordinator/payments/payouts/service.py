@@ -17,7 +17,6 @@ from hushnet.coordinator.payments.payouts.methods import (
     Place,
     add_method,
     bank_place,
-    coin_place,
     methods_of,
     remove_method,
     set_default,
@@ -100,8 +99,7 @@ class Payouts:
         """Add an address; raises `RequestError` when it is none of that coin on that network."""
         if self._check is None or COIN not in self._terms.rails:
             raise MethodRefusedError("the operator pays out no coins", code="unsupported_value")
-        place = coin_place(asset, network, address, tag, check=self._check)
-        return await self._add(owner, place)
+        return await self._add(owner, self._check(asset, network, address, tag))
 
     async def add_bank_method(self, owner: AccountId) -> PayoutMethod:
         """Add the owner's account at Stripe again, once it was removed."""

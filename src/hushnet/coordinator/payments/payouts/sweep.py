@@ -13,9 +13,11 @@ from typing import ClassVar, Final, Protocol
 
 from hushnet.coordinator.ledger.chart import Kind
 from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction, View
+from hushnet.coordinator.payments.calls import Done
 from hushnet.coordinator.payments.model import note_finding
 from hushnet.coordinator.payments.payouts.asking import Terms
 from hushnet.coordinator.payments.payouts.books import is_at_connect
+from hushnet.coordinator.payments.payouts.coin_rail import CoinRail, order_for, told_by_gateway
 from hushnet.coordinator.payments.payouts.connect import ConnectGateway
 from hushnet.coordinator.payments.payouts.model import OPEN_STATES, STRIPE, Payout, PayoutMethod, PayoutState
 from hushnet.coordinator.payments.payouts.moves import Happened, advance, transfer_group
@@ -71,6 +73,19 @@ class StripeWitness:
             return told_by(await self._gateway.payout_seen(account, payout.payout))
         seen = await self._gateway.payout_for(account, payout.id, since_ms=payout.created_ms)
         return [] if seen is None else told_by(seen)
+
+
+class CoinWitness:
+    """A coin's gateway, asked about a payout by its reference."""
+
+    def __init__(self, rail: CoinRail) -> None:
+        self._rail = rail
+
+    async def ask(self, payout: Payout, method: PayoutMethod) -> Sequence[Happened]:
+        seen = await self._rail.look_up(order_for(payout, method.address, method.tag))
+        if not isinstance(seen, Done):
+            return []  # absence is for the call to act on
+        return told_by_gateway(seen.outcome["status"], seen.outcome.get("txid"))
 
 
 class PayoutWorker:
@@ -160,8 +175,13 @@ class LedgerAccount:
     id: int
     owner: int
     kind: int
+    asset: str
+    lane: int
+    floor: int
+    closed: bool
     credits: int
     debits: int
+    held: int
 
 
 def disagreements(view: View) -> Iterator[str]:
