@@ -61,6 +61,8 @@ class FakeChain:
     is_down: bool = False
     hidden: int = 0
     """For so many more questions the node answers as of before everything."""
+    oldest_s: int = 0
+    """The time of the oldest block that the node searches."""
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def mint(self, address: str, amount: int) -> None:
@@ -98,6 +100,10 @@ class FakeChain:
         for receiver, amount in [(to, value), *besides]:
             logs.append(self._transferred(payer, receiver, amount))
         return self._seal(logs)
+
+    def transfer(self, payer: str, to: str, value: int) -> str:
+        """Make a plain transfer."""
+        return self._mined([], payer, to, value)
 
     def _check_authorization(
         self, payer: Any, to: Any, value: Any, after: Any, before: Any, nonce: Any, vrs: Any
@@ -177,7 +183,8 @@ class FakeChain:
         with self.lock:
             is_hidden, self.hidden = self.hidden > 0, max(0, self.hidden - 1)
             if method == "eth_getBlockByNumber":
-                return {"number": hex(1000), "timestamp": hex(self.now_s())}
+                is_latest = params[0] == "latest"
+                return {"number": hex(100_000), "timestamp": hex(self.now_s() if is_latest else self.oldest_s)}
             if method == "eth_call":
                 return "0x" + word(0 if is_hidden else self._called(params[0]["to"].lower(), params[0]["data"]))
             if method == "eth_getLogs":
@@ -197,12 +204,13 @@ class FakeChain:
         return sum(1 << (nonce & 0xFF) for owner, nonce in self.permits if owner == payer and nonce >> 8 == high)
 
     def _found(self, asked: dict[str, Any]) -> list[dict[str, Any]]:
-        kinds, payer, nonce = asked["topics"]
+        wanted, *rest = asked["topics"]
+        kinds = wanted if isinstance(wanted, list) else [wanted]
         return [
             log
             for logs in self.receipts.values()
             for log in logs
-            if log["topics"][0] in kinds and log["topics"][1:] == [payer, nonce]
+            if log["topics"][0] in kinds and log["topics"][1:] == rest
         ]
 
 

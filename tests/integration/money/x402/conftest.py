@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.ledger import database_url
-from support.x402 import Shop, open_facilitator, open_shop, real_clock
+from support.x402_shop import Shop, open_facilitator, open_shop, real_clock
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -10,7 +10,7 @@ from hushnet.coordinator.payments.x402.book import Bought
 from hushnet.coordinator.payments.x402.purchases import Due, Pending
 from hushnet.coordinator.payments.x402.transitions import State
 from support.ledger import database_url
-from support.x402 import AMOUNT, PAY_TO, Shop, open_facilitator, open_shop, payment_by, real_clock
+from support.x402_shop import AMOUNT, PAY_TO, Shop, open_facilitator, open_shop, payment_by, real_clock
 
 STRANGER = "0x" + "77" * 20
 SAYS_NOTHING = ["reset", "500", "429", "garbage", "huge", "redirect"]

@@ -12,7 +12,7 @@ from hushnet.coordinator.ledger.model import Held
 from hushnet.coordinator.payments.x402.model import WALLET_ID_FIRST, Wallet
 from hushnet.coordinator.payments.x402.purchases import Denied, Due, Pending
 from hushnet.coordinator.payments.x402.transitions import State
-from support.x402 import AMOUNT, DIGEST, LIMITS, Shop, payment_by
+from support.x402_shop import AMOUNT, DIGEST, LIMITS, Shop, payment_by
 
 OTHER = bytes([1]) * 32
 

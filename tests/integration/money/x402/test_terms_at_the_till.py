@@ -12,7 +12,7 @@ from eth_account import Account
 from hushnet.coordinator.payments.x402.networks import NETWORKS
 from hushnet.coordinator.payments.x402.payload import Payment, read_payment
 from hushnet.coordinator.payments.x402.purchases import Due
-from support.x402 import AMOUNT, OFFER, PAY_TO, Shop, altered, payment_by, signed
+from support.x402_shop import AMOUNT, OFFER, PAY_TO, Shop, altered, payment_by, signed
 
 STRANGER = "0x" + "66" * 20
 
@@ -85,6 +85,8 @@ async def test_a_payment_that_is_not_yet_valid_is_not_taken(shop: Shop) -> None:
 async def test_a_stranger_learns_nothing_of_anothers_payment(shop: Shop) -> None:
     payment = await payment_by(shop.account)
     await shop.close(await shop.bought(payment), 100)
-    forged = replace(payment, signature="0x" + Account.from_key(b"\x09" * 32).unsafe_sign_hash(bytes(32)).signature.hex())
+    forged = replace(
+        payment, signature="0x" + Account.from_key(b"\x09" * 32).unsafe_sign_hash(bytes(32)).signature.hex()
+    )
     assert await shop.buy(forged) == Due("invalid_signature")
     assert payment.pay_to == PAY_TO

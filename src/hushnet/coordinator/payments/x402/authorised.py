@@ -24,8 +24,8 @@ from hushnet.coordinator.ledger.transaction import MoneyStore, PostingRefusedErr
 from hushnet.coordinator.payments.calls import Absent, Again, CannotTell, Done, Refused, Seen, Sent, Unknown, enqueue
 from hushnet.coordinator.payments.model import Call, note_finding
 from hushnet.coordinator.payments.x402.book import ACTOR, Bought, Wanted, wallet_of
-from hushnet.coordinator.payments.x402.chain import Chain, Paid, Unpaid
-from hushnet.coordinator.payments.x402.facilitator import Rejected, Settled
+from hushnet.coordinator.payments.x402.chain import Chain, Transfers, Unpaid, Unseen
+from hushnet.coordinator.payments.x402.facilitator import Rejected
 from hushnet.coordinator.payments.x402.model import NEVER_MS, X402Payment
 from hushnet.coordinator.payments.x402.purchases import Denied, PaymentsOut, Pending, Purchase
 from hushnet.coordinator.payments.x402.transitions import Event, advance
@@ -105,16 +105,40 @@ class SettleCall:
         key, amount = _asked(call)
         row = await self._store.read(lambda view: view.rows(X402Payment).get(*key))
         assert row is not None, "payments are never deleted"
-        payment = row.payment()
-        answer = await self._facilitator.settle(payment, amount)
-        if isinstance(answer, Settled):
-            seen = await self._chain.look_up_permit(payment, amount, answer.txid)
-            return Done({"txid": seen.txid}) if isinstance(seen, Paid) else Unknown("not_on_chain")
-        seen = await self._chain.look_up_permit(payment, amount, "")
-        if isinstance(seen, Unpaid) and seen.is_final:
-            return Refused("expired")
-        is_not_done = isinstance(answer, Rejected) and isinstance(seen, Unpaid)
-        return Again(answer.reason) if is_not_done and isinstance(answer, Rejected) else Unknown("unanswered")
+        if call.tries > 1:
+            seen = await self._seen(row, amount)
+            if isinstance(seen, Done | Refused):
+                return seen
+        answer = await self._facilitator.settle(row.payment(), amount)
+        seen = await self._seen(row, amount)
+        if isinstance(seen, Unpaid):
+            return Again(answer.reason) if isinstance(answer, Rejected) else Unknown("not_on_chain")
+        return seen
+
+    async def _seen(self, row: X402Payment, amount: int) -> Done | Refused | Unpaid | Unknown:
+        """Say by the chain whether it is settled: a transfer that no other payment of this payer counts as its own."""
+        seen = await self._chain.look_up_permit(row.payment(), amount, row.created_ms // 1000)
+        match seen:
+            case Unpaid(is_final=True):
+                return Refused("expired")
+            case Unpaid():
+                return seen
+            case Unseen(word):
+                return Unknown(word)
+            case Transfers(txids, is_complete):
+                free = [txid for txid in txids if not await self._is_counted(row, txid)]
+                if len(free) == 1:
+                    return Done({"txid": free[0]})
+                # Several can't be told apart; none at all means that the payer made the permit worthless.
+                return Refused("nonce_used") if is_complete and not free else Unknown("nonce_used")
+
+    async def _is_counted(self, row: X402Payment, txid: str) -> bool:
+        same = await self._store.read(
+            lambda view: view.rows(X402Payment).find(
+                network=row.network, asset=row.asset, payer=row.payer, txid=txid, limit=1
+            )
+        )
+        return bool(same)
 
     async def look_up(self, call: Call) -> Seen:
         """After a day the permit's time is long over: send once more, and see what the chain says."""

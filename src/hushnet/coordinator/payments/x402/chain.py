@@ -2,7 +2,8 @@
 
 EIP-3009 marks a nonce as used in the same call that transfers, and emits `AuthorizationUsed` directly before `Transfer`; so a
 payment is paid when the two stand next to each other with the right token, payer, recipient and amount. A nonce that is used
-without that was cancelled, or spent on somebody else. Permit2 keeps a bitmap of nonces; there the transaction is named.
+without that was cancelled, or spent on somebody else. Permit2 keeps a bitmap of nonces and emits nothing: there the transfers themselves
+are looked for.
 """
 
 from __future__ import annotations
@@ -55,7 +56,19 @@ class Unseen:
     word: str
 
 
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """The permit's nonce is used, and these transactions have transferred that amount by other means than EIP-3009.
+
+    `is_complete`: there are no others. One of them settled the payment, unless all of them settled something else.
+    """
+
+    txids: tuple[str, ...]
+    is_complete: bool
+
+
 Seen: TypeAlias = Paid | Unpaid | SpentElsewhere | Unseen
+PermitSeen: TypeAlias = Transfers | Unpaid | Unseen
 
 
 class Chain(Protocol):
@@ -65,8 +78,8 @@ class Chain(Protocol):
         """Say what became of an `exact` payment."""
         ...
 
-    async def look_up_permit(self, payment: Payment, amount: int, txid: str) -> Seen:
-        """Say whether `txid` transferred `amount` of an `upto` payment; without it, whether the nonce is used."""
+    async def look_up_permit(self, payment: Payment, amount: int, since_s: int) -> PermitSeen:
+        """Say what became of an `upto` payment that was settled for `amount`, no earlier than `since_s`."""
         ...
 
 
@@ -99,7 +112,7 @@ class RpcChain:
     """A node's JSON-RPC endpoint."""
 
     def __init__(self, url: Secret, *, timeout_s: float, blocks_back: int) -> None:
-        """Ask the node at `url`, which often holds a key; logs are searched in the last `blocks_back` blocks (nodes bound this, often to 10,000)."""
+        """Ask the node at `url`, which often holds a key. Logs are searched in the last `blocks_back` blocks."""
         self._url = url.reveal()
         self._blocks_back = blocks_back
         self._timeout_s = timeout_s
@@ -113,19 +126,10 @@ class RpcChain:
         except _UnseenError as error:
             return Unseen(str(error))
 
-    async def look_up_permit(self, payment: Payment, amount: int, txid: str) -> Seen:
+    async def look_up_permit(self, payment: Payment, amount: int, since_s: int) -> PermitSeen:
         """See `Chain.look_up_permit`."""
-        assert payment.scheme is Scheme.UPTO
         try:
-            if txid:
-                receipt = await self._receipt(txid)
-                is_paid = receipt is not None and any(_is_transfer(log, payment, amount) for log in receipt.logs)
-                return Paid(txid) if is_paid else Unseen("not_in_that_transaction")
-            nonce = int(payment.nonce, 16)
-            data = _call("nonceBitmap(address,uint256)", _word(payment.payer), f"{nonce >> 8:064x}")
-            if int(await self._read(PERMIT2, data), 16) >> (nonce & 0xFF) & 1:
-                return Unseen("nonce_used")
-            return await self._unpaid(payment)
+            return await self._look_up_permit(payment, amount, since_s)
         except _UnseenError as error:
             return Unseen(str(error))
 
@@ -133,47 +137,70 @@ class RpcChain:
         await self._http.aclose()
 
     async def _look_up(self, payment: Payment) -> Seen:
-        data = _call("authorizationState(address,bytes32)", _word(payment.payer), payment.nonce[2:])
-        if int(await self._read(payment.asset, data), 16) == 0:
+        if not await self._is_used(payment):
             return await self._unpaid(payment)
-        newest = int((await self._block()).number, 16)
-        topics = [
-            [_topic("AuthorizationUsed(address,bytes32)"), _topic("AuthorizationCanceled(address,bytes32)")],
-            "0x" + _word(payment.payer),
-            payment.nonce,
-        ]
-        bounds = {"fromBlock": hex(max(0, newest - self._blocks_back)), "toBlock": "latest"}
-        logs = await self._ask("eth_getLogs", [{"address": payment.asset, "topics": topics, **bounds}], list[_Log])
+        used = _topic("AuthorizationUsed(address,bytes32)")
+        kinds = [used, _topic("AuthorizationCanceled(address,bytes32)")]
+        logs, _ = await self._logs(payment, [kinds, "0x" + _word(payment.payer), payment.nonce])
         if not logs:
             return Unseen("nonce_used_unseen")
         receipt = await self._receipt(logs[0].transaction_hash)
         if receipt is None:
             return Unseen("no_receipt")
         after = int(logs[0].log_index, 16) + 1
-        is_used = logs[0].topics[0] == topics[0][0]
-        is_paid = is_used and any(
+        is_paid = logs[0].topics[0] == used and any(
             int(log.log_index, 16) == after and _is_transfer(log, payment, payment.amount) for log in receipt.logs
         )
         return Paid(logs[0].transaction_hash.lower()) if is_paid else SpentElsewhere()
 
-    async def _unpaid(self, payment: Payment) -> Seen:
-        """The nonce was unused when it was read; the block's time is read after it, so a transfer in between is not missed."""
+    async def _look_up_permit(self, payment: Payment, amount: int, since_s: int) -> PermitSeen:
+        if not await self._is_used(payment):
+            return await self._unpaid(payment)
+        logs, oldest = await self._logs(payment, _transfer_topics(payment))
+        found = [log.transaction_hash.lower() for log in logs if _is_transfer(log, payment, amount)]
+        txids = [txid for txid in dict.fromkeys(found) if not await self._is_authorised(txid, payment)]
+        began = await self._block(oldest)
+        return Transfers(tuple(txids), is_complete=int(began.timestamp, 16) <= since_s)
+
+    async def _is_authorised(self, txid: str, payment: Payment) -> bool:
+        """Whether a transaction used an EIP-3009 nonce of the payer: then its transfer paid an `exact` payment."""
+        receipt = await self._receipt(txid)
+        if receipt is None:
+            raise _UnseenError("no_receipt")
+        begins = [_topic("AuthorizationUsed(address,bytes32)"), "0x" + _word(payment.payer)]
+        return any([topic.lower() for topic in log.topics[:2]] == begins for log in receipt.logs)
+
+    async def _is_used(self, payment: Payment, *, at: str = "latest") -> bool:
+        if payment.scheme is Scheme.EXACT:
+            data = _call("authorizationState(address,bytes32)", _word(payment.payer), payment.nonce[2:])
+            return int(await self._read(payment.asset, data, at=at), 16) != 0
+        nonce = int(payment.nonce, 16)
+        data = _call("nonceBitmap(address,uint256)", _word(payment.payer), f"{nonce >> 8:064x}")
+        return bool(int(await self._read(PERMIT2, data, at=at), 16) >> (nonce & 0xFF) & 1)
+
+    async def _unpaid(self, payment: Payment) -> Unpaid | Unseen:
+        """The nonce was unused when it was read: say whether it stays so."""
         latest = await self._block()
         if int(latest.timestamp, 16) < payment.valid_before_s + FINAL_S:
             return Unpaid(is_final=False)
-        # The state may have been read at an older block than the one whose time is over: read it once more at this one.
-        if payment.scheme is Scheme.EXACT:
-            data = _call("authorizationState(address,bytes32)", _word(payment.payer), payment.nonce[2:])
-            is_used = int(await self._read(payment.asset, data, at=latest.number), 16) != 0
-            return Unseen("nonce_used_late") if is_used else Unpaid(is_final=True)
-        return Unpaid(is_final=True)
+        # It may have been read at an older block than the one whose time is over: read it once more at this one.
+        is_used = await self._is_used(payment, at=latest.number)
+        return Unseen("nonce_used_late") if is_used else Unpaid(is_final=True)
+
+    async def _logs(self, payment: Payment, topics: list[Any]) -> tuple[list[_Log], str]:
+        """Return the token's logs with these topics, and the number of the oldest block that was searched."""
+        newest = int((await self._block()).number, 16)
+        oldest = hex(max(0, newest - self._blocks_back))
+        asked = {"address": payment.asset, "topics": topics, "fromBlock": oldest, "toBlock": "latest"}
+        logs: list[_Log] = await self._ask("eth_getLogs", [asked], list[_Log])
+        return logs, oldest
 
     async def _receipt(self, txid: str) -> _Receipt | None:
         receipt = await self._ask("eth_getTransactionReceipt", [txid], _Receipt | None)
         return receipt if receipt is not None and receipt.status == "0x1" else None
 
-    async def _block(self) -> _Block:
-        block: _Block = await self._ask("eth_getBlockByNumber", ["latest", False], _Block)
+    async def _block(self, number: str = "latest") -> _Block:
+        block: _Block = await self._ask("eth_getBlockByNumber", [number, False], _Block)
         return block
 
     async def _read(self, contract: str, data: str, *, at: str = "latest") -> str:
@@ -203,12 +230,15 @@ class RpcChain:
 
 
 def _is_transfer(log: _Log, payment: Payment, amount: int) -> bool:
-    topics = [_topic("Transfer(address,address,uint256)"), "0x" + _word(payment.payer), "0x" + _word(payment.pay_to)]
     return (
         log.address.lower() == payment.asset
-        and [topic.lower() for topic in log.topics] == topics
+        and [topic.lower() for topic in log.topics] == _transfer_topics(payment)
         and log.data.lower() == f"0x{amount:064x}"
     )
+
+
+def _transfer_topics(payment: Payment) -> list[str]:
+    return [_topic("Transfer(address,address,uint256)"), "0x" + _word(payment.payer), "0x" + _word(payment.pay_to)]
 
 
 @cache

@@ -16,7 +16,16 @@ from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction
 from hushnet.coordinator.payments.model import note_finding
 from hushnet.coordinator.payments.x402 import book
 from hushnet.coordinator.payments.x402.authorised import LOOK_MS, charge
-from hushnet.coordinator.payments.x402.chain import Chain, Paid, Seen, SpentElsewhere, Unpaid, Unseen
+from hushnet.coordinator.payments.x402.chain import (
+    Chain,
+    Paid,
+    PermitSeen,
+    Seen,
+    SpentElsewhere,
+    Transfers,
+    Unpaid,
+    Unseen,
+)
 from hushnet.coordinator.payments.x402.model import RequestFate, X402Payment
 from hushnet.coordinator.payments.x402.payload import Scheme
 from hushnet.coordinator.payments.x402.transitions import Event, State
@@ -85,9 +94,11 @@ class PaymentKeeper:
         if ours is None:
             return
         payment = ours.payment()
-        is_upto = payment.scheme is Scheme.UPTO
-        look = self._chain.look_up_permit(payment, payment.amount, "") if is_upto else self._chain.look_up(payment)
-        seen = await look
+        seen: Seen | PermitSeen
+        if payment.scheme is Scheme.UPTO:
+            seen = await self._chain.look_up_permit(payment, payment.amount, ours.created_ms // 1000)
+        else:
+            seen = await self._chain.look_up(payment)
         await self._store.transact(lambda tx: _conclude(tx, ours, seen))
 
     async def _charge(self, row: X402Payment) -> None:
@@ -107,11 +118,14 @@ def _claim(tx: Transaction, row: X402Payment) -> X402Payment | None:
     return ours
 
 
-def _conclude(tx: Transaction, row: X402Payment, seen: Seen) -> None:
+def _conclude(tx: Transaction, row: X402Payment, seen: Seen | PermitSeen) -> None:
     match seen:
         case Paid(txid):
             book.paid(tx, row, txid, None)
-        case SpentElsewhere():
+        case SpentElsewhere() | Transfers():
+            if isinstance(seen, Transfers) and seen.txids:
+                # A permit that bought nothing was settled all the same; of which of them a person has to say.
+                note_finding(tx, "x402_unexpected", row.payment().key, " ".join(seen.txids[:3]))
             book.refused(tx, row, "nonce_used")
         case Unpaid(is_final=True):
             book.refused(tx, row, row.reason or "payment_expired", event=Event.EXPIRED)

@@ -71,12 +71,19 @@ async def payment_by(account: Any, **how: Any) -> Payment:
     return read_payment(await signed(account, **how), version=version)
 
 
+@dataclass(frozen=True)
+class Till:
+    """Where a facilitator is, for a process that is not the one that serves it."""
+
+    url: str
+
+
 @dataclass
 class Shop:
     """A till on one database, a facilitator and a chain that it asks over HTTP, and a wallet with money."""
 
     money: OpenMoney
-    facilitator: FacilitatorServer
+    facilitator: FacilitatorServer | Till
     purchases: Purchases
     keeper: PaymentKeeper
     calls: Calls
@@ -84,6 +91,7 @@ class Shop:
 
     @property
     def chain(self) -> FakeChain:
+        assert isinstance(self.facilitator, FacilitatorServer)
         return self.facilitator.chain
 
     @property
@@ -142,10 +150,15 @@ class Shop:
 
 @asynccontextmanager
 async def open_shop(
-    url: str, facilitator: FacilitatorServer, clock: ManualClock, *, reach: FaultHook = no_faults, settle_s: float = 5.0
+    url: str,
+    facilitator: FacilitatorServer | Till,
+    clock: ManualClock,
+    *,
+    reach: FaultHook = no_faults,
+    settle_s: float = 5.0,
 ) -> AsyncIterator[Shop]:
     """Open a till on a database; another one may be open on the same."""
-    async with open_money(url, clock=clock) as money:
+    async with open_money(url, clock=clock, reach=reach) as money:
         asked = Facilitator(facilitator.url, OFFER, verify_s=5.0, settle_s=settle_s)
         chain = RpcChain(Secret(f"{facilitator.url}/rpc"), timeout_s=5.0, blocks_back=10_000)
         authorised = Authorised(money.store, amount_max=AMOUNT)
@@ -160,7 +173,13 @@ async def open_shop(
             limits=LIMITS,
             reach=reach,
         )
-        calls = Calls(money.store, clock, {(RAIL, ACTION): SettleCall(money.store, asked, chain)}, jitter=lambda: 0.0)
+        calls = Calls(
+            money.store,
+            clock,
+            {(RAIL, ACTION): SettleCall(money.store, asked, chain)},
+            reach=reach,
+            jitter=lambda: 0.0,
+        )
         shop = Shop(money, facilitator, purchases, PaymentKeeper(money.store, clock, chain), calls)
         try:
             yield shop
