@@ -21,6 +21,8 @@ from hushnet.coordinator.admission.queue import QueueLimits
 from hushnet.coordinator.api import discovery
 from hushnet.coordinator.api.chat import ChatEndpoint
 from hushnet.coordinator.api.dispatch import Dispatcher
+from hushnet.coordinator.api.idempotency import KeyBooks, RequestOnce
+from hushnet.coordinator.budgets import BudgetBook
 from hushnet.coordinator.fleet.gate import Gate
 from hushnet.coordinator.fleet.link import Admitted
 from hushnet.coordinator.fleet.store import FULL_PRICE, Markups, Owner
@@ -31,6 +33,9 @@ from hushnet.coordinator.ledger.writing.settings import LedgerSettings
 from hushnet.coordinator.serving.assembly import Serving, build_serving
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.coordinator.storage import Database, open_ledger_store
+from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
+from hushnet.coordinator.storage.money import SqlMoneyStore
+from hushnet.coordinator.storage.request_keys import SqlRequestKeys
 from hushnet.coordinator.telemetry import Metrics, ServingMetrics
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.errors import AccessError
@@ -103,13 +108,26 @@ class FixedTariffs:
         return self.tariff
 
 
+KEYS_MAX = 5
+"""Requests that an account may give keys of its own."""
 LIMITS = ServingLimits(last_word_s_max=0.3, close_retry_s=0.01)
 
 
 class Network:
     """A coordinator's serving side on one SQLite file."""
 
-    def __init__(self, serving: Serving, ledger: Ledger, store: Any, clock: ManualClock, metrics: Metrics) -> None:
+    budgets: BudgetBook
+
+    def __init__(
+        self,
+        serving: Serving,
+        ledger: Ledger,
+        store: Any,
+        clock: ManualClock,
+        metrics: Metrics,
+        *,
+        once: RequestOnce | None = None,
+    ) -> None:
         self.serving = serving
         self.ledger = ledger
         self.store = store
@@ -118,7 +136,7 @@ class Network:
         self.desk: Desk = serving.gate._tokens  # type: ignore[assignment]
         self.tariffs: FixedTariffs = serving.service._desk.tariffs  # type: ignore[assignment]
         self.application = Dispatcher(
-            hot={PATH: {"POST": ChatEndpoint(serving.service, self.desk)}},  # type: ignore[arg-type]
+            hot={PATH: {"POST": ChatEndpoint(serving.service, self.desk, once=once)}},  # type: ignore[arg-type]
             routes=discovery.routes(serving),
             metrics=metrics,
             clock=clock,
@@ -129,22 +147,28 @@ class Network:
     @staticmethod
     @asynccontextmanager
     async def open(
-        path: Path,
+        path: Path | str,
         *,
         limits: ServingLimits = LIMITS,
         price: Price = PRICE,
         waiting_max: int = 512,
         is_checked: bool = True,
         markups: Markups = FULL_PRICE,
+        is_bounded: bool = False,
     ) -> AsyncIterator[Network]:
-        """Open on a database file; when it closes, every request is settled and the books balance."""
+        """Open on a database, a file's path or a URL; when it closes, every request is settled and the books balance.
+
+        `is_bounded`: keys have budgets, and clients may give their requests keys of their own.
+        """
         clock = ManualClock()
-        database = await Database.open(f"sqlite:///{path}")
+        database = await Database.open(path if isinstance(path, str) else f"sqlite:///{path}")
         store = open_ledger_store(database)
+        assert isinstance(store, SqlLedgerStore)
         ledger = await Ledger.open(
             store, clock, settings=LedgerSettings(clock_skew_ms_max=None, renew_s=3600, sweep_s=3600, draft_s=5)
         )
         metrics = Metrics()
+        budgets = BudgetBook(SqlMoneyStore(database, store, ledger, clock), clock)
         serving = build_serving(
             network=NETWORK,
             clock=clock,
@@ -155,8 +179,12 @@ class Network:
             queue_limits=QueueLimits(waiting_max=waiting_max),
             telemetry=ServingMetrics(metrics),
             markups=markups,
+            budgets=budgets if is_bounded else None,
         )
-        network = Network(serving, ledger, store, clock, metrics)
+        keys = SqlRequestKeys(database, clock, owner_max=KEYS_MAX)
+        once = RequestOnce(serving.service, KeyBooks(keys, ledger, clock)) if is_bounded else None
+        network = Network(serving, ledger, store, clock, metrics, once=once)
+        network.budgets = budgets
         try:
             yield network
             if is_checked:

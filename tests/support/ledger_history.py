@@ -15,8 +15,8 @@ from types import ModuleType
 from msgspec.structs import replace
 
 from hushnet.coordinator.ledger import plan as real_planner
-from hushnet.coordinator.ledger.chart import SPENDABLE, is_operator, on_lane, user_account
 from hushnet.coordinator.ledger.books.check import check_books
+from hushnet.coordinator.ledger.chart import SPENDABLE, is_operator, on_lane, user_account
 from hushnet.coordinator.ledger.model import CapUse, Close, Fact, Held, Hold, Operation, Outcome, Posted
 from hushnet.coordinator.ledger.store import Books
 from hushnet.foundation.clock import ManualClock

@@ -21,6 +21,7 @@ class Heard:
     keys: list[tuple[AccountId, ApiKeyId | None, bool]] = field(default_factory=list)
     suspensions: list[tuple[ProviderId, str | None]] = field(default_factory=list)
     prices: int = 0
+    budgets: list[AccountId] = field(default_factory=list)
 
     def keys_changed(self, account_id: AccountId, key_id: ApiKeyId | None, *, is_barred: bool) -> None:
         self.keys.append((account_id, key_id, is_barred))
@@ -30,6 +31,9 @@ class Heard:
 
     async def prices_changed(self) -> None:
         self.prices += 1
+
+    def budgets_changed(self, account_id: AccountId) -> None:
+        self.budgets.append(account_id)
 
 
 @dataclass

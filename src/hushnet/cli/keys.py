@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hushnet.cli import console
+from hushnet.cli.money.budget import parse_budget
 from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, client_of
 from hushnet.foundation.errors import RequestError
 
@@ -28,6 +29,12 @@ def create(
     scope: Annotated[
         Scope, typer.Option("--scope", help="user: use models; provider: connect a machine that earns.")
     ] = Scope.USER,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--budget", help="What the key may spend, like 5/day or 0.10/request; may be given several times."
+        ),
+    ] = None,
     base_url: BaseUrl = None,
     api_key: ApiKey = None,
     home: Home = None,
@@ -36,7 +43,9 @@ def create(
     """Create a key. It is shown once and stored hashed: keep it."""
     with client_of(base_url, api_key, home) as client:
         client.settings.require_key()
-        created = client.request("POST", "/v1/keys", {"name": name, "scope": scope.value})
+        budgets = [parse_budget(each) for each in budget or ()]
+        wish = {"name": name, "scope": scope.value, **({"budgets": budgets} if budgets else {})}
+        created = client.request("POST", "/v1/keys", wish)
     if as_json:
         console.print_json(created)
         return

@@ -64,6 +64,8 @@ def test_no_tier_that_a_route_may_choose_exceeds_the_hold(
         terms = table.of(tier, discount)
         spent = cost(price, Tokens(prompt, 0, output), tier_bps=terms.tier_bps, discount_bps=terms.discount_bps)
         assert spent <= bound
+
+
 def near(rng: Random, high: int) -> int:
     """A number up to `high`, often one of its ends or small: where rounding turns."""
     return rng.choice((0, min(high, 1), high, rng.randint(0, high), rng.randint(0, min(high, 1000))))

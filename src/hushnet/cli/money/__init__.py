@@ -4,6 +4,7 @@ earnings.py     `hush earnings`: what one's machines earned
 corrections.py  `hush correct`: credits for requests, adjustments of balances
 coin_books.py   `hush coins strays`, `sold`, `fee`, `reverse`: what the operator says of coins
 coins.py        `hush coins`: which coins are taken, and paying in with them
+budget.py       `hush budget`: what may be spent per key, account and request
 findings.py     `hush findings`: what the operator has to look at
 invites.py      `hush invite`: codes that give credit
 payout.py       `hush payout`: take earnings out; payout_methods.py and payout_puzzles.py are parts of it

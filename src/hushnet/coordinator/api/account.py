@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,8 @@ from hushnet.coordinator.accounts import Accounts, ApiKey, Caller, NewKey, Scope
 from hushnet.coordinator.accounts.rules import parse_key_id, write_key_id
 from hushnet.coordinator.api.bodies import json_response, read_json
 from hushnet.coordinator.api.dispatch import route
+from hushnet.coordinator.api.money.budgets import BudgetWish, ceilings_of, require_unbudgeted
+from hushnet.coordinator.budgets import BudgetBook, CapScope, Period
 from hushnet.coordinator.ledger.chart import SPENDABLE
 from hushnet.coordinator.ledger.model import Balance, UsageRecord
 from hushnet.coordinator.ledger.reports.store import ReportStore
@@ -30,17 +33,19 @@ GENERATIONS_MAX: Final = 100
 
 
 class KeyWish(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of POST /v1/keys: a key opens less than an operator's."""
+    """The body of POST /v1/keys: a key opens less than an operator's. `budgets` bound it from its first request on."""
 
     name: str = ""
     scope: Scope = Scope.USER
+    budgets: list[BudgetWish] = []
 
 
 class AccountApi:
     """Routes for a key of scope `user`."""
 
-    def __init__(self, accounts: Accounts, ledger: Ledger, reports: ReportStore) -> None:
+    def __init__(self, accounts: Accounts, ledger: Ledger, reports: ReportStore, budgets: BudgetBook) -> None:
         self._accounts = accounts
+        self._budgets = budgets
         self._ledger = ledger
         self._reports = reports
 
@@ -58,8 +63,23 @@ class AccountApi:
         wish = await read_json(request, KeyWish)
         if wish.scope is Scope.OPERATOR:
             raise RequestError("scope is `user` or `provider`", code="unsupported_value")
+        ceilings = ceilings_of(wish.budgets)
+        if ceilings and wish.scope is not Scope.USER:
+            raise RequestError("only a key of scope `user` spends", code="unsupported_value")
+        await require_unbudgeted(self._budgets, caller)
         made = await self._accounts.create_key(caller.account_id, wish.scope, wish.name)
+        if ceilings:
+            await self._bound(made, ceilings)
         return json_response(shown_new_key(made), status=201, headers={"cache-control": "no-store"})
+
+    async def _bound(self, made: NewKey, ceilings: Mapping[Period, int]) -> None:
+        """Give a key its budgets before anybody has its text; without them it is of no use to anybody."""
+        account_id, key_id = made.key.account, made.key.id
+        try:
+            await self._budgets.put(account_id, CapScope.KEY, key_id, ceilings)
+        except BaseException:
+            await self._accounts.revoke_key(key_id, account_id=account_id)
+            raise
 
     async def list_keys(self, request: Request) -> Response:
         caller = await self._caller(request)

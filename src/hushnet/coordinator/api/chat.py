@@ -12,6 +12,7 @@ from hushnet.coordinator.accounts.model import Scope as KeyScope
 from hushnet.coordinator.accounts.service import Accounts
 from hushnet.coordinator.api.bodies import header_of, media_type_of, read_body
 from hushnet.coordinator.api.http.direct import line_of
+from hushnet.coordinator.api.idempotency import Claim, Repeated, RequestOnce
 from hushnet.coordinator.api.preferences import read_preferences, read_tags
 from hushnet.coordinator.api.sealed import form_of, read_envelope
 from hushnet.coordinator.api.streaming import Form, StandardForm, answer, refuse
@@ -80,10 +81,15 @@ class ChatEndpoint:
         accounts: Accounts,
         settings: HttpSettings | None = None,
         *,
+        once: RequestOnce | None = None,
         walk_ins: WalkIns | None = None,
     ) -> None:
-        """Serve who has a key of `accounts`, and through `walk_ins` who has none."""
+        """Serve who has a key of `accounts`, and through `walk_ins` who has none.
+
+        `once` keeps what clients call their requests; without it their `Idempotency-Key` is refused.
+        """
         self._service = service
+        self._once = once or RequestOnce(service)
         self._accounts = accounts
         self._settings = settings or HttpSettings()
         self._walk_ins = walk_ins
@@ -99,18 +105,32 @@ class ChatEndpoint:
             None if authorization is None else authorization.decode("latin-1"), KeyScope.USER
         )
         preferences = read_preferences(scope, caller.account_id, self._service.roll)
-        body, form, _ = await self._read(scope, receive, self._settings, caller.account_id, preferences)
-        await self._serve(
-            Consumer(caller.account_id, caller.key_id, caller.referrer), scope, receive, send, body=body, form=form
-        )
+        body, form, raw = await self._read(scope, receive, self._settings, caller.account_id, preferences)
+        consumer = Consumer(caller.account_id, caller.key_id, caller.referrer)
+        claim = await self._once.claim(scope, caller.account_id, raw)
+        if isinstance(claim, Repeated):
+            await claim.refuse(send, is_sealed=form.is_sealed)
+            return
+        del raw
+        await self._serve(consumer, scope, receive, send, body=body, form=form, claim=claim)
 
     async def _serve(
-        self, consumer: Consumer, scope: Scope, receive: Receive, send: Send, *, body: RequestBody, form: Form
+        self,
+        consumer: Consumer,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        body: RequestBody,
+        form: Form,
+        claim: Claim | None = None,
     ) -> bool:
         """Submit and answer; False when the request was refused before anything of it ran."""
         is_told = header_of(scope, QUEUE_UPDATES) == b"true" and body.facts.is_stream and form.is_events
-        life = self._service.submit(consumer, body, scope[STOPWATCH], is_told_its_place=is_told)
+        life = self._service.submit(consumer, body, scope[STOPWATCH], is_told_its_place=is_told, claim=claim)
         if isinstance(life, Failure):
+            if claim is not None:
+                await claim.release()
             await _refuse(send, life, body, form, scope)
             return False
         await answer(life, receive, send, form, line_of(scope))

@@ -98,7 +98,7 @@ async def answer(life: Life, receive: Receive, send: Send, form: Form, line: Dir
 
 def problem_of_failure(failure: Failure) -> Problem:
     """Look a failure up in the table, with its own time to try again."""
-    problem = problem_of(failure.code)
+    problem = problem_of(failure.code, message=failure.words)
     if failure.retry_after_s is None:
         return problem
     return dataclasses.replace(problem, retry_after_s=max(1, math.ceil(failure.retry_after_s)))

@@ -20,6 +20,7 @@ from hushnet.coordinator.api.chat import ChatEndpoint
 from hushnet.coordinator.api.dispatch import Dispatcher
 from hushnet.coordinator.api.health import Check, HealthApi
 from hushnet.coordinator.api.http import HttpListener
+from hushnet.coordinator.api.idempotency import RequestOnce
 from hushnet.coordinator.api.models import ModelsApi
 from hushnet.coordinator.api.money.pricing import PricingApi
 from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderListener
@@ -31,9 +32,10 @@ from hushnet.coordinator.app.coordinator import Coordinator
 from hushnet.coordinator.app.incentives import join_incentives
 from hushnet.coordinator.app.initialise import prepare_files
 from hushnet.coordinator.app.joints import KeyTokens, Markups, WatchedGate, end_links
-from hushnet.coordinator.app.money import Opened, build_money
+from hushnet.coordinator.app.money import Bounds, Opened, build_bounds, build_money
 from hushnet.coordinator.app.payouts import join_payouts
 from hushnet.coordinator.app.workers import Place, bury, join_bus
+from hushnet.coordinator.budgets import BudgetBook
 from hushnet.coordinator.catalog import Catalog, DiscountBook
 from hushnet.coordinator.fleet.beliefs import BeliefPolicy
 from hushnet.coordinator.fleet.reputation.keeper import RecordKeeper
@@ -91,9 +93,19 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
     catalog = Catalog(SqlTariffStore(database), clock, default=settings.price.price())
     discounts = DiscountBook(SqlDiscountStore(database), clock)
     providers = ProviderBook(SqlProviderStore(database), clock)
-    serving = _serving(settings, clock, ledger, metrics, accounts=accounts, catalog=catalog, discounts=discounts)
+    bounds = build_bounds(settings, clock, opened)
+    serving = _serving(
+        settings,
+        clock,
+        ledger,
+        metrics,
+        accounts=accounts,
+        catalog=catalog,
+        discounts=discounts,
+        budgets=bounds.budgets,
+    )
     books = join_books(settings, clock, database, accounts=accounts, ledger=ledger)
-    money = build_money(settings, clock, opened, accounts=accounts)
+    money = build_money(settings, clock, opened, accounts=accounts, bounds=bounds)
     is_first = place is None or place.number == 1
     incentives = join_incentives(
         money, settings.incentives, serving, accounts=accounts, database=database, is_payer=is_first
@@ -110,15 +122,19 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
         providers=providers,
         catalog=catalog,
         discounts=discounts,
+        budgets=bounds.budgets,
         metrics=metrics,
     )
     listener = ListenerSettings(network=settings.network, is_port_shared=place is not None)
     faults = metrics.counter("hush_link_faults_total", "Rules of the link that providers broke", ("code",))
     links = ProviderListener(gate, listener, clock, on_fault=faults.add)
+    once = RequestOnce(serving.service, bounds.books)
     dispatcher = Dispatcher(
-        hot={CHAT_PATH: {"POST": ChatEndpoint(serving.service, accounts, settings.http)}},
+        hot={CHAT_PATH: {"POST": ChatEndpoint(serving.service, accounts, settings.http, once=once)}},
         routes=[
-            *_routes(accounts, ledger, catalog, providers, serving, books=books, grants=incentives.grants),
+            *_routes(
+                accounts, ledger, catalog, providers, serving, books=books, grants=incentives.grants, bounds=bounds
+            ),
             *money.routes,
             *PricingApi(accounts, catalog, discounts, serving).routes(),
         ],
@@ -166,6 +182,7 @@ def _serving(
     accounts: Accounts,
     catalog: Catalog,
     discounts: DiscountBook,
+    budgets: BudgetBook,
 ) -> Serving:
     limits = serving_limits(settings.serving, settings.pricing)
     return build_serving(
@@ -178,6 +195,7 @@ def _serving(
         limits=limits,
         telemetry=ServingMetrics(metrics),
         beliefs=BeliefPolicy(tools_agent_version_min=settings.fleet.tools_agent_version_min),
+        budgets=budgets,
     )
 
 
@@ -190,6 +208,7 @@ def _routes(
     *,
     books: BookParts,
     grants: Grants,
+    bounds: Bounds,
 ) -> list[Route]:
     """Everything but chats and health."""
     fleet, clock = serving.fleet, serving.clock
@@ -197,7 +216,7 @@ def _routes(
         *ModelsApi(fleet, catalog, clock).routes(),
         *discovery.routes(serving),
         *openapi.routes(),
-        *AccountApi(accounts, ledger, books.reports).routes(),
+        *AccountApi(accounts, ledger, books.reports, bounds.budgets).routes(),
         *books.routes,
         *RecordsApi(accounts, providers, fleet, clock).routes(),
         *AdminRoutingApi(accounts, catalog, serving).routes(),

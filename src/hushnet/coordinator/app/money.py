@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from starlette.routing import Route
 
 from hushnet.coordinator.accounts import Accounts
+from hushnet.coordinator.api.idempotency import KeyBooks
+from hushnet.coordinator.api.money.budgets import BudgetsApi
 from hushnet.coordinator.api.money.findings import FindingsApi
+from hushnet.coordinator.budgets import BudgetBook
 from hushnet.coordinator.ledger.faults import faults_from
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.payments.calls import Caller, Calls
@@ -23,6 +26,7 @@ from hushnet.coordinator.settings import CoordinatorSettings
 from hushnet.coordinator.storage import Database
 from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
 from hushnet.coordinator.storage.money import SqlMoneyStore
+from hushnet.coordinator.storage.request_keys import SqlRequestKeys
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.tasks import TaskSet
 
@@ -65,7 +69,25 @@ async def _run(work: Callable[[], Awaitable[None]]) -> None:
     await work()
 
 
-def build_money(settings: CoordinatorSettings, clock: Clock, opened: Opened, *, accounts: Accounts) -> Money:
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What bounds requests before they begin: budgets, and the keys that their clients gave them."""
+
+    budgets: BudgetBook
+    keys: SqlRequestKeys
+    books: KeyBooks
+
+
+def build_bounds(settings: CoordinatorSettings, clock: Clock, opened: Opened) -> Bounds:
+    """Join budgets and keys of requests to the database."""
+    store = SqlMoneyStore(opened.database, opened.store, opened.ledger, clock)
+    keys = SqlRequestKeys(opened.database, clock, owner_max=settings.budgets.request_keys_max)
+    return Bounds(BudgetBook(store, clock, settings=settings.budgets), keys, KeyBooks(keys, opened.ledger, clock))
+
+
+def build_money(
+    settings: CoordinatorSettings, clock: Clock, opened: Opened, *, accounts: Accounts, bounds: Bounds
+) -> Money:
     """Join the rails that are configured."""
     reach = faults_from(os.environ)
     money_store = SqlMoneyStore(opened.database, opened.store, opened.ledger, clock)
@@ -79,5 +101,7 @@ def build_money(settings: CoordinatorSettings, clock: Clock, opened: Opened, *, 
         callers=callers,
     )
     money.works.append(("forget-payments", lambda: forget_forever(money_store, clock)))
+    money.works.append(("forget-request-keys", bounds.keys.forget_forever))
+    money.routes.extend(BudgetsApi(accounts, bounds.budgets).routes())
     money.routes.extend(FindingsApi(accounts, money_store, money.inbox).routes())
     return money

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from hushnet.coordinator.accounts import Accounts, ProviderBook
+from hushnet.coordinator.budgets import BudgetBook
 from hushnet.coordinator.bus import Alone, Bus, WorkerBus
-from hushnet.coordinator.bus.frames import KeysChanged, PricesChanged, ProviderBarred
+from hushnet.coordinator.bus.frames import BudgetsChanged, KeysChanged, PricesChanged, ProviderBarred
 from hushnet.coordinator.catalog import Catalog, DiscountBook
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.ledger.store import Lease, LedgerStore
@@ -45,9 +46,17 @@ class Elsewhere:
     """`bus.News`: what was changed on another worker takes effect here."""
 
     def __init__(
-        self, accounts: Accounts, providers: ProviderBook, catalog: Catalog, discounts: DiscountBook, fleet: Fleet
+        self,
+        fleet: Fleet,
+        *,
+        accounts: Accounts,
+        providers: ProviderBook,
+        catalog: Catalog,
+        discounts: DiscountBook,
+        budgets: BudgetBook,
     ) -> None:
         self._accounts = accounts
+        self._budgets = budgets
         self._providers = providers
         self._catalog = catalog
         self._discounts = discounts
@@ -66,6 +75,9 @@ class Elsewhere:
         await self._catalog.load()
         await self._discounts.load()
 
+    def budgets_changed(self, account_id: AccountId) -> None:
+        self._budgets.changed(account_id)
+
 
 def join_bus(
     place: Place | None,
@@ -75,6 +87,7 @@ def join_bus(
     providers: ProviderBook,
     catalog: Catalog,
     discounts: DiscountBook,
+    budgets: BudgetBook,
     metrics: Metrics,
 ) -> Bus:
     """Make the bus of this process and have everything that others must hear of sent over it."""
@@ -90,7 +103,14 @@ def join_bus(
         serials=serving.gate.serials,
         clock=serving.clock,
         render=metrics.render,
-        news=Elsewhere(accounts, providers, catalog, discounts, serving.fleet),
+        news=Elsewhere(
+            serving.fleet,
+            accounts=accounts,
+            providers=providers,
+            catalog=catalog,
+            discounts=discounts,
+            budgets=budgets,
+        ),
     )
     serving.service.claims = bus.claims
 
@@ -103,7 +123,11 @@ def join_bus(
     async def prices() -> None:
         await bus.tell(PricesChanged)
 
+    async def bounds(account_id: AccountId) -> None:
+        await bus.tell(partial(BudgetsChanged, account_id=account_id))
+
     accounts.spread, providers.spread, catalog.spread, discounts.spread = keys, suspensions, prices, prices
+    budgets.spread = bounds
     metrics.gauge("hush_workers_connected", "Other workers that are reached now", lambda: bus.connected)
     metrics.gauge("hush_attempts_hosted", "Attempts of other workers at providers here", lambda: bus.hosted)
     metrics.gauge("hush_attempts_crossing", "Attempts at providers of other workers", lambda: bus.crossing)

@@ -45,6 +45,8 @@ class News(Protocol):
 
     async def prices_changed(self) -> None: ...
 
+    def budgets_changed(self, account_id: AccountId) -> None: ...
+
 
 class Bus(Protocol):
     """The other workers, as the rest of the coordinator sees them; `start` once, `aclose` once."""
@@ -236,6 +238,9 @@ class WorkerBus:
                 peer.send_now(fr.Answer(frame.ask, is_yes=True))
             case fr.ProviderBarred():
                 self._news.provider_barred(ProviderId(frame.provider_id), frame.reason)
+                peer.send_now(fr.Answer(frame.ask, is_yes=True))
+            case fr.BudgetsChanged():
+                self._news.budgets_changed(AccountId(frame.account_id))
                 peer.send_now(fr.Answer(frame.ask, is_yes=True))
             case fr.PricesChanged() if not self._is_closing:
                 self._tasks.spawn(self._answer_after(peer, frame.ask, self._news.prices_changed()), name="bus-prices")

@@ -179,6 +179,13 @@ class PricesChanged(Frame, frozen=True, tag=42):
     ask: int
 
 
+class BudgetsChanged(Frame, frozen=True, tag=46):
+    """Forget what is remembered of an account's budgets."""
+
+    ask: int
+    account_id: int
+
+
 class Claimed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An envelope that makes a request; `until` in Unix seconds."""
 
@@ -206,7 +213,7 @@ class Answer(Frame, frozen=True, tag=49):
     text: bytes = b""
 
 
-Question: TypeAlias = KeysChanged | ProviderBarred | PricesChanged | ClaimEnvelopes | Scrape
+Question: TypeAlias = KeysChanged | ProviderBarred | PricesChanged | BudgetsChanged | ClaimEnvelopes | Scrape
 AnyFrame: TypeAlias = (
     Hello
     | Beat
@@ -225,6 +232,7 @@ AnyFrame: TypeAlias = (
     | KeysChanged
     | ProviderBarred
     | PricesChanged
+    | BudgetsChanged
     | ClaimEnvelopes
     | Scrape
     | Answer

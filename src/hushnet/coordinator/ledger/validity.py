@@ -29,7 +29,7 @@ from hushnet.coordinator.ledger.model import (
 )
 from hushnet.foundation.money import TOKENS_MAX, TRANSFER_MICRO_USD_MAX
 
-CAPS_MAX: Final = 8
+CAPS_MAX: Final = 16
 LEGS_MAX: Final = 64
 _KEY_MIN: Final = 3
 _TEXT_MAX: Final = 200

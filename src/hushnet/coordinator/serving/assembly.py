@@ -15,7 +15,7 @@ from hushnet.coordinator.fleet.gate import Gate
 from hushnet.coordinator.fleet.store import FULL_PRICE, Markups, ProviderTokens
 from hushnet.coordinator.serving.service import RequestService
 from hushnet.coordinator.serving.settings import ServingLimits
-from hushnet.coordinator.serving.store import RequestLedger, Silence, Tariffs, Telemetry
+from hushnet.coordinator.serving.store import Budgets, RequestLedger, Silence, Tariffs, Telemetry
 from hushnet.coordinator.trust.challenges import ChallengeBook, TrustSettings
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.tasks import TaskSet
@@ -107,6 +107,7 @@ def build_serving(
     telemetry: Telemetry | None = None,
     beliefs: BeliefPolicy | None = None,
     markups: Markups = FULL_PRICE,
+    budgets: Budgets | None = None,
 ) -> Serving:
     """Build everything between the edges and the ledger; needs a running event loop, starts nothing."""
     telemetry = telemetry or Silence()
@@ -121,6 +122,7 @@ def build_serving(
         limits=limits,
         queue_limits=queue_limits,
         telemetry=telemetry,
+        budgets=budgets,
     )
     return Serving(
         network=network,

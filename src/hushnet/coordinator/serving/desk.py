@@ -14,7 +14,7 @@ from hushnet.coordinator.serving.attempt import Attempt
 from hushnet.coordinator.serving.model import Consumer, Facts
 from hushnet.coordinator.serving.route import Placement
 from hushnet.coordinator.serving.settings import ServingLimits
-from hushnet.coordinator.serving.store import RequestLedger, Tariffs, Telemetry
+from hushnet.coordinator.serving.store import Budgets, RequestLedger, Tariffs, Telemetry
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.ids import ProviderId
 from hushnet.sealing.encapsulation import Encapsulation
@@ -108,6 +108,7 @@ class Desk:
     fleet: Fleet
     placement: Placement
     ledger: RequestLedger
+    budgets: Budgets
     tariffs: Tariffs
     clock: Clock
     limits: ServingLimits

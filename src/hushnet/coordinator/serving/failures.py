@@ -45,10 +45,15 @@ class FailureCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a request failed. `detail` is the provider's own error body, for the consumer's eyes only."""
+    """Why a request failed. `detail` is the provider's own error body, for the consumer's eyes only.
+
+    `words` are said instead of the code's own sentence. `is_unsure`: the books may have the hold all the same.
+    """
 
     code: str
     retry_after_s: float | None = None
     detail: bytes | None = field(default=None, repr=False)
     status: int | None = None
     """The HTTP status that the provider gave with `detail`."""
+    words: str | None = None
+    is_unsure: bool = False

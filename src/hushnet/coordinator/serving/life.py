@@ -23,6 +23,7 @@ from hushnet.coordinator.serving.rules.failover import failure_of, is_fault_of_p
 from hushnet.coordinator.serving.rules.stops import TOLD, Deadlines, Stop
 from hushnet.coordinator.serving.rules.tries import Tries
 from hushnet.coordinator.serving.settle import Finaliser, note_finding
+from hushnet.coordinator.serving.store import RequestClaim
 from hushnet.coordinator.serving.transitions import Event, State, advance
 from hushnet.coordinator.telemetry import timing
 from hushnet.foundation.ids import RequestId
@@ -30,7 +31,6 @@ from hushnet.sealing.errors import WireCode
 
 _LOG = logging.getLogger(__name__)
 _OVER: Final = frozenset({State.SETTLING, State.SETTLED})
-
 
 LOOK_S: Final = 0.5
 """How exact the deadlines are, which are counted in seconds; only a slow consumer is looked at with every pass."""
@@ -48,14 +48,17 @@ class Life:
         watch: timing.Stopwatch,
         *,
         is_told_its_place: bool = False,
+        claim: RequestClaim | None = None,
     ) -> None:
         self.id = request_id
         self.body = body
         self.state = State.ARRIVED
         self.stopped: Stop | None = None
+        self.has_begun = False  # whether the books may know of it: a hold was asked for and not refused, or none needed
         window = desk.limits.window_bytes
         self._has_waited_cold = False
         self.outlet = Outlet(high_water=window * 3 // 4, on_drained=self._drained, credit_step=window // 4)
+        self._claim = claim
         self._desk = desk
         self._consumer = consumer
         self.look_s = 0.0
@@ -180,18 +183,26 @@ class Life:
                 return
         self._advance(Event.STOPPED)
 
+    async def let_go(self) -> None:
+        """Let the client's key for this request be used again, unless the books may know of it."""
+        if self._claim is not None and not self.has_begun:
+            await self._claim.release()
+
     async def _reserve(self) -> bool:
-        desk = self._desk
+        desk, self.has_begun = self._desk, True
         outcome = await reserve(
             desk.ledger,
             self.id,
             self._consumer,
             self.body.facts,
+            budgets=desk.budgets,
             tariff=self._finaliser.tariff,
             limits=desk.limits,
             now_ms=desk.clock.now_ms(),
         )
         if isinstance(outcome, Failure):
+            self.has_begun = outcome.is_unsure
+            await self.let_go()  # before its consumer hears of it
             self._advance(Event.HOLD_REFUSED)
             self.outlet.fail(outcome)
             return False

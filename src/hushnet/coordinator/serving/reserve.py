@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hushnet.coordinator.ledger.model import (
@@ -21,7 +22,7 @@ from hushnet.coordinator.ledger.prices import Reservation, hold_amount
 from hushnet.coordinator.serving.failures import Failure, FailureCode
 from hushnet.coordinator.serving.model import Consumer, Facts
 from hushnet.coordinator.serving.settings import ServingLimits
-from hushnet.coordinator.serving.store import RequestLedger, Tariff
+from hushnet.coordinator.serving.store import Allowance, Budgets, RequestLedger, Tariff
 from hushnet.foundation.errors import StorageError
 from hushnet.foundation.ids import RequestId
 
@@ -60,33 +61,52 @@ async def reserve(
     consumer: Consumer,
     facts: Facts,
     *,
+    budgets: Budgets,
     tariff: Tariff,
     limits: ServingLimits,
     now_ms: int,
 ) -> Reservation | Free | Failure:
-    """Hold the worst case until after the request's last deadline; nothing where only the account's machines may serve."""
+    """Hold the worst case until after the request's last deadline; nothing where only the account's machines may serve.
+
+    The hold names every budget that applies; which they are is asked here and nowhere else, so no request goes without.
+    """
     if consumer.prepaid is not None:
         return consumer.prepaid.reservation
     quote = quoted(facts, tariff=tariff, limits=limits, now_ms=now_ms)
     if quote.amount == 0:
         return Free()
-    hold = Hold(id=request_id, owner=consumer.account_id, amount=quote.amount, expires_ms=quote.expires_ms)
+    allowance = await _allowance(budgets, consumer, quote)
+    if isinstance(allowance, Failure):
+        return allowance
+    hold = Hold(request_id, consumer.account_id, quote.amount, quote.expires_ms, caps=allowance.caps)
     try:
         outcome = await ledger.hold(hold)
     except StorageError:
         # Whether it was committed is unknown; the sweeper voids a hold that nobody claims.
-        return Failure(FailureCode.BUSY)
+        return Failure(FailureCode.BUSY, is_unsure=True)
     if isinstance(outcome, Held):
-        return Reservation(request_id, consumer.account_id, outcome)
-    return _refusal(outcome, request_id)
+        return Reservation(request_id, consumer.account_id, outcome, allowance.caps)
+    return _refusal(outcome, request_id, lambda capped: budgets.words(consumer.key_id, capped))
 
 
-def _refusal(outcome: HoldOutcome, request_id: RequestId) -> Failure:
+async def _allowance(budgets: Budgets, consumer: Consumer, quote: Quote) -> Allowance | Failure:
+    """Return what the request counts against, or why it is more than one request may cost."""
+    try:
+        allowance = await budgets.allowance(consumer.account_id, consumer.key_id)
+    except StorageError:
+        return Failure(FailureCode.BUSY)
+    if allowance.request_max is not None and quote.amount > allowance.request_max:
+        words = budgets.words_of_maximum(allowance.request_max, quote.amount)
+        return Failure(FailureCode.INSUFFICIENT_QUOTA, words=words)
+    return allowance
+
+
+def _refusal(outcome: HoldOutcome, request_id: RequestId, words: Callable[[Capped], str | None]) -> Failure:
     match outcome:
         case Insufficient():
             return Failure(FailureCode.INSUFFICIENT_FUNDS)
         case Capped():
-            return Failure(FailureCode.INSUFFICIENT_QUOTA)
+            return Failure(FailureCode.INSUFFICIENT_QUOTA, words=words(outcome))
         case Refused():
             return Failure(FailureCode.ACCOUNT_FROZEN)
         case Busy():

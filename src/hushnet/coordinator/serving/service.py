@@ -23,11 +23,20 @@ from hushnet.coordinator.serving.route import Placement, Waiting
 from hushnet.coordinator.serving.rules.stops import Stop
 from hushnet.coordinator.serving.seal import SealedBody
 from hushnet.coordinator.serving.settings import ServingLimits
-from hushnet.coordinator.serving.store import EnvelopeClaims, RequestLedger, Silence, Tariffs, Telemetry
+from hushnet.coordinator.serving.store import (
+    Budgets,
+    EnvelopeClaims,
+    NoBudgets,
+    RequestClaim,
+    RequestLedger,
+    Silence,
+    Tariffs,
+    Telemetry,
+)
 from hushnet.coordinator.telemetry.timing import RESERVE, Stopwatch
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError
-from hushnet.foundation.ids import AccountId, ModelId
+from hushnet.foundation.ids import AccountId, ModelId, RequestId
 from hushnet.foundation.tasks import TaskSet
 from hushnet.sealing.limits import SKEW
 from hushnet.sealing.prepared import PreparedKeys
@@ -51,6 +60,7 @@ class RequestService:
         limits: ServingLimits | None = None,
         queue_limits: QueueLimits | None = None,
         telemetry: Telemetry | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self.claims: EnvelopeClaims | None = None
         """Set where other processes take requests too, before the first request."""
@@ -73,6 +83,7 @@ class RequestService:
             fleet=fleet,
             placement=self._placement,
             ledger=ledger,
+            budgets=budgets or NoBudgets(),
             tariffs=tariffs,
             clock=clock,
             limits=self.limits,
@@ -109,24 +120,35 @@ class RequestService:
         """Start the clock of a request that has just arrived."""
         return Stopwatch(self._clock.monotonic_s)
 
+    def next_request_id(self) -> RequestId:
+        """Return the id for a request that is to be submitted with it. Raises `CapacityError` while the ledger has none."""
+        return self._ledger.next_request_id()
+
     def submit(
-        self, consumer: Consumer, body: RequestBody, watch: Stopwatch | None = None, *, is_told_its_place: bool = False
+        self,
+        consumer: Consumer,
+        body: RequestBody,
+        watch: Stopwatch | None = None,
+        *,
+        is_told_its_place: bool = False,
+        claim: RequestClaim | None = None,
     ) -> Life | Failure:
         """Begin to serve a request; its answer comes out of the life's outlet. A refusal here held nothing, and leaves
         what was prepaid to whoever made that hold.
 
         `is_told_its_place`: while it waits in the queue, notices come out of the outlet, as comments of an event stream.
+        `claim` gives the request's id, and is released when the request ends with nothing held.
         """
         refusal = self._refusal(consumer, body)
         if refusal is not None:
             return refusal
         try:
-            request_id = self._ledger.next_request_id() if consumer.prepaid is None else consumer.prepaid.reservation.id
+            request_id = self._id_of(consumer, claim)
         except CapacityError as error:
             return Failure(FailureCode.BUSY, retry_after_s=error.retry_after_s)
         watch = watch or self.stopwatch()
         watch.enter(RESERVE)
-        life = Life(self._desk, request_id, consumer, body, watch, is_told_its_place=is_told_its_place)
+        life = Life(self._desk, request_id, consumer, body, watch, is_told_its_place=is_told_its_place, claim=claim)
         self._lives[life] = None
         self._idle.clear()
         self._tasks.spawn(self._run(life, consumer.account_id), name=f"request-{request_id}")
@@ -175,28 +197,34 @@ class RequestService:
     async def _run(self, life: Life, account: AccountId) -> None:
         try:
             if self.claims is not None and isinstance(life.body, SealedBody):
-                await self._claim(life, account, life.body, self.claims)
+                failure = await self._claim(life, account, life.body, self.claims)
+                if failure is not None:
+                    await life.let_go()
+                    life.outlet.fail(failure)
+                    life.stop(Stop.SHUTDOWN)  # nothing is held yet, and the consumer is told this failure
             await life.run()
+            await life.let_go()
         finally:
             self._lives.pop(life, None)
             if not self._lives:
                 self._idle.set()
 
-    async def _claim(self, life: Life, account: AccountId, body: SealedBody, claims: EnvelopeClaims) -> None:
-        """End a request before it begins whose envelope another process has taken."""
+    async def _claim(self, life: Life, account: AccountId, body: SealedBody, claims: EnvelopeClaims) -> Failure | None:
+        """Say why a request must end before it begins: another process has taken its envelope, or may have."""
         header = body.header
         try:
             is_new = await claims.claim(account, header.id, until=header.exp + SKEW)
         except CapacityError:
-            life.outlet.fail(Failure(FailureCode.BUSY))
-            is_new = False
+            return Failure(FailureCode.BUSY)
         except Exception as error:
             _LOG.error("an envelope could not be claimed", extra={"request_id": life.id, "error": type(error).__name__})
-            life.outlet.fail(Failure(FailureCode.INTERNAL))
-            is_new = False
-        if not is_new:
-            life.outlet.fail(Failure(FailureCode.DUPLICATE_ENVELOPE))
-            life.stop(Stop.SHUTDOWN)  # nothing is held yet, and the consumer was told the failure before this one
+            return Failure(FailureCode.INTERNAL)
+        return None if is_new else Failure(FailureCode.DUPLICATE_ENVELOPE)
+
+    def _id_of(self, consumer: Consumer, claim: RequestClaim | None) -> RequestId:
+        if consumer.prepaid is not None:
+            return consumer.prepaid.reservation.id
+        return self.next_request_id() if claim is None else claim.request_id
 
     def _refusal(self, consumer: Consumer, body: RequestBody) -> Failure | None:
         refusal = self._unserved(consumer, body)

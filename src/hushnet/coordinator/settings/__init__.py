@@ -7,6 +7,7 @@ from hushnet.coordinator.settings.coins import BtcPaySettings, CoinPaySettings, 
 from hushnet.coordinator.settings.loading import load_settings
 from hushnet.coordinator.settings.model import (
     AccessSettings,
+    BudgetSettings,
     CoordinatorSettings,
     FleetSettings,
     HttpSettings,
@@ -24,6 +25,7 @@ from hushnet.coordinator.settings.table import Setting, render_markdown, setting
 __all__ = [
     "AccessSettings",
     "BtcPaySettings",
+    "BudgetSettings",
     "CoinPaySettings",
     "CoinSettings",
     "CoordinatorSettings",

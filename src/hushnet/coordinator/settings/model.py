@@ -9,7 +9,6 @@ from typing import Final
 
 from hushnet.coordinator.settings.coins import CoinSettings
 from hushnet.coordinator.settings.declare import NO_SECRET, setting
-from hushnet.coordinator.settings.declare import NO_SECRET, setting
 from hushnet.coordinator.settings.payouts import PayoutSettings
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.home import resolve_home
@@ -122,6 +121,29 @@ class AccessSettings:
         unit="seconds",
         low=0,
         high=3600,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """Budgets in memory, and how many requests an account may name with an `Idempotency-Key`."""
+
+    cache_s: float = setting(
+        10.0,
+        "which budgets a key has is read again after this (a change by any worker acts at once; a new ceiling does anyway)",
+        unit="seconds",
+        low=0,
+        high=300,
+    )
+    keys_cached_max: int = setting(
+        10_000, "API keys whose budgets are remembered", unit="keys", low=16, high=10_000_000
+    )
+    request_keys_max: int = setting(
+        100_000,
+        "requests of one account within a day that carry an Idempotency-Key",
+        unit="requests",
+        low=1,
+        high=10_000_000,
     )
 
 
@@ -369,6 +391,7 @@ class CoordinatorSettings:
     link: LinkSettings = field(default_factory=LinkSettings)
     price: PriceSettings = field(default_factory=PriceSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
+    budgets: BudgetSettings = field(default_factory=BudgetSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
     pricing: PricingSettings = field(default_factory=PricingSettings)
     incentives: IncentiveSettings = field(default_factory=IncentiveSettings)

@@ -4,6 +4,7 @@ books.py        a closed day's signed root, and the proof of what one is owed
 corrections.py  credits for requests that went wrong, adjustments of balances
 coin_operator.py  settlement batches, payouts by hand, and what only the operator knows of coins
 coins.py        coins that are taken, invoices for them, and the gateways' webhooks
+budgets.py      how much keys, accounts and single requests may cost
 findings.py     what only a person can decide: findings, stuck events, calls whose outcome nobody knows
 incentives.py   invites and referrals
 payouts.py      where earnings may go, payouts, and those that a person has to look at

@@ -149,6 +149,13 @@ _TABLES = (
     )
     """,
     """
+    CREATE TABLE request_keys (
+      owner bigint NOT NULL, key bytea NOT NULL CHECK (length(key) = 32),
+      body bytea NOT NULL CHECK (length(body) = 32), request bigint NOT NULL, at_ms bigint NOT NULL,
+      PRIMARY KEY (owner, key)
+    )
+    """,
+    """
     CREATE TABLE money_cursors (
       name text PRIMARY KEY, value text NOT NULL, at_ms bigint NOT NULL
     )
@@ -219,6 +226,7 @@ _INDEXES = (
     "CREATE UNIQUE INDEX payouts_one_open ON payouts (owner) WHERE state IN (0,1,2,3,5,8)",
     "CREATE INDEX x402_payments_due ON x402_payments (next_ms) WHERE state IN (0,1,3)",
     "CREATE INDEX money_findings_open ON money_findings (id) WHERE resolved_ms IS NULL",
+    "CREATE INDEX request_keys_old ON request_keys (at_ms)",
     "CREATE INDEX payment_calls_subject ON payment_calls (rail, subject)",
     "CREATE INDEX promo_grants_owner ON promo_grants (owner, id)",
     "CREATE INDEX promo_grants_due ON promo_grants (expires_ms) WHERE expired IS NULL AND expires_ms IS NOT NULL",
@@ -231,7 +239,7 @@ _COLUMNS = (
     "ALTER TABLE invites ADD COLUMN note text NOT NULL DEFAULT ''",
     "ALTER TABLE invites ADD COLUMN created_ms bigint NOT NULL DEFAULT 0",
 )
-_WITHOUT_ROWID = ("payment_inbox", "x402_payments")
+_WITHOUT_ROWID = ("payment_inbox", "request_keys", "x402_payments")
 
 
 def upgrade() -> None:
