@@ -40,6 +40,7 @@ COMMANDS = (
     Row("models", "models", "List the models on offer, their prices and who serves them.", CONSUMER),
     Row("proxy", "proxy", "Serve a local OpenAI endpoint that verifies and seals for any tool.", CONSUMER),
     Row("balance", "balance", "Show what is left to spend.", CONSUMER),
+    Row("deposit", "money.deposit", "Put money in by card, and top up by itself.", CONSUMER, is_group=True),
     Row("usage", "money.usage", "Show what you used and what it cost.", CONSUMER),
     Row("statement", "money.statement", "Write a statement of your account as CSV.", CONSUMER),
     Row("keys", "keys", "Create, list and revoke API keys.", CONSUMER, is_group=True),

@@ -120,7 +120,7 @@ def create_session(asked: Asked) -> Thing:
         success_url=given["success_url"],
         cancel_url=given.get("cancel_url"),
         expires_at=int(given.get("expires_at", now + 24 * 3600)),
-        payment_method_types=given.get("payment_method_types", ["card"]),
+        payment_method_types=given.get("allowed_payment_method_types", ["card"]),
         customer_creation=given.get("customer_creation", "if_required"),
         _intent=given.get("payment_intent_data", {}),
         _intent_metadata=asked.metadata("payment_intent_data"),

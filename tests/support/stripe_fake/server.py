@@ -292,6 +292,9 @@ class FakeStripe:
         request = Request(scope, receive)
         body = await request.body()
         name = f"{request.method} {request.url.path}"
+        if request.url.path.startswith("/_test/"):
+            await self._test_door(request.url.path)(scope, receive, send)
+            return
         with self.lock:
             fault = self.faults.strike(name)
             status, answer, headers = self._answer(request, body, name, fault)
@@ -303,6 +306,14 @@ class FakeStripe:
                 pass
             return
         await Response(answer, status, headers, media_type="application/json")(scope, receive, send)
+
+    def _test_door(self, path: str) -> Response:
+        """What another process may make happen: `/_test/pay/<session>` (again: nothing), and `/_test/events`, all of them."""
+        with self.lock:
+            _, _, what, *rest = path.split("/")
+            if what == "pay" and self.thing("sessions", rest[0])["status"] == "open":
+                self.pay(rest[0])
+            return Response(json.dumps([shown(event) for event in self.world.events]), media_type="application/json")
 
     def _answer(
         self, request: Request, body: bytes, name: str, fault: Fault | None

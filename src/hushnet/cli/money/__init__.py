@@ -1,5 +1,6 @@
 """The commands that show and move money: one module a topic.
 
+deposit.py      `hush deposit`: money in by card, and top-ups
 earnings.py     `hush earnings`: what one's machines earned
 corrections.py  `hush correct`: credits for requests, adjustments of balances
 coin_books.py   `hush coins strays`, `sold`, `fee`, `reverse`: what the operator says of coins

@@ -163,6 +163,7 @@ def checkout_request(
     if customer:
         request["customer"] = customer
     if saves_card:
+        request["allowed_payment_method_types"] = ["card"]
         request["payment_intent_data"]["setup_future_usage"] = "off_session"
         if not customer:
             request["customer_creation"] = "always"
@@ -176,7 +177,7 @@ def topup_request(deposit: Deposit, *, customer: str, method: str) -> dict[str, 
         "currency": deposit.currency,
         "customer": customer,
         "payment_method": method,
-        "payment_method_types": ["card"],
+        "allowed_payment_method_types": ["card"],
         "confirm": True,
         "off_session": True,
         "metadata": metadata_of(deposit),

@@ -114,4 +114,6 @@ def _broken(error: stripe.APIConnectionError) -> str:
 
 
 def _word(error: stripe.StripeError, status: int) -> str:
-    return error.code if error.code in _CODES else f"refused_{status}"
+    """Return why, as a word of ours: why a card was declined, where its bank says so."""
+    declined = getattr(error.error, "decline_code", None) if error.error is not None else None
+    return next((word for word in (declined, error.code) if word in _CODES), f"refused_{status}")
