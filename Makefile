@@ -6,7 +6,7 @@ PYTEST_WORKERS ?= 2
 STEPS ?= 1000000
 HISTORIES ?= 100000
 
-.PHONY: help setup up demo test check format histories simulate bench bench-relay bench-routing profile-relay model docs lock clean
+.PHONY: help setup up demo test check format histories simulate bench bench-relay bench-routing bench-ledger profile-relay model docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench-relay: setup ## what relaying costs, beside nginx and other routers: bench
 
 bench-routing: setup ## how fast and how good routing is, beside simpler routers: bench/routing/README.md (minutes)
 	@$(BIN)/python -m bench.routing
+
+bench-ledger: setup ## how fast the ledger is on both databases, and random histories: bench/ledger/README.md (half an hour)
+	@$(BIN)/python -m bench.ledger
 
 profile-relay: setup ## where the coordinator's time goes while it relays: flame graph, cost a stage (ARGS="--mode sealed")
 	@$(BIN)/python -m bench.relay.profile $(ARGS)

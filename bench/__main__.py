@@ -8,7 +8,7 @@ import time
 
 from bench import report
 
-BENCHES = ("first_minute", "cancel", "ledger", "sealing")
+BENCHES = ("first_minute", "cancel", "sealing")
 
 
 def main() -> int:

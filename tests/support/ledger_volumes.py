@@ -11,6 +11,7 @@ independent, so that processes share them out.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -153,6 +154,7 @@ def main() -> int:
     parser.add_argument("--kinds", default=",".join(KINDS), help="of database (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=None, help="default: one a core")
+    parser.add_argument("--json", default=None, help="a file for the totals")
     parser.add_argument("--first", type=int, default=None, help="with --books: these alone, in one volume")
     parser.add_argument("--books", type=int, default=1)
     given = parser.parse_args()
@@ -160,7 +162,9 @@ def main() -> int:
     if given.first is not None:
         print(write(Volume(kinds[0], given.seed, given.first, given.books)))
         return 0
-    run(given.histories, kinds=kinds, seed=given.seed, processes=given.processes)
+    tallies = run(given.histories, kinds=kinds, seed=given.seed, processes=given.processes)
+    if given.json:
+        Path(given.json).write_text(json.dumps({kind: asdict(tally) for kind, tally in tallies.items()}))
     return 0
 
 
