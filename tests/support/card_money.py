@@ -64,7 +64,7 @@ class CardBench:
         """Ask for a deposit and let Stripe make its Checkout."""
         self._keys += 1
         wish = DepositWish(cents, f"d{self._keys}", "https://example.com/ok", "https://example.com/no", saves_card)
-        made, _ = await self.rail.deposits.create(owner, wish)
+        made, _ = await self.rail.deposits.create(owner, wish, done_url="https://example.com/done")
         await self.settle()
         return await self.deposit(made.id)
 

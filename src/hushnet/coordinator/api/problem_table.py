@@ -99,6 +99,8 @@ ROWS: Final = (
     Row("payout_method_cooling_down", 409, _CONFLICT, "this payout method is new and cannot be used yet", "use another, or wait"),
     Row("payout_method_unusable", 409, _CONFLICT, "this payout method cannot be used, added or removed now", "see the message"),
     Row("too_many_methods", 409, _CONFLICT, "this account has too many payout methods", "remove some"),
+    Row("bad_webhook", 400, _BAD, "this webhook did not verify", "check the endpoint's secret in the settings, and the clock"),
+    Row("card_needed", 409, _CONFLICT, "no card is saved for this account", "make a deposit that saves its card: `hush deposit card 20 --save-card`"),
     # Who the caller is and what it may do.
     Row("invalid_api_key", 401, _AUTH, "the API key is missing, unknown or revoked", "send `Authorization: Bearer hk_…`"),
     Row("access_denied", 403, _FORBIDDEN, "this is not allowed"),
@@ -122,6 +124,8 @@ ROWS: Final = (
     Row("provider_not_found", 404, _MISSING, "there is no such provider"),
     Row("payout_not_found", 404, _MISSING, "this account has no such payout"),
     Row("payout_method_not_found", 404, _MISSING, "this account has no such payout method"),
+    Row("deposit_not_found", 404, _MISSING, "this account has no such deposit", "GET /v1/deposits lists them"),
+    Row("payments_not_configured", 404, _MISSING, "this network has no such way to pay", "ask its operator which ways there are"),
     Row("request_not_found", 404, _MISSING, "this account has no such request"),
     Row("invite_not_found", 404, _MISSING, "there is no such invite", "check the code"),
     Row("referral_not_found", 404, _MISSING, "there is no such referral code", "check the code"),
@@ -154,8 +158,8 @@ ROWS: Final = (
     Row("bad_rate", 503, _FULL, "the rate of this coin is not known now", _LATER),
     Row("busy", 503, _FULL, "the coordinator is busy", _LATER),
     Row("statement_moved", 503, _FULL, "the statement's period was still being written", "ask again"),
+    Row("payments_unavailable", 503, _FULL, "the payment processor does not answer", _LATER),
     Row("storage", 503, _FULL, "the database does not answer", _LATER),
-    Row("payments_unavailable", 503, _FULL, "the payment service does not answer", _LATER),
     Row("payments_refused", 502, _SERVER, "the payment service refused", "tell the operator"),
     # What went wrong here or at the provider.
     Row("engine_failed", 502, _SERVER, "the provider's engine failed", "send it again"),

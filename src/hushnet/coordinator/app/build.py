@@ -34,6 +34,7 @@ from hushnet.coordinator.app.initialise import prepare_files
 from hushnet.coordinator.app.joints import KeyTokens, Markups, WatchedGate, end_links
 from hushnet.coordinator.app.money import Bounds, Opened, build_bounds, build_money
 from hushnet.coordinator.app.payouts import join_payouts
+from hushnet.coordinator.app.stripe import join_stripe
 from hushnet.coordinator.app.workers import Place, bury, join_bus
 from hushnet.coordinator.budgets import BudgetBook
 from hushnet.coordinator.catalog import Catalog, DiscountBook
@@ -112,6 +113,7 @@ def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: 
     )
     join_coins(money, settings, clock, accounts=accounts)
     join_payouts(money, settings.payouts, clock, accounts=accounts)
+    join_stripe(money, settings.stripe, clock, accounts=accounts)
     accounts.subscribe(partial(end_links, serving.fleet))
     discounts.subscribe(serving.fleet.reprice)
     gate = WatchedGate(serving.gate, providers, serving.fleet, tasks)

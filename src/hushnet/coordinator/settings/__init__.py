@@ -20,6 +20,7 @@ from hushnet.coordinator.settings.model import (
     X402Settings,
     by_tier,
 )
+from hushnet.coordinator.settings.stripe import StripeSettings
 from hushnet.coordinator.settings.table import Setting, render_markdown, settings_table
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "PricingSettings",
     "ServingSettings",
     "Setting",
+    "StripeSettings",
     "X402Settings",
     "by_tier",
     "load_settings",

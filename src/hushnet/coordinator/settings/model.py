@@ -10,6 +10,7 @@ from typing import Final
 from hushnet.coordinator.settings.coins import CoinSettings
 from hushnet.coordinator.settings.declare import NO_SECRET, setting
 from hushnet.coordinator.settings.payouts import PayoutSettings
+from hushnet.coordinator.settings.stripe import StripeSettings
 from hushnet.foundation.errors import ConfigurationError
 from hushnet.foundation.home import resolve_home
 from hushnet.foundation.ids import ModelId
@@ -399,6 +400,7 @@ class CoordinatorSettings:
     x402: X402Settings = field(default_factory=X402Settings)
     coins: CoinSettings = field(default_factory=CoinSettings)
     payouts: PayoutSettings = field(default_factory=PayoutSettings)
+    stripe: StripeSettings = field(default_factory=StripeSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
     def __post_init__(self) -> None:

@@ -82,6 +82,8 @@ def shown(value: object) -> str:
     """Write a value for a person; of a secret only what is no secret."""
     if isinstance(value, Secret):
         scheme, separator, rest = value.reveal().partition("://")
+        if not separator:
+            return "***" if scheme else ""
         return f"{scheme}://{rest}" if scheme == "sqlite" else f"{scheme}{separator}***"
     return str(value).lower() if isinstance(value, bool) else str(value)
 

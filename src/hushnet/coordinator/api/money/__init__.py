@@ -11,4 +11,6 @@ payouts.py      where earnings may go, payouts, and those that a person has to l
 pricing.py      what models cost, and the discounts of those who serve them
 periods.py      reading from, to and the other parameters of reports
 usage.py        what one used, spent and earned, and statements
+deposits.py      deposits by card, automatic top-ups, the operator's refunds
+stripe_webhooks.py  where Stripe tells
 """

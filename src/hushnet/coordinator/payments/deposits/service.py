@@ -64,17 +64,19 @@ class Deposits:
         self._wake = wake
         self.limits = limits
 
-    async def create(self, owner: AccountId, wish: DepositWish) -> tuple[Deposit, bool]:
+    async def create(self, owner: AccountId, wish: DepositWish, *, done_url: str) -> tuple[Deposit, bool]:
         """Write a deposit and its Checkout down; the same client key gives the same deposit, and False.
 
-        Raises `RequestError` `conflict` when the key was used for another one.
+        `done_url` is where its customer goes when neither the wish nor the operator says where. Raises `RequestError`
+        `conflict` when the key was used for another one.
         """
-        made = await self._store.transact(lambda tx: self._create(tx, owner, wish))
+        made = await self._store.transact(lambda tx: self._create(tx, owner, wish, done_url))
         self._wake()
         return made
 
-    def _create(self, tx: Transaction, owner: AccountId, wish: DepositWish) -> tuple[Deposit, bool]:
-        success, cancel = wish.success_url or self.limits.success_url, wish.cancel_url or self.limits.cancel_url
+    def _create(self, tx: Transaction, owner: AccountId, wish: DepositWish, done_url: str) -> tuple[Deposit, bool]:
+        success = wish.success_url or self.limits.success_url or done_url
+        cancel = wish.cancel_url or self.limits.cancel_url
         deposit = Deposit(
             id=tx.next_id(),
             owner=owner,
@@ -104,6 +106,10 @@ class Deposits:
         """Return one of the owner's deposits; somebody else's looks like one that never was."""
         found = await self._store.read(lambda view: view.rows(Deposit).get(id_))
         return found if found is not None and found.owner == owner else None
+
+    async def any_deposit(self, id_: int) -> Deposit | None:
+        """Return a deposit, whoever's: for the operator."""
+        return await self._store.read(lambda view: view.rows(Deposit).get(id_))
 
     async def deposits(self, owner: AccountId, *, before: int | None = None, limit: int = PAGE_MAX) -> list[Deposit]:
         """Return the owner's deposits, newest first."""

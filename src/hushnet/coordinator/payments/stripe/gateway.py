@@ -8,7 +8,8 @@
 | time-out, reset, 5xx, an answer that cannot be read, another request under the same key | `Unknown` |
 
 The SDK never repeats a request by itself: the outbox does (`payments/calls.py`), and knows why. Nothing that Stripe writes
-in words is kept: codes outside our list become `refused_<status>`.
+in words is kept: codes outside our list become `refused_<status>`. The SDK is imported with the first gateway: a
+coordinator without Stripe needs none.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import httpx
 import msgspec
-import stripe
 
 from hushnet.coordinator.payments.calls import Again, Refused, Unknown
-from hushnet.coordinator.payments.stripe.transport import TIMEOUT_S, StripeTransport
 from hushnet.foundation.errors import CapacityError, RequestError
 from hushnet.foundation.redaction import Secret
+
+if TYPE_CHECKING:
+    import stripe
 
 T = TypeVar("T")
 
@@ -41,6 +43,8 @@ _CODES: Final = frozenset(
         "payouts_not_allowed", "processing_error", "resource_missing", "url_invalid",
     }
 )  # fmt: skip
+TIMEOUT_S: Final = 20.0
+"""Silence of Stripe after which a call's outcome is unknown; Stripe's own answers take below 5 s."""
 _NOT_NOW: Final = {401: "unauthorised", 409: "in_progress", 429: "rate_limited"}
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -57,6 +61,10 @@ class StripeGateway:
 
     def __init__(self, api_key: Secret, *, api_base: str = "", timeout_s: float = TIMEOUT_S) -> None:
         """`api_base` replaces Stripe's address (tests)."""
+        import stripe
+
+        from hushnet.coordinator.payments.stripe.transport import StripeTransport
+
         stripe.enable_telemetry = False
         logging.getLogger("stripe").setLevel(logging.WARNING)  # below that it writes bodies and messages
         self.is_live = api_key.reveal().startswith(("sk_live_", "rk_live_"))
@@ -73,6 +81,8 @@ class StripeGateway:
 
     async def write(self, ask: Ask, shape: type[T]) -> Answered[T] | Refused | Again | Unknown:
         """Send a request that changes something and read the answer as `shape`."""
+        import stripe
+
         try:
             return Answered(_decoded(await ask(self._v1), shape))
         except stripe.StripeError as error:
@@ -97,6 +107,8 @@ def _decoded(answer: Any, shape: type[T]) -> T:
 
 def _told(error: stripe.StripeError) -> Refused | Again | Unknown:
     """Say what an exception of the SDK means for the request that it ended."""
+    import stripe
+
     status = error.http_status or 0
     if isinstance(error, stripe.APIConnectionError):
         return Again("no_connection") if isinstance(error.__cause__, _NOT_SENT) else Unknown(_broken(error))

@@ -10,14 +10,11 @@ from typing import Any
 
 import stripe
 
-TIMEOUT_S = 20.0
-"""Silence of Stripe after which a call's outcome is unknown; Stripe's own answers take below 5 s."""
-
 
 class StripeTransport(stripe.HTTPXClient):
     """The SDK's asynchronous client; close it with `close_async`."""
 
-    def __init__(self, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, *, timeout_s: float) -> None:
         super().__init__(timeout=timeout_s)
 
     def _get_request_args_kwargs(
