@@ -45,7 +45,7 @@ def references() -> dict[str, Callable[[], str]]:
         "request-life.md": transitions.render_page,
         "wire.md": lambda: wire.render_into((ROOT / "docs" / "wire.md").read_text()),
         "cli.md": render_cli,
-        "../src/hushnet/coordinator/api/openapi.json": openapi.render,
+        "../src/hushnet/coordinator/api/openapi/openapi.json": openapi.render,
     }
 
 

@@ -35,7 +35,7 @@ from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.coordinator.storage import Database, open_ledger_store
 from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
 from hushnet.coordinator.storage.money import SqlMoneyStore
-from hushnet.coordinator.storage.request_keys import SqlRequestKeys
+from hushnet.coordinator.storage.money.request_keys import SqlRequestKeys
 from hushnet.coordinator.telemetry import Metrics, ServingMetrics
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.errors import AccessError

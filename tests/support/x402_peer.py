@@ -37,6 +37,8 @@ from x402.mechanisms.evm.upto.facilitator import UptoEvmScheme as UptoFacilitato
 from x402.schemas import PaymentPayload, PaymentRequired, PaymentRequirements  # noqa: E402
 from x402.schemas.v1 import PaymentPayloadV1, PaymentRequiredV1, PaymentRequirementsV1  # noqa: E402
 
+import support.ethereum  # noqa: E402, F401 - before x402, which imports the same
+
 for _name in _STANDS_IN:
     del sys.modules[_name]
 

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hushnet.cli.main import build as build_cli
-from hushnet.cli.money import coins as coins_command
+from hushnet.cli.money.coins import commands as coins_command
 from hushnet.coordinator.app.coins import gateways_of
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
 from hushnet.coordinator.ledger.model import Code, Fact, Leg

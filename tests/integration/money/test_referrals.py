@@ -13,7 +13,7 @@ from hushnet.coordinator.incentives.referrals import DAY_MS, MARGIN_MS, Referral
 from hushnet.coordinator.ledger.chart import Kind
 from hushnet.coordinator.ledger.prices import Terms
 from hushnet.coordinator.storage.accounts import SqlAccountStore
-from hushnet.coordinator.storage.referrals import SqlReferralShares
+from hushnet.coordinator.storage.money.referrals import SqlReferralShares
 from hushnet.foundation.errors import RequestError
 from hushnet.foundation.ids import AccountId, ApiKeyId
 from support.incentives import open_account, operator_balance, spend

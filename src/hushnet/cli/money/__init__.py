@@ -1,18 +1,17 @@
 """The commands that show and move money: one module a topic.
 
+budget.py       `hush budget`: what may be spent per key, account and request
+coins/          `hush coins`: which coins are taken, paying in with them, what the operator says of them
+corrections.py  `hush correct`: credits for requests, adjustments of balances
 deposit.py      `hush deposit`: money in by card, and top-ups
 earnings.py     `hush earnings`: what one's machines earned
-corrections.py  `hush correct`: credits for requests, adjustments of balances
-coin_books.py   `hush coins strays`, `sold`, `fee`, `reverse`: what the operator says of coins
-coins.py        `hush coins`: which coins are taken, and paying in with them
-budget.py       `hush budget`: what may be spent per key, account and request
 findings.py     `hush findings`: what the operator has to look at
 invites.py      `hush invite`: codes that give credit
 payout.py       `hush payout`: take earnings out; payout_methods.py and payout_puzzles.py are parts of it
 pricing.py      `hush pricing`: what models cost, and one's own discounts
-settlement.py   `hush ledger settle`: sending the coin payouts that are due
-sums.py         sums by day, model, key or machine as people and scripts read them
-statement.py    `hush statement`: one's account as CSV
-usage.py        `hush usage`: what one used and what it cost
 referrals.py    `hush referral`: who brought whom
+settlement.py   `hush ledger settle`: sending the coin payouts that are due
+statement.py    `hush statement`: one's account as CSV
+sums.py         sums by day, model, key or machine as people and scripts read them
+usage.py        `hush usage`: what one used and what it cost
 """

@@ -12,7 +12,6 @@ from typing import Final
 from sqlalchemy import Connection, text
 from starlette.routing import Route
 
-from hushnet.coordinator.accounts import Accounts, ProviderBook
 from hushnet.coordinator.api import discovery, openapi
 from hushnet.coordinator.api.account import AccountApi
 from hushnet.coordinator.api.admin import AdminApi, AdminRoutingApi
@@ -22,25 +21,18 @@ from hushnet.coordinator.api.health import Check, HealthApi
 from hushnet.coordinator.api.http import HttpListener
 from hushnet.coordinator.api.idempotency import RequestOnce
 from hushnet.coordinator.api.models import ModelsApi
-from hushnet.coordinator.api.money.pricing import PricingApi
 from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderListener
 from hushnet.coordinator.api.records import RecordsApi
 from hushnet.coordinator.app import addresses
-from hushnet.coordinator.app.books import BookParts, join_books
-from hushnet.coordinator.app.coins import join_coins
 from hushnet.coordinator.app.coordinator import Coordinator
-from hushnet.coordinator.app.incentives import join_incentives
 from hushnet.coordinator.app.initialise import prepare_files
 from hushnet.coordinator.app.joints import KeyTokens, Markups, WatchedGate, end_links
-from hushnet.coordinator.app.money import Bounds, Opened, build_bounds, build_money
-from hushnet.coordinator.app.payouts import join_payouts
-from hushnet.coordinator.app.stripe import join_stripe
+from hushnet.coordinator.app.money import Opened
+from hushnet.coordinator.app.rails import Rails, join_rails
+from hushnet.coordinator.app.services import Services, build_services
 from hushnet.coordinator.app.workers import Place, bury, join_bus
-from hushnet.coordinator.budgets import BudgetBook
-from hushnet.coordinator.catalog import Catalog, DiscountBook
 from hushnet.coordinator.fleet.beliefs import BeliefPolicy
 from hushnet.coordinator.fleet.reputation.keeper import RecordKeeper
-from hushnet.coordinator.incentives.grants import Grants
 from hushnet.coordinator.ledger.prices import TermsTable
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.routing.warmth import WarmLimits
@@ -48,10 +40,7 @@ from hushnet.coordinator.serving.assembly import Serving, build_serving
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.coordinator.settings import CoordinatorSettings, PricingSettings, ServingSettings, by_tier
 from hushnet.coordinator.storage import Database, open_ledger_store
-from hushnet.coordinator.storage.accounts import SqlAccountStore
-from hushnet.coordinator.storage.catalog import SqlDiscountStore, SqlTariffStore
 from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
-from hushnet.coordinator.storage.providers import SqlProviderStore
 from hushnet.coordinator.storage.records import SqlRecordStore
 from hushnet.coordinator.telemetry import Metrics, ServingMetrics
 from hushnet.foundation.clock import Clock
@@ -88,84 +77,56 @@ async def build(settings: CoordinatorSettings, clock: Clock, *, place: Place | N
 
 
 def _joined(settings: CoordinatorSettings, clock: Clock, opened: Opened, place: Place | None) -> Coordinator:
-    database, ledger = opened.database, opened.ledger
-    metrics, tasks = Metrics(), TaskSet()
-    accounts = Accounts(SqlAccountStore(database), clock, settings=settings.access)
-    catalog = Catalog(SqlTariffStore(database), clock, default=settings.price.price())
-    discounts = DiscountBook(SqlDiscountStore(database), clock)
-    providers = ProviderBook(SqlProviderStore(database), clock)
-    bounds = build_bounds(settings, clock, opened)
-    serving = _serving(
-        settings,
-        clock,
-        ledger,
-        metrics,
-        accounts=accounts,
-        catalog=catalog,
-        discounts=discounts,
-        budgets=bounds.budgets,
-    )
-    books = join_books(settings, clock, database, accounts=accounts, ledger=ledger)
-    money = build_money(settings, clock, opened, accounts=accounts, bounds=bounds)
-    is_first = place is None or place.number == 1
-    incentives = join_incentives(
-        money, settings.incentives, serving, accounts=accounts, database=database, is_payer=is_first
-    )
-    join_coins(money, settings, clock, accounts=accounts)
-    join_payouts(money, settings.payouts, clock, accounts=accounts)
-    join_stripe(money, settings.stripe, clock, accounts=accounts)
-    accounts.subscribe(partial(end_links, serving.fleet))
-    discounts.subscribe(serving.fleet.reprice)
-    gate = WatchedGate(serving.gate, providers, serving.fleet, tasks)
-    bus = join_bus(
-        place,
-        serving,
-        accounts=accounts,
-        providers=providers,
-        catalog=catalog,
-        discounts=discounts,
-        budgets=bounds.budgets,
-        metrics=metrics,
-    )
+    services, tasks = build_services(settings, clock, opened), TaskSet()
+    serving = _serving(services)
+    rails = join_rails(services, serving, is_first=place is None or place.number == 1)
+    services.accounts.subscribe(partial(end_links, serving.fleet))
+    services.discounts.subscribe(serving.fleet.reprice)
+    gate = WatchedGate(serving.gate, services.providers, serving.fleet, tasks)
+    bus = join_bus(place, serving, services)
     listener = ListenerSettings(network=settings.network, is_port_shared=place is not None)
-    faults = metrics.counter("hush_link_faults_total", "Rules of the link that providers broke", ("code",))
-    links = ProviderListener(gate, listener, clock, on_fault=faults.add)
-    once = RequestOnce(serving.service, bounds.books)
-    dispatcher = Dispatcher(
-        hot={CHAT_PATH: {"POST": ChatEndpoint(serving.service, accounts, settings.http, once=once)}},
-        routes=[
-            *_routes(
-                accounts, ledger, catalog, providers, serving, books=books, grants=incentives.grants, bounds=bounds
-            ),
-            *money.routes,
-            *PricingApi(accounts, catalog, discounts, serving).routes(),
-        ],
-        metrics=metrics,
-        clock=clock,
-        is_access_logged=settings.log.access,
-    )
+    faults = services.metrics.counter("hush_link_faults_total", "Rules of the link that providers broke", ("code",))
+    dispatcher = _dispatcher(services, serving, rails)
     coordinator = Coordinator(
         settings=settings,
-        database=database,
-        ledger=ledger,
-        accounts=accounts,
-        catalog=catalog,
-        money=money,
-        discounts=discounts,
-        providers=providers,
-        records=_records(database, serving, place),
-        keeper=books.keeper if place is None or place.number == 1 else None,
+        database=opened.database,
+        ledger=opened.ledger,
+        accounts=services.accounts,
+        catalog=services.catalog,
+        money=rails.money,
+        discounts=services.discounts,
+        providers=services.providers,
+        records=_records(opened.database, serving, place),
+        keeper=rails.books.keeper if place is None or place.number == 1 else None,
         serving=serving,
         dispatcher=dispatcher,
-        http=_http(settings, dispatcher, metrics, is_port_shared=listener.is_port_shared),
-        links=links,
+        http=_http(settings, dispatcher, services.metrics, is_port_shared=listener.is_port_shared),
+        links=ProviderListener(gate, listener, clock, on_fault=faults.add),
         bus=bus,
-        metrics=metrics,
+        metrics=services.metrics,
         tasks=tasks,
     )
     dispatcher.add_routes(_health(coordinator, clock).routes())
-    _show(metrics, coordinator, serving)
+    _show(services.metrics, coordinator, serving)
     return coordinator
+
+
+def _dispatcher(services: Services, serving: Serving, rails: Rails) -> Dispatcher:
+    settings = services.settings
+    chat = ChatEndpoint(
+        serving.service,
+        services.accounts,
+        settings.http,
+        once=RequestOnce(serving.service, services.bounds.books),
+        walk_ins=rails.walk_ins,
+    )
+    return Dispatcher(
+        hot={CHAT_PATH: {"POST": chat}},
+        routes=[*_routes(services, serving, rails), *rails.money.routes],
+        metrics=services.metrics,
+        clock=services.clock,
+        is_access_logged=settings.log.access,
+    )
 
 
 def _http(
@@ -175,54 +136,36 @@ def _http(
     return HttpListener(dispatcher, settings=http, metrics=metrics, is_port_shared=is_port_shared)
 
 
-def _serving(
-    settings: CoordinatorSettings,
-    clock: Clock,
-    ledger: Ledger,
-    metrics: Metrics,
-    *,
-    accounts: Accounts,
-    catalog: Catalog,
-    discounts: DiscountBook,
-    budgets: BudgetBook,
-) -> Serving:
+def _serving(services: Services) -> Serving:
+    settings = services.settings
     limits = serving_limits(settings.serving, settings.pricing)
     return build_serving(
         network=settings.network,
-        clock=clock,
-        ledger=ledger,
-        tariffs=catalog,
-        markups=Markups(limits.terms, discounts),
-        tokens=KeyTokens(accounts),
+        clock=services.clock,
+        ledger=services.opened.ledger,
+        tariffs=services.catalog,
+        markups=Markups(limits.terms, services.discounts),
+        tokens=KeyTokens(services.accounts),
         limits=limits,
-        telemetry=ServingMetrics(metrics),
+        telemetry=ServingMetrics(services.metrics),
         beliefs=BeliefPolicy(tools_agent_version_min=settings.fleet.tools_agent_version_min),
-        budgets=budgets,
+        budgets=services.bounds.budgets,
     )
 
 
-def _routes(
-    accounts: Accounts,
-    ledger: Ledger,
-    catalog: Catalog,
-    providers: ProviderBook,
-    serving: Serving,
-    *,
-    books: BookParts,
-    grants: Grants,
-    bounds: Bounds,
-) -> list[Route]:
-    """Everything but chats and health."""
-    fleet, clock = serving.fleet, serving.clock
+def _routes(services: Services, serving: Serving, rails: Rails) -> list[Route]:
+    """Everything but chats, money and health."""
+    accounts, catalog, providers = services.accounts, services.catalog, services.providers
+    ledger, fleet, clock = services.opened.ledger, serving.fleet, services.clock
+    admin = AdminApi(accounts, ledger, catalog, grants=rails.grants, providers=providers, fleet=fleet, clock=clock)
     return [
         *ModelsApi(fleet, catalog, clock).routes(),
         *discovery.routes(serving),
         *openapi.routes(),
-        *AccountApi(accounts, ledger, books.reports, bounds.budgets).routes(),
-        *books.routes,
+        *AccountApi(accounts, ledger, rails.books.reports, services.bounds.budgets).routes(),
         *RecordsApi(accounts, providers, fleet, clock).routes(),
         *AdminRoutingApi(accounts, catalog, serving).routes(),
-        *AdminApi(accounts, ledger, catalog, grants=grants, providers=providers, fleet=fleet, clock=clock).routes(),
+        *admin.routes(),
     ]
 
 

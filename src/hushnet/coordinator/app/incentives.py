@@ -19,7 +19,7 @@ from hushnet.coordinator.incentives.service import Incentives
 from hushnet.coordinator.serving.assembly import Serving
 from hushnet.coordinator.settings import IncentiveSettings
 from hushnet.coordinator.storage import Database
-from hushnet.coordinator.storage.referrals import SqlReferralShares
+from hushnet.coordinator.storage.money.referrals import SqlReferralShares
 
 
 def join_incentives(

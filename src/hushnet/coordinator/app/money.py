@@ -17,7 +17,7 @@ from hushnet.coordinator.api.idempotency import KeyBooks
 from hushnet.coordinator.api.money.budgets import BudgetsApi
 from hushnet.coordinator.api.money.findings import FindingsApi
 from hushnet.coordinator.budgets import BudgetBook
-from hushnet.coordinator.ledger.faults import faults_from
+from hushnet.coordinator.ledger.faults import FaultHook, faults_from
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.payments.calls import Caller, Calls
 from hushnet.coordinator.payments.inbox import EventHandler, Inbox
@@ -26,7 +26,7 @@ from hushnet.coordinator.settings import CoordinatorSettings
 from hushnet.coordinator.storage import Database
 from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
 from hushnet.coordinator.storage.money import SqlMoneyStore
-from hushnet.coordinator.storage.request_keys import SqlRequestKeys
+from hushnet.coordinator.storage.money.request_keys import SqlRequestKeys
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.tasks import TaskSet
 
@@ -47,6 +47,7 @@ class Money:
     store: SqlMoneyStore
     inbox: Inbox
     calls: Calls
+    reach: FaultHook
     handlers: dict[str, EventHandler]
     callers: dict[tuple[str, str], Caller]
     routes: list[Route] = field(default_factory=list)
@@ -97,6 +98,7 @@ def build_money(
         store=money_store,
         inbox=Inbox(money_store, clock, handlers, reach=reach),
         calls=Calls(money_store, clock, callers, reach=reach),
+        reach=reach,
         handlers=handlers,
         callers=callers,
     )

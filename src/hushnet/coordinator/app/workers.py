@@ -7,15 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from hushnet.coordinator.accounts import Accounts, ProviderBook
-from hushnet.coordinator.budgets import BudgetBook
+from hushnet.coordinator.app.services import Services
 from hushnet.coordinator.bus import Alone, Bus, WorkerBus
 from hushnet.coordinator.bus.frames import BudgetsChanged, KeysChanged, PricesChanged, ProviderBarred
-from hushnet.coordinator.catalog import Catalog, DiscountBook
 from hushnet.coordinator.fleet.fleet import Fleet
 from hushnet.coordinator.ledger.store import Lease, LedgerStore
 from hushnet.coordinator.serving.assembly import Serving
-from hushnet.coordinator.telemetry import Metrics
 from hushnet.foundation.ids import AccountId, ApiKeyId, ProviderId
 
 _LANE_BITS: Final = 8
@@ -45,54 +42,33 @@ async def bury(store: LedgerStore, fallen: tuple[int, ...]) -> None:
 class Elsewhere:
     """`bus.News`: what was changed on another worker takes effect here."""
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        *,
-        accounts: Accounts,
-        providers: ProviderBook,
-        catalog: Catalog,
-        discounts: DiscountBook,
-        budgets: BudgetBook,
-    ) -> None:
-        self._accounts = accounts
-        self._budgets = budgets
-        self._providers = providers
-        self._catalog = catalog
-        self._discounts = discounts
+    def __init__(self, services: Services, fleet: Fleet) -> None:
+        self._services = services
         self._fleet = fleet
 
     def keys_changed(self, account_id: AccountId, key_id: ApiKeyId | None, *, is_barred: bool) -> None:
-        self._accounts.changed(account_id, key_id, is_barred=is_barred)
+        self._services.accounts.changed(account_id, key_id, is_barred=is_barred)
 
     def provider_barred(self, provider_id: ProviderId, reason: str | None) -> None:
-        self._providers.changed(provider_id, reason)
+        self._services.providers.changed(provider_id, reason)
         live = self._fleet.get(provider_id)
         if reason is not None and live is not None:
             live.link.close("suspended")
 
     async def prices_changed(self) -> None:
-        await self._catalog.load()
-        await self._discounts.load()
+        await self._services.catalog.load()
+        await self._services.discounts.load()
 
     def budgets_changed(self, account_id: AccountId) -> None:
-        self._budgets.changed(account_id)
+        self._services.bounds.budgets.changed(account_id)
 
 
-def join_bus(
-    place: Place | None,
-    serving: Serving,
-    *,
-    accounts: Accounts,
-    providers: ProviderBook,
-    catalog: Catalog,
-    discounts: DiscountBook,
-    budgets: BudgetBook,
-    metrics: Metrics,
-) -> Bus:
+def join_bus(place: Place | None, serving: Serving, services: Services) -> Bus:
     """Make the bus of this process and have everything that others must hear of sent over it."""
     if place is None:
         return Alone()
+    accounts, providers, metrics = services.accounts, services.providers, services.metrics
+    catalog, discounts, budgets = services.catalog, services.discounts, services.bounds.budgets
     bus = WorkerBus(
         place.folder,
         worker=place.number,
@@ -103,14 +79,7 @@ def join_bus(
         serials=serving.gate.serials,
         clock=serving.clock,
         render=metrics.render,
-        news=Elsewhere(
-            serving.fleet,
-            accounts=accounts,
-            providers=providers,
-            catalog=catalog,
-            discounts=discounts,
-            budgets=budgets,
-        ),
+        news=Elsewhere(services, serving.fleet),
     )
     serving.service.claims = bus.claims
 

@@ -7,16 +7,18 @@ from hushnet.coordinator.settings.coins import BtcPaySettings, CoinPaySettings, 
 from hushnet.coordinator.settings.loading import load_settings
 from hushnet.coordinator.settings.model import (
     AccessSettings,
-    BudgetSettings,
     CoordinatorSettings,
     FleetSettings,
     HttpSettings,
-    IncentiveSettings,
     LinkSettings,
     LogSettings,
     PriceSettings,
-    PricingSettings,
     ServingSettings,
+)
+from hushnet.coordinator.settings.money import (
+    BudgetSettings,
+    IncentiveSettings,
+    PricingSettings,
     X402Settings,
     by_tier,
 )

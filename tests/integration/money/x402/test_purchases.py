@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from eth_account import Account
-
 from hushnet.coordinator.ledger.chart import Kind
 from hushnet.coordinator.ledger.model import Held
 from hushnet.coordinator.payments.x402.model import WALLET_ID_FIRST, Wallet
 from hushnet.coordinator.payments.x402.purchases import Denied, Due, Pending
 from hushnet.coordinator.payments.x402.transitions import State
+from support.ethereum import Account
 from support.x402_shop import AMOUNT, DIGEST, LIMITS, Shop, payment_by
 
 OTHER = bytes([1]) * 32

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from eth_account import Account
 
 from hushnet.coordinator.payments.x402.networks import NETWORKS
 from hushnet.coordinator.payments.x402.payload import Payment, read_payment
 from hushnet.coordinator.payments.x402.purchases import Due
+from support.ethereum import Account
 from support.x402_shop import AMOUNT, OFFER, PAY_TO, Shop, altered, payment_by, signed
 
 STRANGER = "0x" + "66" * 20

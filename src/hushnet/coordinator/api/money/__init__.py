@@ -1,16 +1,17 @@
 """Money over HTTP: one module a topic, each with a class that has `routes()`.
 
-books.py        a closed day's signed root, and the proof of what one is owed
-corrections.py  credits for requests that went wrong, adjustments of balances
-coin_operator.py  settlement batches, payouts by hand, and what only the operator knows of coins
-coins.py        coins that are taken, invoices for them, and the gateways' webhooks
-budgets.py      how much keys, accounts and single requests may cost
-findings.py     what only a person can decide: findings, stuck events, calls whose outcome nobody knows
-incentives.py   invites and referrals
-payouts.py      where earnings may go, payouts, and those that a person has to look at
-pricing.py      what models cost, and the discounts of those who serve them
-periods.py      reading from, to and the other parameters of reports
-usage.py        what one used, spent and earned, and statements
-deposits.py      deposits by card, automatic top-ups, the operator's refunds
+books.py            a closed day's signed root, and the proof of what one is owed
+budgets.py          how much keys, accounts and single requests may cost
+coin_operator.py    settlement batches, payouts by hand, and what only the operator knows of coins
+coins.py            coins that are taken, invoices for them, and the gateways' webhooks
+corrections.py      credits for requests that went wrong, adjustments of balances
+deposits.py         deposits by card, automatic top-ups, the operator's refunds
+findings.py         what only a person can decide: findings, stuck events, calls whose outcome nobody knows
+incentives.py       invites and referrals
+payouts.py          where earnings may go, payouts, and those that a person has to look at
+periods.py          reading from, to and the other parameters of reports
+pricing.py          what models cost, and the discounts of those who serve them
 stripe_webhooks.py  where Stripe tells
+usage.py            what one used, spent and earned, and statements
+x402.py             requests without a key that pay for themselves
 """

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Final
 import typer
 
 from hushnet.cli import console
-from hushnet.cli.money import coin_books
+from hushnet.cli.money.coins import books
 from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, client_of
 from hushnet.foundation.money import format_usd
 from hushnet.sdk.client import Client
 
 app = typer.Typer(invoke_without_command=True)
-coin_books.add_to(app)
+books.add_to(app)
 
 POLL_S: Final = 3.0
 _OVER: Final = frozenset({"paid", "underpaid", "expired", "review", "reversed", "refused"})
