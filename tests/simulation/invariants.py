@@ -14,15 +14,20 @@ from hushnet.coordinator.fleet.fleet import Slot
 from hushnet.coordinator.ledger.books.check import check
 from hushnet.coordinator.ledger.chart import Floor, account_info
 from hushnet.coordinator.ledger.model import UsageOutcome, UsageRecord
+from hushnet.coordinator.ledger.prices import split
 from hushnet.coordinator.routing.model import RouteRequest
 from hushnet.coordinator.serving.store import Silence
 from hushnet.foundation.ids import ProviderId
+from hushnet.foundation.money import Tokens, cost
+from hushnet.sealing.errors import WireCode
 from simulation.consumers import Outcome
+from simulation.surroundings import PRICE, Markups
 from simulation.watching import RequestSeen, WatchedLink
 
 if TYPE_CHECKING:
     from simulation.world import World
 
+NO_ROOM: Final = f"refused {WireCode.CAPACITY:d}"
 SLACK_S: Final = 2.0
 """A pass of the pulse, a look at the deadlines, and the delays of the store."""
 
@@ -203,8 +208,12 @@ class RightProvider:
         for request in self._world.watch.requests.values():
             tried = Counter(attempt.provider for attempt in request.attempts if attempt.dispatched_s is not None)
             most = 1 if request.is_sealed else limits.attempts_at_one_max
+            # Whoever had no room may have it later.
+            full = Counter(
+                each.provider for each in request.attempts if each.ending == NO_ROOM and not request.is_sealed
+            )
             bound = max(limits.attempts_max + limits.refusals_max, len(tried))
-            if tried and (max(tried.values()) > most or tried.total() > bound):
+            if tried and (max((tried - full).values(), default=0) > most or tried.total() > bound):
                 self._world.watch.broke("right provider", f"{request.tag} was tried {dict(tried)}")
 
     def _judge(self, provider_id: ProviderId, request: RouteRequest) -> None:
@@ -250,7 +259,7 @@ class MoneyFollowsDelivery:
                 if request.held_s is not None:
                     world.watch.broke("money", f"{request.tag} has no usage record")
                 continue
-            if wrong := _wrong_bill(request, record):
+            if wrong := _wrong_bill(request, record) or _wrong_price(record, world.markups):
                 world.watch.broke("money", f"{request.tag} ({request.outcome}) {wrong}: {record.usage}")
 
 
@@ -265,6 +274,20 @@ def _wrong_bill(request: RequestSeen, record: UsageRecord) -> str:
         f"has {request.words} tokens": is_whole and request.is_plain and usage.tokens_out != request.words,
     }
     return next((wrong for wrong, holds in wrongs.items() if holds), "")
+
+
+def _wrong_price(record: UsageRecord, markups: Markups) -> str:
+    """Say what is wrong with the cost of a request, and with the parts of it."""
+    usage, terms = record.usage, markups.terms.of(record.usage.tier)
+    if not record.cost or usage.outcome is UsageOutcome.ORPHANED:
+        return ""
+    tokens = Tokens(usage.tokens_in, usage.tokens_cached, usage.tokens_out)
+    charged = {cost(PRICE, tokens, tier_bps=terms.tier_bps, discount_bps=bps) for bps in markups.discounts}
+    parts = split(record.cost, terms)
+    if record.cost not in charged:
+        return f"cost {record.cost} at no discount that anybody gave"
+    is_divided = (record.to_provider, record.to_platform) == (parts.provider, parts.platform)
+    return "" if is_divided else "was divided by other terms"
 
 
 class NothingLeft:

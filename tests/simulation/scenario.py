@@ -11,7 +11,6 @@ from random import Random
 from typing import Final
 
 from hushnet.coordinator.admission.queue import QueueLimits
-from hushnet.coordinator.ledger.prices import TermsTable
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.coordinator.trust.challenges import TrustSettings
 from hushnet.foundation.ids import AccountId, ModelId
@@ -205,7 +204,6 @@ def _limits(chance: Random) -> ServingLimits:
         linger_s_max=chance.choice((0.5, 5.0)),
         hold_margin_s=20.0,
         draft_s=chance.choice((0.5, 5.0)),
-        terms=TermsTable(fee_bps=chance.choice((0, 500))),
     )
 
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.fleet.store import Owner
+from hushnet.coordinator.ledger.prices import TermsTable
 from hushnet.foundation.errors import StorageError
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId
 from hushnet.foundation.money import Price
@@ -19,9 +21,12 @@ from simulation.chance import often, spread
 from simulation.scenario import FREE_MODEL
 
 if TYPE_CHECKING:
+    from simulation.loop import VirtualClock
     from simulation.world import World
 
-_PRICE: Final = Price(input=1_000_000, cached=500_000, output=4_000_000, minimum=1)
+PRICE: Final = Price(input=1_000_000, cached=500_000, output=4_000_000, minimum=1)
+PRICES_LAST_S: Final = 2.0
+"""Shorter than many answers take: discounts change in the middle of them."""
 _FREE: Final = Price(input=0, cached=0, output=0, minimum=0)
 
 EXPECTED_ERRORS: Final = frozenset(
@@ -51,7 +56,40 @@ class Tariffs:
     """One model is free."""
 
     def tariff_of(self, model: ModelId) -> _Tariff:
-        return _Tariff(0, _FREE if model == FREE_MODEL else _PRICE)
+        return _Tariff(0, _FREE if model == FREE_MODEL else PRICE)
+
+
+class Markups:
+    """Trust tiers that cost what the seed says, and owners who change their discounts all the time.
+
+    Nothing is drawn from the world's chance, so that no other event depends on prices.
+    """
+
+    discounts: Final = (0, 1_000, 5_000, 10_000)
+
+    def __init__(self, seed: int, clock: VirtualClock) -> None:
+        chance = Random(seed)
+        self.terms = TermsTable(
+            fee_bps=chance.choice((0, 500, 9_999)),
+            tier_bps=(10_000, *(chance.choice((0, 8_000, 10_000, 15_000)) for _ in range(3))),
+            share_bps=(10_000, *(chance.choice((0, 9_000, 10_000)) for _ in range(3))),
+        )
+        self._seed = seed
+        self._clock = clock
+
+    def tier_bps(self, tier: Tier) -> int:
+        return self.terms.tier_bps[tier]
+
+    def discount_bps(self, owner: AccountId, model: ModelId) -> int:
+        moment = int(self._clock.monotonic_s() / PRICES_LAST_S)
+        return Random(f"{self._seed} {owner} {model} {moment}").choice(self.discounts)
+
+    async def change(self, world: World) -> None:
+        """Let the fleet see what owners have set, until cancelled."""
+        while True:
+            await asyncio.sleep(PRICES_LAST_S / 3)
+            if not world.is_dead:
+                world.serving.fleet.reprice()
 
 
 class Tokens:

@@ -13,6 +13,7 @@ from hushnet.coordinator.fleet.fleet import Fleet, Slot
 from hushnet.coordinator.fleet.gate import Gate
 from hushnet.coordinator.fleet.load import Load
 from hushnet.coordinator.fleet.provider import LiveProvider
+from hushnet.coordinator.ledger.prices import TermsTable
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.serving.attempt import Attempt
 from hushnet.coordinator.serving.outlet import Outlet
@@ -215,3 +216,9 @@ def test_an_error_in_a_callback_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(ChallengeBook, "answer", answered)
     assert found("calm").startswith("no errors")
+
+
+def test_a_settlement_that_forgets_the_discount_of_the_route_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = TermsTable.of
+    monkeypatch.setattr(TermsTable, "of", lambda self, tier, bps=0: of(self, tier, bps // 2))
+    assert "at no discount that anybody gave" in found("calm")

@@ -8,7 +8,7 @@ import copy
 import logging
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -33,7 +33,7 @@ from simulation.invariants import INVARIANTS, Queued
 from simulation.loop import NothingLeftError, VirtualClock, VirtualLoop
 from simulation.providers import NETWORK, SimulatedProvider
 from simulation.scenario import Scenario, scenario_of
-from simulation.surroundings import ErrorLog, Tariffs, Tokens
+from simulation.surroundings import ErrorLog, Markups, Tariffs, Tokens
 from simulation.watching import RequestSeen, Watch, WatchedGate
 
 _LAST_BYTES_S: Final = 0.5
@@ -75,6 +75,7 @@ class World:
         self.loop = VirtualLoop(self._after_step, lambda: spread(self.chance, 0.002))
         self.watch.now_s = self.loop.time
         self.clock = VirtualClock(self.loop)
+        self.markups = Markups(seed, self.clock)
         self.books = SlowStore(self.chance, delay_s=self.plan.store_delay_s, is_lasting=self.plan.is_lasting)
         self.store: LedgerStore = self.books
         """`books`, unless a database file was given: then the store that a coordinator has on it."""
@@ -177,10 +178,12 @@ class World:
                 self.boot(self.providers[-1])
             chaos = asyncio.create_task(wreak(self), name="chaos")
             crowd = asyncio.create_task(demand.come(self), name="demand")
+            prices = asyncio.create_task(self.markups.change(self), name="prices")
             await asyncio.sleep(self.plan.seconds)
             self.watch.note("closing")
             self._is_over = True
             await _end(crowd)
+            await _end(prices)
             if self.plan.is_killed:
                 await _end(chaos)
                 await self._kill()
@@ -207,7 +210,8 @@ class World:
             ledger=self.ledger,
             tariffs=Tariffs(),
             tokens=Tokens(self.chance, 0.05 if plan.troubles.rate else 0.0),
-            limits=plan.limits,
+            markups=self.markups,
+            limits=replace(plan.limits, terms=self.markups.terms),
             queue_limits=plan.queue_limits,
             trust_settings=plan.trust,
             telemetry=Queued(self),
