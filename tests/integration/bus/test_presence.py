@@ -12,7 +12,15 @@ import msgspec
 import pytest
 
 from hushnet.attestation.tiers import Tier
-from hushnet.coordinator.bus.frames import Beat, Claimed, KeysChanged, Present, PricesChanged, ProviderBarred
+from hushnet.coordinator.bus.frames import (
+    Beat,
+    BudgetsChanged,
+    Claimed,
+    KeysChanged,
+    Present,
+    PricesChanged,
+    ProviderBarred,
+)
 from hushnet.coordinator.fleet.provider import LiveProvider
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, ProviderId
 from hushnet.wire.frames import Capacity, ModelOffer
@@ -309,6 +317,8 @@ async def test_news_is_acted_on_before_the_one_who_tells_goes_on(both: Both) -> 
     await here.bus.tell(PricesChanged)
     assert there.news.prices == 1
     assert here.news.prices == 0
+    await here.bus.tell(partial(BudgetsChanged, account_id=7))
+    assert there.news.budgets == [7]
 
 
 async def test_metrics_of_all_workers_are_on_the_page_of_any(both: Both) -> None:

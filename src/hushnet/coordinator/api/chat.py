@@ -96,7 +96,7 @@ class ChatEndpoint:
         self._affinity_keys = AffinityKeys()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[STOPWATCH] = self._service.stopwatch()
+        watch = scope[STOPWATCH] = self._service.stopwatch()
         authorization = header_of(scope, b"authorization")
         if authorization is None and self._walk_ins is not None:
             await self._serve_walk_in(self._walk_ins, scope, receive, send)
@@ -107,9 +107,11 @@ class ChatEndpoint:
         preferences = read_preferences(scope, caller.account_id, self._service.roll)
         body, form, raw = await self._read(scope, receive, self._settings, caller.account_id, preferences)
         consumer = Consumer(caller.account_id, caller.key_id, caller.referrer)
+        watch.enter(RESERVE)
         claim = await self._once.claim(scope, caller.account_id, raw)
         if isinstance(claim, Repeated):
-            await claim.refuse(send, is_sealed=form.is_sealed)
+            headers = [(b"hushnet-mode", body.mode.value.encode()), (X_TIMING, watch.render())]
+            await claim.refuse(send, is_sealed=form.is_sealed, headers=headers)
             return
         del raw
         await self._serve(consumer, scope, receive, send, body=body, form=form, claim=claim)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -45,10 +46,10 @@ class Repeated:
     error: HushnetError
     request_id: RequestId
 
-    async def refuse(self, send: Send, *, is_sealed: bool) -> None:
-        """Answer with the error; the id is in its own header too."""
-        headers = [(b"hushnet-request-id", b"%d" % self.request_id)]
-        await send_problem(send, problem_of(self.error), is_sealed=is_sealed, headers=headers)
+    async def refuse(self, send: Send, *, is_sealed: bool, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Answer with the error, `headers`, and the id in a header of its own."""
+        own = (b"hushnet-request-id", b"%d" % self.request_id)
+        await send_problem(send, problem_of(self.error), is_sealed=is_sealed, headers=[own, *headers])
 
 
 @dataclass(frozen=True, slots=True)
