@@ -102,6 +102,28 @@ def completed(running: Network, worker: int, mode: str) -> float:
     return float(found[1]) if found else 0.0
 
 
+def test_a_budget_that_one_worker_sets_acts_on_the_other_at_once(shared: Network) -> None:
+    with connected_to(shared, 1) as one, connected_to(shared, 2) as two:
+        for client in (one, two):  # both remember that the key has no budget
+            assert client.post(PATH, json=body("tokens=1")).status_code == 200
+        assert one.put("/v1/budgets", json={"period": "day", "amount_usd": "0"}).status_code == 200
+        refused = two.post(PATH, json=body("tokens=1"))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (402, "insufficient_quota")
+        assert two.delete("/v1/budgets?period=day").status_code == 200
+        assert one.post(PATH, json=body("tokens=1")).status_code == 200
+
+
+def test_a_request_that_is_sent_again_to_another_worker_is_done_once(shared: Network) -> None:
+    named = {"idempotency-key": "order-7"}
+    with connected_to(shared, 1) as one, connected_to(shared, 2) as two:
+        first = one.post(PATH, json=body("tokens=1"), headers=named)
+        again = two.post(PATH, json=body("tokens=1"), headers=named)
+    assert first.status_code == 200
+    assert again.status_code == 409
+    assert again.json()["error"]["code"] in ("request_in_progress", "request_already_done")
+    assert again.headers["hushnet-request-id"] == first.headers["hushnet-request-id"]
+
+
 def test_a_request_on_one_worker_is_served_by_a_provider_of_the_other(shared: Network) -> None:
     holder = worker_of_provider(shared)
     had = settled_balance(shared)["spendable_micro_usd"]

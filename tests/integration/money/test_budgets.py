@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from hushnet.coordinator.budgets import Budget, BudgetBook, CapScope, CapWindow, Period
 from hushnet.coordinator.budgets.rules import DAY_MS
 from hushnet.coordinator.ledger.model import Capped, Closed, Held, Hold, HoldOutcome, Insufficient
+from hushnet.coordinator.ledger.transaction import View
 from hushnet.coordinator.settings import BudgetSettings
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.errors import StorageError
@@ -19,6 +21,7 @@ from hushnet.foundation.money import AmountError
 from support.ledger import CONSUMER, KEY, database_url, post, void
 from support.money import OpenMoney, open_money
 
+T = TypeVar("T")
 OTHER_KEY = ApiKeyId(8)
 MIDNIGHT_MS = 1_763_769_600_000
 SCOPES = [(CapScope.KEY, KEY), (CapScope.ACCOUNT, CONSUMER), (CapScope.OPERATOR, CONSUMER)]
@@ -182,17 +185,18 @@ async def test_the_same_budget_set_by_many_at_once_is_one_cap(money: OpenMoney) 
 
 
 async def test_what_was_read_while_a_budget_was_set_is_not_remembered(money: OpenMoney) -> None:
-    book = book_of(money)
     held_up, go_on = asyncio.Event(), asyncio.Event()
-    read = money.store.read
 
-    async def slowly(work):  # type: ignore[no-untyped-def]
-        found = await read(work)
-        held_up.set()
-        await go_on.wait()
-        return found
+    class Slow:
+        transact = money.store.transact
 
-    book._store = type("Slow", (), {"read": staticmethod(slowly), "transact": money.store.transact})()  # type: ignore[assignment]
+        async def read(self, work: Callable[[View], T]) -> T:
+            found = await money.store.read(work)
+            held_up.set()
+            await go_on.wait()
+            return found
+
+    book = BudgetBook(Slow(), money.clock)
     early = asyncio.create_task(book.allowance(CONSUMER, KEY))
     await held_up.wait()
     await book.put(CONSUMER, CapScope.KEY, KEY, {Period.DAY: 5})
@@ -200,6 +204,29 @@ async def test_what_was_read_while_a_budget_was_set_is_not_remembered(money: Ope
 
     assert (await early).caps == ()
     assert len((await book.allowance(CONSUMER, KEY)).caps) == 1
+
+
+async def test_no_more_keys_are_remembered_than_there_is_room_for_and_those_asked_for_last_stay(
+    money: OpenMoney,
+) -> None:
+    reads = 0
+
+    class Counted:
+        transact = money.store.transact
+
+        async def read(self, work: Callable[[View], T]) -> T:
+            nonlocal reads
+            reads += 1
+            return await money.store.read(work)
+
+    book = BudgetBook(Counted(), money.clock, settings=BudgetSettings(keys_cached_max=16))
+    for number in range(1, 101):
+        await book.allowance(CONSUMER, ApiKeyId(number))
+    for number in range(85, 101):
+        await book.allowance(CONSUMER, ApiKeyId(number))
+    assert reads == 100
+    await book.allowance(CONSUMER, ApiKeyId(84))
+    assert reads == 101
 
 
 async def test_a_key_whose_budgets_can_not_be_read_has_no_allowance(money: OpenMoney) -> None:
