@@ -378,3 +378,4 @@ async def test_any_order_of_any_multiset_of_events_ends_in_the_same_books(
     order.shuffle(told)
     await desk.tell_again(told)
     assert await desk.now(payout) == row
+    assert await desk.findings() == []

@@ -104,7 +104,7 @@ def _apply(
     told = _with_ids(tx, payout, happened)
     step = step_of(payout.rail, payout.state, happened.event)
     if not isinstance(step, Step):
-        if step is Without.ALARMING or _is_paid_unexpectedly(payout, happened):
+        if (step is Without.ALARMING and not _is_known(payout, happened)) or _is_paid_unexpectedly(payout, happened):
             detail = f"{happened.event} while {payout.state.name.lower()}"
             note_finding(tx, CONTRADICTION_FINDING, str(payout.id), detail)
         return replace(told, reason=payout.reason), step
@@ -130,6 +130,11 @@ def _with_ids(tx: Transaction, payout: Payout, happened: Happened) -> Payout:
     if happened.reason:
         changes["reason"] = happened.reason
     return replace(payout, **changes)
+
+
+def _is_known(payout: Payout, happened: Happened) -> bool:
+    """Whether the event is only late: the transfer that it tells of has been in the books."""
+    return happened.event is PayoutEvent.TRANSFER_MADE and happened.transfer == payout.transfer
 
 
 def _is_paid_unexpectedly(payout: Payout, happened: Happened) -> bool:

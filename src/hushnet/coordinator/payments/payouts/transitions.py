@@ -150,3 +150,13 @@ def step_of(rail: str, state: PayoutState, event: PayoutEvent) -> Step | Without
     if (state, event) in EARLY:
         return Without.EARLY
     return Without.ALARMING if (state, event) in ALARMING else Without.EFFECT
+
+
+def render_states(rail: str) -> str:
+    """Return the diagram of a rail's table, as it stands in docs/payouts.md."""
+    steps = TABLE[rail].items()
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {_S.REQUESTED.name.lower()}: asked, requested"]
+    for (state, event), step in steps:
+        said = ", ".join([event.value, *([step.posting.value] if step.posting else [])])
+        lines.append(f"    {state.name.lower()} --> {step.to.name.lower()}: {said.replace('_', ' ')}")
+    return "\n".join([*lines, "```"])
