@@ -164,11 +164,23 @@ def _valued(before: CoinInvoice, counted: CoinInvoice, rate: int | None) -> tupl
     late_rate = counted.late_rate or ((rate or 0) if late or too_late else 0)
     if (late or too_late) and not late_rate:
         raise RateError("late coins wait for today's rate")
-    worth = usd_of(prompt, usd=counted.usd, due=counted.units_due)
-    worth += min(usd_of(late, usd=counted.usd, due=counted.units_due), usd_at(late, late_rate, scale))
+    worth = _worth(counted, prompt, late, late_rate)
     suspended = usd_at(too_late, late_rate, scale)
     new = replace(counted, late_rate=late_rate, credited=max(before.credited, worth), suspended=suspended)
     return new, _legs(before, new)
+
+
+def _worth(invoice: CoinInvoice, prompt: int, late: int, late_rate: int) -> int:
+    """Return what units in time and late ones are worth together, rounded down once.
+
+    Rounded once, because with two roundings the same coins would be worth one micro-USD less when they turn out to be in
+    time; then the order of events would show.
+    """
+    if not late:
+        return usd_of(prompt, usd=invoice.usd, due=invoice.units_due)
+    scale: int = 10**invoice.pair.scale
+    late_worth = min(invoice.usd * scale, late_rate * invoice.units_due)
+    return (prompt * invoice.usd * scale + late * late_worth) // (invoice.units_due * scale)
 
 
 def _legs(before: CoinInvoice, new: CoinInvoice) -> tuple[AnyLeg, ...]:
@@ -189,12 +201,13 @@ def _state_after(before: CoinInvoice, new: CoinInvoice, sighting: Sighting) -> I
     if sighting.is_seen or sighting.seen or sighting.confirmed:
         state = next_state(state, Event.DETECTED)
     if new.credited >= new.usd:
-        state = next_state(state, Event.COVERED)
-    elif new.credited:
+        return next_state(state, Event.COVERED)
+    if new.credited:
         state = next_state(state, Event.PARTLY)
-    elif new.suspended or _parts(new)[2]:
-        state = next_state(state, Event.TOO_LATE)
-    if sighting.is_expired or sighting.is_failed or sighting.is_invalid:
+    elif _parts(new)[2]:
+        return next_state(state, Event.TOO_LATE)
+    is_over = new.as_of_ms > new.expires_ms + LATE_MS  # whatever a gateway says, or forgets to say
+    if is_over or sighting.is_expired or sighting.is_failed or sighting.is_invalid:
         state = next_state(state, Event.ENDED_PARTLY if new.credited else Event.ENDED)
     return state
 

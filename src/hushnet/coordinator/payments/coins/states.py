@@ -52,7 +52,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
     State.PAID: {Event.REVERSED: State.REVERSED},
     State.UNDERPAID: {Event.COVERED: State.PAID, Event.REVERSED: State.REVERSED},
     State.EXPIRED: _OVER,
-    State.REVIEW: {**_OVER, Event.REVERSED: State.REVERSED},
+    State.REVIEW: {**_OVER, Event.ENDED: State.EXPIRED, Event.REVERSED: State.REVERSED},
     State.REVERSED: {},
     State.REFUSED: {},
 }
