@@ -26,6 +26,7 @@ from support.x402_peer import (
     UptoFacilitator,
 )
 
+_NETWORK = f"eip155:{CHAIN_ID}"
 STRANGER = "0x" + "66" * 20
 _LIES: dict[str, dict[str, Any]] = {
     "lie_success": {"success": True, "transaction": "0x" + "ab" * 32},
@@ -53,6 +54,13 @@ class FacilitatorServer:
     verify_faults: list[str] = field(default_factory=list)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """Every verification and settlement that was asked for."""
+    kinds: list[dict[str, Any]] = field(
+        default_factory=lambda: [
+            {"x402Version": 2, "scheme": "exact", "network": _NETWORK},
+            {"x402Version": 2, "scheme": "upto", "network": _NETWORK, "extra": {"facilitatorAddress": FACILITATOR}},
+            {"x402Version": 1, "scheme": "exact", "network": "base-sepolia"},
+        ]
+    )
     released: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -104,21 +112,7 @@ class FacilitatorServer:
         return scheme, PaymentPayload.model_validate(body["paymentPayload"]), requirements
 
     def supported(self) -> dict[str, Any]:
-        network = f"eip155:{CHAIN_ID}"
-        return {
-            "kinds": [
-                {"x402Version": 2, "scheme": "exact", "network": network},
-                {
-                    "x402Version": 2,
-                    "scheme": "upto",
-                    "network": network,
-                    "extra": {"facilitatorAddress": FACILITATOR},
-                },
-                {"x402Version": 1, "scheme": "exact", "network": "base-sepolia"},
-            ],
-            "extensions": [],
-            "signers": {"eip155:*": [FACILITATOR]},
-        }
+        return {"kinds": self.kinds, "extensions": [], "signers": {"eip155:*": [FACILITATOR]}}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -5,7 +5,7 @@
         └─ refused, expired    └──── expired ──→ 4 lapsed
 
 `expired` means that the chain's own time has passed `valid_before` and the nonce is unused there: nothing can settle it any more.
-A payment that failed for a facilitator and is found on the chain later is settled all the same: the money is here. An `upto`
+A payment that failed or lapsed and is found on the chain later is settled all the same: the money is here. An `upto`
 payment whose settlement failed for good is lost: the provider was paid, so the loss is ours.
 """
 
@@ -56,6 +56,7 @@ TABLE: Final[dict[tuple[State, Event], State]] = {
     (State.FAILED, Event.PAID): State.SETTLED,
     (State.FAILED, Event.EXPIRED): State.FAILED,
     (State.FAILED, Event.REFUSED): State.FAILED,
+    (State.LAPSED, Event.PAID): State.SETTLED,
 }
 
 
