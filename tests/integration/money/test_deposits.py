@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 
@@ -10,7 +11,10 @@ import pytest
 from hushnet.coordinator.ledger.chart import Kind, user_account
 from hushnet.coordinator.ledger.model import Code, Fact, Held, Leg
 from hushnet.coordinator.payments.deposits.model import Deposit, DepositState, ReversalState
+from hushnet.coordinator.payments.deposits.service import OPEN_MAX
+from hushnet.coordinator.payments.inbox import Inbox
 from hushnet.coordinator.payments.model import EventState, InboxEvent
+from hushnet.coordinator.payments.stripe.events import ACCOUNT, StripeEvents
 from hushnet.foundation.errors import AccessError, RequestError
 from support.card_money import CENT, CardBench, card_bench
 from support.ledger import CONSUMER, PROVIDER
@@ -54,6 +58,27 @@ async def test_two_deliveries_of_one_payment_credit_once(bench: CardBench) -> No
     bench.stripe.pay(deposit.checkout or "")
     await bench.tell(times=3, shuffled=random.Random(1))
     assert await bench.user() == {"paid": 700 * CENT}
+
+
+async def test_workers_that_apply_one_event_at_once_apply_it_once(bench: CardBench) -> None:
+    deposit = await bench.ask(700)
+    intent = bench.stripe.pay(deposit.checkout or "")
+    bench.stripe.dispute(intent, 300)
+    await bench.receive(bench.events())
+    store, clock = bench.money.store, bench.money.clock
+    others = [Inbox(store, clock, {ACCOUNT: StripeEvents(bench.rail.handlers)}) for _ in range(3)]
+    await asyncio.gather(*(inbox.step() for inbox in (bench.inbox, *others)))
+    await bench.settle()
+    assert await bench.user() == {"paid": 400 * CENT, "frozen": 300 * CENT}
+
+
+async def test_unpaid_deposits_of_one_owner_are_bounded(bench: CardBench) -> None:
+    for _ in range(OPEN_MAX):
+        await bench.ask(700)
+    with pytest.raises(RequestError) as caught:
+        await bench.ask(700)
+    assert caught.value.error_code == "too_many_deposits"
+    assert len(bench.stripe.world.objects["sessions"]) == OPEN_MAX
 
 
 async def test_money_is_money_even_after_expired(bench: CardBench) -> None:

@@ -178,3 +178,16 @@ async def test_every_owner_is_looked_at_whatever_their_number(bench: CardBench) 
         owner = AccountId(200_000 + n)
         await bench.money.store.transact(lambda tx, o=owner: tx.rows(type(customer)).add(replace(customer, owner=o)))  # type: ignore[misc]
     assert await bench.rail.topups.step() == 120
+
+
+async def test_a_forgotten_card_is_forgotten_at_stripe_too(bench: CardBench) -> None:
+    card = (await bench.rail.topups.customer(CONSUMER)).method or ""
+    await bench.rail.topups.forget_card(CONSUMER)
+    await bench.rail.topups.forget_card(CONSUMER)
+    await bench.settle()
+    assert bench.stripe.thing("payment_methods", card)["customer"] is None
+    assert bench.stripe.asked(f"POST /v1/payment_methods/{card}/detach") == 1
+    await spend(bench, 2000)
+    assert await bench.rail.topups.step() == 0
+    with pytest.raises(RequestError):
+        await bench.rail.topups.turn_on(CONSUMER, WISH)

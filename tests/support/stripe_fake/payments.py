@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from support.stripe_fake.forms import is_true, text_of, whole
-from support.stripe_fake.problems import StripeProblem, declined, invalid
+from support.stripe_fake.problems import StripeProblem, declined, invalid, missing
 from support.stripe_fake.requests import Asked, endpoint, listed
 from support.stripe_fake.world import Thing, World
 
 FEE_CENTS, FEE_BPS = 30, 290
 DISPUTE_FEE_CENTS = 1500
+TEST_CARDS = {"pm_card_visa": "", "pm_card_chargeCustomerFail": "generic_decline"}
+"""Stripe's own cards for tests: what their charges are declined with."""
 
 
 def usd(asked: Asked, name: str = "currency") -> str:
@@ -25,7 +27,13 @@ def usd(asked: Asked, name: str = "currency") -> str:
 
 @endpoint("POST", "/v1/customers", "CustomerCreateParams")
 def create_customer(asked: Asked) -> Thing:
-    return new_customer(asked.world, email=asked.parameters.get("email"), metadata=asked.metadata())
+    made = new_customer(asked.world, email=asked.parameters.get("email"), metadata=asked.metadata())
+    token = asked.parameters.get("payment_method")
+    if token in TEST_CARDS:
+        new_method(asked.world, made["id"])["_declines"] = TEST_CARDS[token]
+    elif token:
+        raise missing("PaymentMethod", token, param="payment_method")
+    return made
 
 
 def new_customer(world: World, *, email: str | None = None, metadata: dict[str, str] | None = None) -> Thing:

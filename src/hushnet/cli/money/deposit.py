@@ -114,6 +114,15 @@ def auto(
         console.out().print(_topup_text(shown))
 
 
+@app.command("forget-card")
+def forget_card(base_url: BaseUrl = None, api_key: ApiKey = None, home: Home = None) -> None:
+    """Forget the saved card, here and at the payment processor."""
+    with client_of(base_url, api_key, home) as client:
+        client.settings.require_key()
+        client.request("DELETE", "/v1/deposits/card")
+    console.err().print("no card is saved")
+
+
 def _show_page(deposit: dict[str, Any], *, is_opened: bool) -> None:
     if not deposit.get("url"):
         return

@@ -100,6 +100,7 @@ ROWS: Final = (
     Row("payout_method_unusable", 409, _CONFLICT, "this payout method cannot be used, added or removed now", "see the message"),
     Row("too_many_methods", 409, _CONFLICT, "this account has too many payout methods", "remove some"),
     Row("bad_webhook", 400, _BAD, "this webhook did not verify", "check the endpoint's secret in the settings, and the clock"),
+    Row("too_many_deposits", 409, _CONFLICT, "this account has too many unpaid deposits", "pay one, or wait until they expire"),
     Row("card_needed", 409, _CONFLICT, "no card is saved for this account", "make a deposit that saves its card: `hush deposit card 20 --save-card`"),
     # Who the caller is and what it may do.
     Row("invalid_api_key", 401, _AUTH, "the API key is missing, unknown or revoked", "send `Authorization: Bearer hk_…`"),

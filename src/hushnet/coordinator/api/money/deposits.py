@@ -81,6 +81,7 @@ class DepositsApi:
             route(
                 "/v1/deposits/auto_topup", {"GET": self.show_topup, "PUT": self.set_topup, "DELETE": self.stop_topup}
             ),
+            route("/v1/deposits/card", {"DELETE": self.forget_card}),
             route("/v1/deposits/{deposit_id}", {"GET": self.show}),
             route("/v1/admin/deposits/{deposit_id}", {"GET": self.show_any}),
             route("/v1/admin/deposits/{deposit_id}/refunds", {"POST": self.refund}),
@@ -145,6 +146,11 @@ class DepositsApi:
         """Charge nothing unasked any more."""
         caller = await self._caller(request)
         return json_response(shown_topup(await self._rail.topups.turn_off(caller.account_id)))
+
+    async def forget_card(self, request: Request) -> Response:
+        """Forget the saved card, here and at Stripe."""
+        caller = await self._caller(request)
+        return json_response(shown_topup(await self._rail.topups.forget_card(caller.account_id)))
 
     async def show_any(self, request: Request) -> Response:
         """Answer the operator with a deposit, whose it is, and what took money of it back."""

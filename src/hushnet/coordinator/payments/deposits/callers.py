@@ -1,4 +1,4 @@
-"""What deposits ask of Stripe: a Checkout, a charge of a saved card, a refund. Each is looked up by our id in its metadata."""
+"""What deposits ask of Stripe: a Checkout, a charge of a saved card, a refund; each is looked up by our id in its metadata."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from hushnet.coordinator.ledger.transaction import Transaction
-from hushnet.coordinator.payments.calls import Absent, CannotTell, Done, Seen, Sent
+from hushnet.coordinator.payments.calls import Absent, Caller, CannotTell, Done, Seen, Sent
 from hushnet.coordinator.payments.deposits.crediting import credit, deposit_id_of, fail, payment_of, save
 from hushnet.coordinator.payments.deposits.model import (
     MICRO_USD_A_CENT,
@@ -23,13 +23,14 @@ from hushnet.coordinator.payments.deposits.reversing import Taking, apply_refund
 from hushnet.coordinator.payments.deposits.transitions import DepositEvent, ReversalEvent
 from hushnet.coordinator.payments.model import Call
 from hushnet.coordinator.payments.stripe.gateway import Answered, StripeGateway
-from hushnet.coordinator.payments.stripe.objects import REFUND, Intent, Page, Refund, Session
+from hushnet.coordinator.payments.stripe.objects import REFUND, Card, Intent, Named, Page, Refund, Session
 
 T = TypeVar("T")
 
 CHECKOUT: Final = "checkout"
 TOPUP: Final = "topup"
 REFUND_CALL: Final = "refund"
+DETACH: Final = "detach"
 PAGES_MAX: Final = 10
 """Pages of 100 that a look-up reads before it gives up saying."""
 _CLOCKS_S: Final = 300
@@ -144,6 +145,29 @@ class RefundCall:
             step(tx, deposit, reversal, taking, ReversalEvent.BACK, takes_earnings=False)
 
 
+class DetachCall:
+    """`Caller` of (stripe, detach): a saved card is forgotten; the subject is an id of its own, nobody waits for it."""
+
+    def __init__(self, gateway: StripeGateway) -> None:
+        self._gateway = gateway
+
+    async def send(self, call: Call) -> Sent:
+        method, options = json.loads(call.request)["method"], {"idempotency_key": call.idem_key}
+        told = await self._gateway.write(lambda v1: v1.payment_methods.detach_async(method, {}, options), Named)
+        return Done({}) if isinstance(told, Answered) else told
+
+    async def look_up(self, call: Call) -> Seen:
+        method = json.loads(call.request)["method"]
+        found = await self._gateway.read(lambda v1: v1.payment_methods.retrieve_async(method), Card)
+        return Done({}) if found.customer is None else Absent()
+
+    def done(self, tx: Transaction, call: Call, outcome: Mapping[str, Any]) -> None:
+        """Nothing here depends on it."""
+
+    def refused(self, tx: Transaction, call: Call, code: str) -> None:
+        """A card that Stripe does not know, or that is nobody's any more, is forgotten."""
+
+
 def checkout_request(
     deposit: Deposit, *, success_url: str, cancel_url: str, customer: str | None, saves_card: bool
 ) -> dict[str, Any]:
@@ -198,12 +222,13 @@ def metadata_of(deposit: Deposit) -> dict[str, str]:
     return {"hush_deposit": str(deposit.id), "hush_owner": str(deposit.owner)}
 
 
-def deposit_callers(gateway: StripeGateway) -> dict[tuple[str, str], CheckoutCall | TopupCall | RefundCall]:
+def deposit_callers(gateway: StripeGateway) -> dict[tuple[str, str], Caller]:
     """Return the callers of deposits, as `Calls` wants them."""
     return {
         (RAIL, CHECKOUT): CheckoutCall(gateway),
         (RAIL, TOPUP): TopupCall(gateway),
         (RAIL, REFUND_CALL): RefundCall(gateway),
+        (RAIL, DETACH): DetachCall(gateway),
     }
 
 

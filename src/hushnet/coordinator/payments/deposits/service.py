@@ -28,6 +28,8 @@ from hushnet.foundation.ids import AccountId
 from hushnet.foundation.money import MicroUsd
 
 PAGE_MAX: Final = 100
+OPEN_MAX: Final = 20
+"""Checkouts of one owner that wait to be paid; they end by themselves after a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Deposits:
         """Write a deposit and its Checkout down; the same client key gives the same deposit, and False.
 
         `done_url` is where its customer goes when neither the wish nor the operator says where. Raises `RequestError`
-        `conflict` when the key was used for another one.
+        `conflict` when the key was used for another one, `too_many_deposits`.
         """
         made = await self._store.transact(lambda tx: self._create(tx, owner, wish, done_url))
         self._wake()
@@ -91,6 +93,9 @@ class Deposits:
             if known.digest != wish.digest:
                 raise RequestError("this id was used for another deposit", code="conflict")
             return known, False
+        waiting = [DepositState.CREATED, DepositState.OPEN]
+        if len(tx.rows(Deposit).find(owner=owner, state=waiting, limit=OPEN_MAX + 1)) > OPEN_MAX:
+            raise RequestError("this account has too many unpaid deposits", code="too_many_deposits")
         customer = tx.rows(StripeCustomer).get(owner)
         request = checkout_request(
             deposit,

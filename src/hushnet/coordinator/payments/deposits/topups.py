@@ -17,9 +17,10 @@ from typing import ClassVar, Final
 from hushnet.coordinator.ledger.chart import OWNER_MAX, SPENDABLE, Kind
 from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction, View
 from hushnet.coordinator.payments.calls import enqueue
-from hushnet.coordinator.payments.deposits.callers import TOPUP, topup_request
+from hushnet.coordinator.payments.deposits.callers import DETACH, TOPUP, topup_request
 from hushnet.coordinator.payments.deposits.model import (
     RAIL,
+    UNFINISHED,
     Deposit,
     DepositState,
     Origin,
@@ -113,6 +114,23 @@ class TopUps:
 
         return await self._store.transact(work)
 
+    async def forget_card(self, owner: AccountId) -> StripeCustomer:
+        """Forget the saved card here and have Stripe forget it; top-ups are off then."""
+
+        def work(tx: Transaction) -> StripeCustomer:
+            customers = tx.rows(StripeCustomer)
+            known = customers.get(owner)
+            if known is None or known.method is None:
+                return known or StripeCustomer(owner=owner)
+            changed = replace(known, method=None, topup_on=False, topup_halt="", updated_ms=tx.now_ms)
+            customers.save(changed)
+            enqueue(tx, RAIL, DETACH, tx.next_id(), {"method": known.method})
+            return changed
+
+        changed = await self._store.transact(work)
+        self._wake()
+        return changed
+
     async def run(self) -> None:
         """Look after owners until cancelled."""
         while True:
@@ -163,6 +181,8 @@ def _begin(tx: Transaction, *, owner: int) -> bool:
     """Write a top-up down, unless one is open, the day's limit is reached, or the owner wants none any more."""
     customer = tx.rows(StripeCustomer).get(owner)
     if customer is None or not customer.topup_on or customer.topup_halt or not customer.method or not customer.customer:
+        return False
+    if tx.rows(Deposit).find(owner=owner, origin=Origin.TOPUP, state=list(UNFINISHED), limit=1):
         return False
     if _charged_today(tx, owner) + customer.topup_cents > customer.topup_daily_cents:
         return False

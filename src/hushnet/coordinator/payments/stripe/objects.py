@@ -138,6 +138,13 @@ class Balance(msgspec.Struct, frozen=True):
         return sum(one.amount for one in (*self.available, *self.pending) if one.currency == USD)
 
 
+class Card(msgspec.Struct, frozen=True):
+    """A payment method; one that was detached belongs to no customer."""
+
+    id: str
+    customer: str | None = None
+
+
 class Named(msgspec.Struct, frozen=True):
     """Any object, of which only the id matters."""
 
