@@ -11,9 +11,13 @@ from typing import TypeVar
 
 import pytest
 
+from hushnet.coordinator.ledger.books.check import Finding
+from hushnet.coordinator.ledger.books.promises import check_promises
 from hushnet.coordinator.ledger.faults import FaultHook, no_faults
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.ledger.transaction import Row
+from hushnet.coordinator.storage.books.promises import SqlPromises
+from hushnet.coordinator.storage.ledger_books import SqlBooks
 from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
 from hushnet.coordinator.storage.money import SqlMoneyStore
 from hushnet.foundation.clock import ManualClock
@@ -38,6 +42,13 @@ class OpenMoney:
     def clock(self) -> ManualClock:
         return self.books.clock
 
+    async def broken_promises(self) -> list[Finding]:
+        """Return where the ledger and the rows of payouts, refunds, payments and referrals disagree (B6, B11)."""
+        assert self.books.database is not None
+        return await self.books.database.read(
+            lambda connection: check_promises(SqlBooks(connection), SqlPromises(connection))
+        )
+
     async def all_of(self, row_type: type[R]) -> list[R]:
         """Return every row of a table, as far as a test makes any."""
         return await self.store.read(lambda view: view.rows(row_type).find(limit=10_000))
@@ -51,8 +62,10 @@ async def open_money(
     async with open_ledger(url, clock=clock, reach=reach) as books:
         assert books.database is not None
         assert isinstance(books.store, SqlLedgerStore)
-        yield OpenMoney(SqlMoneyStore(books.database, books.store, books.ledger, books.clock), books, url)
+        opened = OpenMoney(SqlMoneyStore(books.database, books.store, books.ledger, books.clock), books, url)
+        yield opened
         assert await books.findings() == []
+        assert await opened.broken_promises() == []
 
 
 async def eventually(look: Callable[[], Awaitable[bool]]) -> None:

@@ -166,5 +166,8 @@ async def test_days_are_closed_from_the_command_line_while_nothing_runs(tmp_path
     closed = json.loads((await resting.hush("ledger", "close", "--json")).stdout)
     assert closed[0]["sum"] == 3_000_000
     assert all(row["is_balanced"] for row in closed)
+    young = await resting.tried("ledger", "archive", str(tmp_path / "old"), "--before", closed[-1]["day"])
+    assert getattr(young.exception, "error_code", "") == "not_archivable"
+    assert not (tmp_path / "old").exists()
     again = json.loads((await resting.hush("ledger", "close", "--json")).stdout)
     assert not {row["day"] for row in closed} & {row["day"] for row in again}

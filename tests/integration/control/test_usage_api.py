@@ -190,6 +190,13 @@ async def _close_the_day(shop: Shop) -> None:
     assert [row.day for row in await keeper.close_due()] == [DAY]
 
 
+async def test_a_time_that_no_id_can_carry_is_one_like_others(shop: Shop) -> None:
+    for asked in ("from=999999999999999", "from=0&to=999999999999999", "to=9999-12-31"):
+        answer = await shop.ann.http.get(f"/v1/usage?{asked}")
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["data"]) == (0 if asked.startswith("from=9") else 1)
+
+
 async def test_the_root_is_public_and_everybody_finds_their_part_in_it(shop: Shop) -> None:
     early = await shop.net.public.get("/v1/ledger/root")
     assert (early.status_code, early.json()["error"]["code"]) == (404, "day_not_closed")

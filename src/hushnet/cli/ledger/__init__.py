@@ -4,7 +4,7 @@ app.py        the group, and what its commands share
 check.py      `check`: every invariant, now
 days.py       `close`, `trial`, `root`: closed days
 proofs.py     `prove`, `verify`: that a balance is in a root, that an export is whole
-files.py      `export`, `statement`: the books and one owner's account as files
+files.py      `export`, `archive`, `statement`: the books, their oldest rows, one owner's account as files
 
 `settle` is in `money/settlement.py`: it sends coin payouts through a live coordinator.
 """

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from sqlalchemy import Connection
@@ -14,9 +15,12 @@ from sqlalchemy import Connection
 from hushnet.cli import console
 from hushnet.cli.ledger.app import DatabaseUrl, app, progress, reader_of, settings_of
 from hushnet.cli.options import AsJson, Home
+from hushnet.coordinator.ledger.books.archived import NOTHING
 from hushnet.coordinator.ledger.books.check import Finding, check_books
 from hushnet.coordinator.ledger.books.promises import check_promises
 from hushnet.coordinator.ledger.chart import USD, account_info
+from hushnet.coordinator.storage.books.archives import archived
+from hushnet.coordinator.storage.books.archiving import Archives, known_digests
 from hushnet.coordinator.storage.books.promises import SqlPromises
 from hushnet.coordinator.storage.books.watched import WatchedBooks
 from hushnet.coordinator.storage.faults import storage_faults
@@ -34,13 +38,21 @@ class Checked:
 
 
 @app.command("check")
-def check(home: Home = None, database: DatabaseUrl = None, as_json: AsJson = False) -> None:
+def check(
+    archive: Annotated[
+        list[Path] | None,
+        typer.Option("--archive", help="A folder that `archive` wrote; name all, and every row is checked again."),
+    ] = None,
+    home: Home = None,
+    database: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
     """Recompute every balance from the transfers, compare them with payouts, refunds and payments, and verify the chain.
 
     One snapshot, beside a live coordinator. The exit status is 1 when anything is wrong, and each finding names its row.
     """
     with progress("checking the books") as note:
-        checked = asyncio.run(checked_books(home=home, database=database, note=note))
+        checked = asyncio.run(checked_books(home=home, database=database, note=note, archives=archive or ()))
     if as_json:
         console.print_json(asdict(checked))
     else:
@@ -50,12 +62,17 @@ def check(home: Home = None, database: DatabaseUrl = None, as_json: AsJson = Fal
 
 
 async def checked_books(
-    *, home: Path | None, database: str | None, note: Callable[[str, int], None] = lambda _what, _count: None
+    *,
+    home: Path | None,
+    database: str | None,
+    note: Callable[[str, int], None] = lambda _what, _count: None,
+    archives: Sequence[Path] = (),
 ) -> Checked:
-    """Open the database for reading only and check everything in it."""
+    """Open the database for reading only and check everything in it, with `archives` what was taken out as well."""
+    given = Archives(archives) if archives else None
     async with reader_of(settings_of(home, database)) as reader:
         with storage_faults():
-            return await reader.read(lambda connection: _inspect(connection, note))
+            return await reader.read(lambda connection: _inspect(connection, note, given))
 
 
 def print_checked(checked: Checked) -> None:
@@ -99,9 +116,10 @@ def _asset_of(name: str) -> str:
     return name.partition(" ")[2] or USD
 
 
-def _inspect(connection: Connection, note: Callable[[str, int], None]) -> Checked:
-    books = WatchedBooks(connection, note)
-    findings = check_books(books)
+def _inspect(connection: Connection, note: Callable[[str, int], None], archives: Archives | None) -> Checked:
+    books = WatchedBooks(connection, note, archives)
+    findings = [] if archives is None else archives.findings(known_digests(connection))
+    findings += check_books(books, NOTHING if archives is not None else archived(connection))
     findings += check_promises(books, SqlPromises(connection))
     return Checked(
         findings=tuple(findings),

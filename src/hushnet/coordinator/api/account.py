@@ -112,7 +112,8 @@ class AccountApi:
             raise RequestError("this account has no such request, or it is not settled yet", code="not_settled_yet")
         spent = await self._reports.spent_from(record.id) if record.cost else {}
         paid_from = {f"{kind.name.lower()}_micro_usd": spent.get(kind, 0) for kind in SPENDABLE}
-        return json_response({**shown_record(record), "paid_from": paid_from})
+        is_archived = record.cost and not spent
+        return json_response({**shown_record(record), "paid_from": None if is_archived else paid_from})
 
     async def _settled(self, request_id: RequestId, caller: Caller) -> UsageRecord | None:
         pause_s = _FIRST_PAUSE_S

@@ -133,6 +133,8 @@ ROWS: Final = (
     Row("adjustment_not_found", 404, _MISSING, "there is no such adjustment"),
     Row("finding_not_found", 404, _MISSING, "there is no such finding"),
     Row("event_not_found", 404, _MISSING, "there is no such event that is stuck"),
+    Row("archived", 400, _BAD, "what moved then is in the archive", "ask for a later period, or ask the operator"),
+    Row("not_archivable", 400, _BAD, "some of those transfers must stay"),
     Row("day_not_closed", 404, _MISSING, "that day is not closed yet, or was before the books began", "a day is closed five minutes after it has ended (UTC)"),
     Row("coin_invoice_not_found", 404, _MISSING, "this account has no such invoice"),
     Row("not_settled_yet", 404, _MISSING, "this request is not settled yet", "ask again in a moment"),

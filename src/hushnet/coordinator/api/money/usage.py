@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -109,7 +109,9 @@ class UsageApi:
         scope = reports.Scope(caller.account_id, from_ms=from_ms, to_ms=to_ms)
         name = f"statement-{day_text(day_of(from_ms))}-{day_text(day_of(to_ms - 1))}.csv"
         headers = {**_NO_STORE, "content-disposition": f'attachment; filename="{name}"'}
-        return StreamingResponse(statement_csv(self._store, scope), media_type="text/csv", headers=headers)
+        pieces = statement_csv(self._store, scope)
+        first = await anext(pieces)  # what is refused is refused before the answer begins
+        return StreamingResponse(_chained(first, pieces), media_type="text/csv", headers=headers)
 
     def _scope(self, request: Request, caller: Caller, side: Side) -> reports.Scope:
         from_ms, to_ms = read_period(request.query_params, now_ms=self._clock.now_ms())
@@ -136,6 +138,12 @@ class UsageApi:
                 return await self._accounts.authenticate(request.headers.get("authorization"), Scope.PROVIDER)
             except AccessError as other:
                 raise error if other.error_code == "wrong_scope" else other from None
+
+
+async def _chained(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield first
+    async for piece in rest:
+        yield piece
 
 
 def _summed(scope: reports.Scope, parts: Sequence[Part], groups: Sequence[Group], amount: str) -> dict[str, Any]:

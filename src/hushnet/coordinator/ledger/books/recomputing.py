@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final, TypeAlias
 
+from hushnet.coordinator.ledger.books.archived import NOTHING, Archived
 from hushnet.coordinator.ledger.books.days import DayBalance, DayRow
 from hushnet.coordinator.ledger.model import Phase
 from hushnet.coordinator.ledger.store import Transfer
@@ -22,17 +23,24 @@ _Columns: TypeAlias = tuple[Counter[int], Counter[int], Counter[int]]
 
 
 def recomputed(
-    days: Sequence[DayRow], transfers: Iterable[tuple[Transfer, int]]
+    days: Sequence[DayRow], transfers: Iterable[tuple[Transfer, int]], archived: Archived = NOTHING
 ) -> Iterator[tuple[DayRow, list[DayBalance]]]:
-    """Yield each day, in order, with the balances that the transfers give; these ascend by (fact, leg)."""
+    """Yield each day, in order, with the balances that the transfers give; these ascend by (fact, leg).
+
+    Days before that of the archive are left out: of their transfers only the sum is known.
+    """
     moved: list[_Columns] = [(Counter(), Counter(), Counter()) for _ in days]
     place = _Place(days)
     for _, group in groupby(transfers, key=lambda item: item[0].fact >> 1):
         _add(list(group), place, moved)
     totals: _Columns = (Counter(), Counter(), Counter())
+    for account, (credits_, debits) in archived.sums.items():
+        totals[0][account], totals[1][account] = credits_, debits
     for day, columns in zip(days, moved, strict=True):
         for total, column in zip(totals, columns, strict=True):
             total.update(column)
+        if day.day < archived.day:
+            continue
         ids = sorted({account for total in totals for account, amount in total.items() if amount})
         yield day, [DayBalance(account, *(total[account] for total in totals)) for account in ids]
 

@@ -23,15 +23,21 @@ class ReportStore(Protocol):
         ...
 
     async def income(self, scope: Scope) -> list[Income]:
-        """Return what facts, not settlements, credited to the owner's earnings, by code and day."""
+        """Return what facts, not settlements, credited to the owner's earnings, by code and day.
+
+        Raises `RequestError` `archived` when the scope begins before what is kept.
+        """
         ...
 
     async def spent_from(self, request_id: RequestId) -> Mapping[Kind, int]:
-        """Return from which buckets a finished request was paid."""
+        """Return from which buckets a finished request was paid; nothing when that is in the archive."""
         ...
 
     async def balances_at(self, owner: AccountId, at_ms: int) -> Mapping[Kind, int]:
-        """Return the owner's balances as they were before everything that was posted at `at_ms` or later."""
+        """Return the owner's balances as they were before everything that was posted at `at_ms` or later.
+
+        Raises `RequestError` `archived` for a time of which not everything since is kept.
+        """
         ...
 
     async def movements(self, scope: Scope, *, after: int, limit: int) -> tuple[list[Movement], int | None]:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from sqlalchemy import Boolean, Connection, LargeBinary, Table, Text, select
@@ -22,6 +22,7 @@ from hushnet.coordinator.ledger.books.days import DayRow
 from hushnet.coordinator.ledger.books.keeper import BookKeys
 from hushnet.coordinator.ledger.books.published import root_document
 from hushnet.coordinator.storage import tables
+from hushnet.coordinator.storage.books.archives import ARCHIVED_SUMS, ARCHIVES
 from hushnet.coordinator.storage.books.days import DAY_BALANCES, DAYS, day_row
 from hushnet.coordinator.storage.ledger_books import SqlBooks, TableBooks
 from hushnet.foundation.errors import ConfigurationError
@@ -30,6 +31,8 @@ MANIFEST: Final = "manifest.json"
 DAYS_FILE: Final = "days.jsonl"
 FORMAT: Final = 1
 NULL: Final = r"\N"
+Progress: TypeAlias = Callable[[str, int], None]
+"""Told a table and how many of its rows are done."""
 EXPORTED: Final = (
     tables.accounts,
     tables.transfers,
@@ -40,6 +43,8 @@ EXPORTED: Final = (
     tables.lanes,
     tables.cap_windows,
     DAY_BALANCES,
+    ARCHIVES,
+    ARCHIVED_SUMS,
 )
 _PIECE_BYTES: Final = 1 << 20
 
@@ -78,23 +83,38 @@ def export_books(
     *,
     network: str,
     now_ms: int,
-    progress: Callable[[str, int], None],
+    progress: Progress,
 ) -> Manifest:
     """Write the books into `folder`, which must not exist or be empty; `progress` is told each table and its rows so far.
 
     Raises `ConfigurationError` for a folder that is not empty.
     """
+    books = SqlBooks(connection)
+    lines = [_day_line(row, keys, network) for row in connection.execute(select(DAYS).order_by(DAYS.c.day))]
+    parts = [(table, books.rows(table)) for table in EXPORTED]
+    return write_tables(folder, parts, network=network, now_ms=now_ms, progress=progress, days=lines)
+
+
+def write_tables(
+    folder: Path,
+    parts: Sequence[tuple[Table, Iterator[Sequence[Any]]]],
+    *,
+    network: str,
+    now_ms: int,
+    progress: Progress,
+    days: Sequence[bytes] | None = None,
+) -> Manifest:
+    """Write rows table by table, then the days, then the manifest: a folder without one is not whole."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ConfigurationError(f"the folder {folder} is not empty", hint="name one that is not there yet")
-    books, files = SqlBooks(connection), {}
-    for table in EXPORTED:
-        rows = _counted(books.rows(table), partial(progress, table.name))
-        count = _write_csv(folder / file_of(table), table, rows)
+    files = {}
+    for table, rows in parts:
+        count = _write_csv(folder / file_of(table), table, _counted(rows, partial(progress, table.name)))
         files[file_of(table)] = FileEntry(count, file_digest(folder / file_of(table)))
-    lines = [_day_line(row, keys, network) for row in connection.execute(select(DAYS).order_by(DAYS.c.day))]
-    _write_private(folder / DAYS_FILE, b"".join(line + b"\n" for line in lines))
-    files[DAYS_FILE] = FileEntry(len(lines), file_digest(folder / DAYS_FILE))
+    if days is not None:
+        _write_private(folder / DAYS_FILE, b"".join(line + b"\n" for line in days))
+        files[DAYS_FILE] = FileEntry(len(days), file_digest(folder / DAYS_FILE))
     manifest = Manifest(FORMAT, network, now_ms, files)
     _write_private(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
     return manifest
@@ -164,6 +184,8 @@ def _write_csv(path: Path, table: Table, rows: Iterator[Sequence[Any]]) -> int:
         for row in rows:
             lines.writerow([NULL if cell is None else write(cell) for write, cell in zip(writers, row, strict=True)])
             count += 1
+        sink.flush()
+        os.fsync(sink.fileno())  # an archive's rows are deleted next
     return count
 
 
@@ -217,6 +239,8 @@ def _decoded(path: Path, type_: type[Manifest]) -> Manifest:
 def _write_private(path: Path, content: bytes) -> None:
     with os.fdopen(_private(path), "wb") as sink:
         sink.write(content)
+        sink.flush()
+        os.fsync(sink.fileno())
 
 
 def _private(path: Path) -> int:

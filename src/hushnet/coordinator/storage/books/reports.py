@@ -13,6 +13,7 @@ from hushnet.coordinator.ledger.ids import ID_MAX, first_id_at
 from hushnet.coordinator.ledger.model import HOLD_LIFE_MS_MAX, Phase, UsageRecord
 from hushnet.coordinator.ledger.reports.model import TIME_MAX_MS, Group, Income, Movement, Part, Scope, Side
 from hushnet.coordinator.storage.books import statements
+from hushnet.coordinator.storage.books.archives import require_kept
 from hushnet.coordinator.storage.database import Database
 from hushnet.coordinator.storage.faults import storage_faults
 from hushnet.coordinator.storage.ledger_rows import usage_record
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 _KIND_MASK: Final = 0xF
 _ID_MS_MAX: Final = 1 << 41
+"""No id carries a later time (in 2039); those before it fit into 63 bits."""
 _PARTS: Final[Mapping[Part, ColumnElement[Any]]] = {
     Part.DAY: usage.c.at_ms // DAY_MS,
     Part.MODEL: usage.c.model,
@@ -72,7 +74,12 @@ class SqlReportStore:
             .group_by(facts.c.code, day)
             .order_by(day, facts.c.code)
         )
-        return await self._read(lambda connection: [Income(*row) for row in connection.execute(statement)])
+
+        def load(connection: Connection) -> list[Income]:
+            require_kept(connection, scope.from_ms)
+            return [Income(*row) for row in connection.execute(statement)]
+
+        return await self._read(load)
 
     async def spent_from(self, request_id: RequestId) -> Mapping[Kind, int]:
         of_it = and_(transfers.c.fact == request_id | 1, transfers.c.phase == Phase.POSTED)
@@ -84,7 +91,12 @@ class SqlReportStore:
 
     async def balances_at(self, owner: AccountId, at_ms: int) -> Mapping[Kind, int]:
         from_id, _ = id_range(Scope(owner, from_ms=at_ms))
-        return await self._read(lambda connection: statements.balances_at(connection, owner, at_ms, from_id=from_id))
+
+        def load(connection: Connection) -> Mapping[Kind, int]:
+            require_kept(connection, at_ms)
+            return statements.balances_at(connection, owner, at_ms, from_id=from_id)
+
+        return await self._read(load)
 
     async def movements(self, scope: Scope, *, after: int, limit: int) -> tuple[list[Movement], int | None]:
         low, high = id_range(scope)
@@ -102,8 +114,11 @@ def id_range(scope: Scope) -> tuple[int, int]:
 
     Ids run ahead of the clock where a clock was set back: by less than a day, or one reads without bounds.
     """
-    low = first_id_at(scope.from_ms - HOLD_LIFE_MS_MAX)
-    return low, ID_MAX if scope.to_ms >= _ID_MS_MAX else first_id_at(scope.to_ms + DAY_MS)
+    return _id_at(scope.from_ms - HOLD_LIFE_MS_MAX), _id_at(scope.to_ms + DAY_MS)
+
+
+def _id_at(ms: int) -> int:
+    return ID_MAX if ms >= _ID_MS_MAX else first_id_at(ms)
 
 
 def page_of(scope: Scope, *, before: int, limit: int) -> Select[Any]:
