@@ -130,6 +130,28 @@ async def test_a_payment_for_another_owner_goes_to_suspense(bench: CardBench) ->
     assert await bench.user(PROVIDER) == {}
 
 
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.0", "٣", "9" * 19, "9" * 30, str(1 << 63)])
+async def test_an_id_that_is_none_of_ours_is_ignored(bench: CardBench, text: str) -> None:
+    deposit = await bench.ask(2000)
+    session = bench.stripe.thing("sessions", deposit.checkout or "")
+    session["metadata"]["hush_deposit"] = session["_intent_metadata"]["hush_deposit"] = text
+    bench.stripe.pay(deposit.checkout or "")
+    await bench.tell()
+    assert {event.state for event in await bench.money.all_of(InboxEvent)} == {EventState.IGNORED}
+
+
+async def test_a_refund_with_a_strange_id_in_its_metadata_is_one_made_at_stripe(bench: CardBench) -> None:
+    deposit = await bench.paid(2000)
+    for text in ("9" * 19, "17"):
+        refund = bench.stripe.refund(deposit.intent or "", 100)
+        bench.stripe.thing("refunds", refund)["metadata"]["hush_refund"] = text
+        for event in bench.stripe.world.events:
+            if event["data"]["object"]["id"] == refund:
+                event["data"]["object"]["metadata"]["hush_refund"] = text
+    await bench.tell()
+    assert await bench.user() == {"paid": 1800 * CENT}
+
+
 async def test_a_payment_of_somebody_elses_business_is_ignored(bench: CardBench) -> None:
     deposit = await bench.ask(2000)
     session = bench.stripe.thing("sessions", deposit.checkout or "")

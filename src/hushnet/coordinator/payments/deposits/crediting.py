@@ -16,6 +16,7 @@ from hushnet.coordinator.payments.model import note_finding
 from hushnet.coordinator.payments.stripe.objects import DEPOSIT, OWNER, USD, Intent
 
 _ID_DIGITS_MAX = 19
+_ID_MAX = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,14 @@ def payment_of(intent: Intent, *, landed_cents: int | None = None) -> Payment:
 
 def deposit_id_of(metadata: dict[str, str] | None) -> int | None:
     """Return the deposit that an object of Stripe's says it is for, or None when it is not ours."""
-    text = (metadata or {}).get(DEPOSIT, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _ID_DIGITS_MAX else None
+    return id_in(metadata, DEPOSIT)
+
+
+def id_in(metadata: dict[str, str] | None, name: str) -> int | None:
+    """Read an id of ours out of metadata; anybody with access to the Stripe account may have written it."""
+    text = (metadata or {}).get(name, "")
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _ID_DIGITS_MAX
+    return int(text) if is_number and int(text) <= _ID_MAX else None
 
 
 def credit(tx: Transaction, deposit: Deposit, payment: Payment) -> None:

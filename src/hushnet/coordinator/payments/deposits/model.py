@@ -113,11 +113,6 @@ class Reversal:
     created_ms: int
     updated_ms: int
 
-    @property
-    def is_asked(self) -> bool:
-        """Whether it was asked for here, and not at Stripe."""
-        return self.client_key is not None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeCustomer:

@@ -8,6 +8,7 @@ from hushnet.coordinator.ledger.chart import Kind, account_info
 from hushnet.coordinator.ledger.model import Posted
 from hushnet.coordinator.ledger.transaction import Transaction
 from hushnet.coordinator.payments.deposits import facts
+from hushnet.coordinator.payments.deposits.crediting import id_in
 from hushnet.coordinator.payments.deposits.model import (
     MICRO_USD_A_CENT,
     Deposit,
@@ -92,10 +93,8 @@ def step(
 
 
 def _asked_here(tx: Transaction, deposit: Deposit, refund: Refund) -> Reversal | None:
-    text = (refund.metadata or {}).get(REFUND, "")
-    if not (text.isascii() and text.isdecimal() and len(text) <= 19):
-        return None
-    known = tx.rows(Reversal).get(int(text))
+    id_ = id_in(refund.metadata, REFUND)
+    known = None if id_ is None else tx.rows(Reversal).get(id_)
     is_it = known is not None and known.deposit == deposit.id and known.object in {None, refund.id}
     return known if is_it else None
 
