@@ -168,6 +168,26 @@ async def test_what_is_no_method_is_refused(tmp_path: Path) -> None:
         assert (await ann.http.get("/v1/payouts/methods")).json()["data"] == []
 
 
+async def test_a_plan_is_set_shown_and_dropped(tmp_path: Path) -> None:
+    async with network(tmp_path, **OPEN) as net:
+        ann, bob = await net.account("ann"), await net.account("bob")
+        method = await method_of(ann)
+        wish = {"period": "weekly", "threshold_usd": "12.50", "method": method["id"]}
+        made = (await ann.http.put("/v1/payouts/plan", json=wish)).json()
+        assert (made["threshold_micro_usd"], made["method"], made["reason"]) == (12_500_000, method["id"], "")
+        assert (await ann.http.get("/v1/payouts/plan")).json() == made
+        assert (await bob.http.get("/v1/payouts/plan")).json()["period"] is None
+        assert code_of(await bob.http.put("/v1/payouts/plan", json=wish)) == (404, "payout_method_not_found")
+        for wrong in ({"period": "daily"}, {"threshold_usd": "NaN"}, {"threshold_usd": "0.5"}, {"method": "x"}):
+            assert 400 <= (await ann.http.put("/v1/payouts/plan", json={**wish, **wrong})).status_code < 500
+        where = ("--base-url", net.coordinator.base_url, "--api-key", ann.key)
+        said = await asyncio.to_thread(hush, tmp_path, "payout", "plan", "monthly", "--threshold", "20", *where)
+        assert "monthly from $20.00" in said.stdout, said.stderr
+        assert (await ann.http.delete("/v1/payouts/plan")).json()["period"] is None
+        said = await asyncio.to_thread(hush, tmp_path, "payout", "plan", *where)
+        assert "on request only" in said.stdout
+
+
 async def test_rails_are_off_until_they_are_switched_on(tmp_path: Path) -> None:
     async with network(tmp_path) as net:
         ann = await net.account("ann")

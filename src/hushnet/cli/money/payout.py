@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -101,6 +102,49 @@ def onboard(base_url: BaseUrl = None, api_key: ApiKey = None, home: Home = None,
         return
     console.err().print(f"account at Stripe: {found['state']}; open this page within minutes:")
     console.out().print(found["url"])
+
+
+class Period(StrEnum):
+    """How often."""
+
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    OFF = "off"
+
+
+@app.command("plan")
+def plan(
+    period: Annotated[Period | None, typer.Argument(help="Mondays, the first of a month, or only on request.")] = None,
+    threshold: Annotated[
+        str, typer.Option("--threshold", help="Only when at least so much may leave.", metavar="USD")
+    ] = "10",
+    method: Annotated[
+        str | None, typer.Option("--method", help="Where to, instead of the default of then.", metavar="ID")
+    ] = None,
+    base_url: BaseUrl = None,
+    api_key: ApiKey = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Be paid regularly: everything that may leave, without asking. Without a period: show the plan."""
+    with client_of(base_url, api_key, home) as client:
+        client.settings.require_key()
+        if period is None:
+            found = client.request("GET", "/v1/payouts/plan")
+        elif period is Period.OFF:
+            found = client.request("DELETE", "/v1/payouts/plan")
+        else:
+            wish = {"period": period.value, "threshold_usd": threshold, "method": method}
+            found = client.request("PUT", "/v1/payouts/plan", wish)
+    if as_json:
+        console.print_json(found)
+        return
+    if found["period"] is None:
+        console.out().print("paid on request only")
+        return
+    least = format_usd(found["threshold_micro_usd"])
+    last = f"; last time: {found['reason']}" if found["reason"] else ""
+    console.out().print(f"paid {found['period']} from {least} on, next {_time(found['next_ms'])}{last}")
 
 
 def _show(row: dict[str, Any], *, as_json: bool) -> None:

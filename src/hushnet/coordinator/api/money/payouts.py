@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from starlette.requests import Request
@@ -18,7 +18,15 @@ from hushnet.coordinator.api.dispatch import route
 from hushnet.coordinator.payments.payouts.asking import Wish
 from hushnet.coordinator.payments.payouts.connect import Onboarder, Onboarding
 from hushnet.coordinator.payments.payouts.methods import MethodRefusedError, UnknownMethodError
-from hushnet.coordinator.payments.payouts.model import RAILS, STRIPE, Payout, PayoutMethod, PayoutState
+from hushnet.coordinator.payments.payouts.model import (
+    RAILS,
+    STRIPE,
+    Payout,
+    PayoutMethod,
+    PayoutPlan,
+    PayoutState,
+    Period,
+)
 from hushnet.coordinator.payments.payouts.moves import UnknownPayoutError
 from hushnet.coordinator.payments.payouts.service import PAGE_MAX, Payouts, Puzzle, Resolution
 from hushnet.foundation.errors import RequestError
@@ -56,6 +64,14 @@ class PayoutWish(msgspec.Struct, forbid_unknown_fields=True):
     request_id: _Text | None = None
 
 
+class PlanWish(msgspec.Struct, forbid_unknown_fields=True):
+    """Everything that may leave, `weekly` or `monthly`, when it is at least `threshold_usd`; to `method` or the default."""
+
+    period: Literal["weekly", "monthly"]
+    threshold_usd: _Word
+    method: _Word | None = None
+
+
 class ResolutionWish(msgspec.Struct, forbid_unknown_fields=True):
     """What a person has found out about a payout; `txid` where coins have arrived."""
 
@@ -78,6 +94,7 @@ class PayoutsApi:
             route("/v1/payouts/methods/{method_id}", {"DELETE": self.remove_method}),
             route("/v1/payouts/methods/{method_id}/default", {"PUT": self.set_default}),
             route("/v1/payouts/onboarding", {"GET": self.onboarding, "POST": self.onboard}),
+            route("/v1/payouts/plan", {"GET": self.plan, "PUT": self.set_plan, "DELETE": self.drop_plan}),
             route("/v1/payouts", {"GET": self.payouts, "POST": self.request}),
             route("/v1/payouts/{payout_id}", {"GET": self.payout}),
             route("/v1/payouts/{payout_id}/cancel", {"POST": self.cancel}),
@@ -165,6 +182,26 @@ class PayoutsApi:
         found = await self._payouts.cancel(caller.account_id, _payout_id(request.path_params["payout_id"]))
         return _answer(shown_payout(found))
 
+    async def plan(self, request: Request) -> Response:
+        """Show how the caller is paid regularly; `period` is null where it is not."""
+        caller = await self._caller(request)
+        return _answer(_shown_plan(await self._payouts.plan(caller.account_id)))
+
+    async def set_plan(self, request: Request) -> Response:
+        """Pay the caller regularly: Mondays, or the first of a month."""
+        caller = await self._caller(request)
+        wish = await read_json(request, PlanWish)
+        method = None if wish.method is None else _method_id(wish.method)
+        period, threshold = Period[wish.period.upper()], parse_usd(wish.threshold_usd)
+        made = await self._payouts.set_plan(caller.account_id, period, threshold=threshold, method=method)
+        return _answer(_shown_plan(made))
+
+    async def drop_plan(self, request: Request) -> Response:
+        """Pay the caller on request only."""
+        caller = await self._caller(request)
+        await self._payouts.drop_plan(caller.account_id)
+        return _answer(_shown_plan(None))
+
     # The operator.
 
     async def puzzles(self, request: Request) -> Response:
@@ -209,6 +246,19 @@ def shown_payout(payout: Payout) -> dict[str, Any]:
         "is_cancellable": payout.state is PayoutState.REQUESTED,
         **amounts,
         **{name: getattr(payout, name) for name in names},
+    }
+
+
+def _shown_plan(plan: PayoutPlan | None) -> dict[str, Any]:
+    if plan is None:
+        return {"object": "payout_plan", "period": None}
+    return {
+        "object": "payout_plan",
+        "period": plan.period.name.lower(),
+        "threshold_micro_usd": plan.threshold,
+        "method": None if plan.method is None else str(plan.method),
+        "next_ms": plan.next_ms,
+        "reason": plan.reason,
     }
 
 

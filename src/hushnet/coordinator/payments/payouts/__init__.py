@@ -10,6 +10,7 @@ books.py        the fact of each step, pure
 moves.py        an event applied to a payout: row, fact and next call in one transaction
 methods.py      where money may go: one default, a cool-down, nothing deleted
 asking.py       asking for a payout and cancelling it
+plans.py        payouts that nobody has to ask for
 service.py      payouts as the API calls them
 calling.py      a call is sent only while its payout waits for it
 connect.py      what is needed of Stripe Connect, and onboarding

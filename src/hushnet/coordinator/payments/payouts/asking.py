@@ -50,6 +50,8 @@ class Wish:
     gross: int | None
     method: int | None = None
     is_instant: bool = False
+    least: int = 0
+    """Ask for nothing when it would be less than this."""
 
     @property
     def text(self) -> str:
@@ -170,7 +172,7 @@ def _funded(draft: Payout, wish: Wish, earnings: Earnings, terms: Terms) -> Payo
     if earnings.is_closed:
         raise AccessError("this account may not take money out now", code="account_frozen")
     gross = whole_cents(earnings.withdrawable) if wish.gross is None else wish.gross
-    if gross > earnings.withdrawable or gross == 0:
+    if gross > earnings.withdrawable or gross < max(wish.least, 1):
         raise WithdrawableError(
             "the earnings that may leave now are less than that", hint="earnings can leave a day after they came in"
         )

@@ -119,7 +119,7 @@ def set_default(tx: Transaction, owner: int, method_id: int) -> PayoutMethod:
 
 def remove_method(tx: Transaction, owner: int, method_id: int) -> PayoutMethod:
     """Take a method out of use for good; raises `UnknownMethodError`, `MethodRefusedError` while a payout is on its way to it."""
-    method = _own(tx, owner, method_id)
+    method = own_method(tx, owner, method_id)
     if tx.rows(Payout).find(owner=owner, method=method_id, state=OPEN_STATES, limit=1):
         raise MethodRefusedError("a payout to this method is on its way", hint="cancel it, or wait until it is there")
     method = replace(method, is_default=False, removed_ms=tx.now_ms)
@@ -138,7 +138,7 @@ def usable_method(tx: Transaction, owner: int, method_id: int | None, *, rails: 
                 hint="add one: `hush payout onboard` for a bank account, `hush payout methods add` for coins",
             )
         method_id = default.id
-    method = _own(tx, owner, method_id)
+    method = own_method(tx, owner, method_id)
     if method.rail not in rails:
         raise MethodRefusedError("the operator does not pay out that way now")
     if tx.now_ms < method.usable_ms:
@@ -159,7 +159,8 @@ def _at(methods: Sequence[PayoutMethod], place: Place) -> PayoutMethod | None:
     )
 
 
-def _own(tx: Transaction, owner: int, method_id: int) -> PayoutMethod:
+def own_method(tx: Transaction, owner: int, method_id: int) -> PayoutMethod:
+    """Return one of the owner's methods, locked; raises `UnknownMethodError`."""
     method = tx.rows(PayoutMethod).get(method_id)
     if method is None or method.owner != owner or method.removed_ms is not None:
         raise UnknownMethodError("this account has no such payout method")

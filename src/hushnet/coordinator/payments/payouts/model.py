@@ -150,3 +150,28 @@ class ConnectAccount:
     payouts_enabled: bool
     created_ms: int
     updated_ms: int
+
+
+class Period(IntEnum):
+    """How often a plan asks for a payout: Mondays, or the first of a month, at midnight UTC."""
+
+    WEEKLY = 1
+    MONTHLY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutPlan:
+    """An owner's wish to be paid regularly: everything that may leave, when it is at least `threshold`."""
+
+    TABLE: ClassVar[str] = "payout_plans"
+    KEY: ClassVar[tuple[str, ...]] = ("owner",)
+
+    owner: int
+    period: Period
+    threshold: int
+    method: int | None
+    """None: the default one of then."""
+    next_ms: int
+    reason: str
+    """Why the last time asked for nothing, a stable code; empty when it did."""
+    created_ms: int

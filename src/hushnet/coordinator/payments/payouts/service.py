@@ -11,6 +11,7 @@ from hushnet.coordinator.ledger.ids import ID_MAX
 from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction, View
 from hushnet.coordinator.payments.model import Finding
 from hushnet.coordinator.payments.payouts.asking import PayoutRefusedError, Terms, Wish, cancel_payout, request_payout
+from hushnet.coordinator.payments.payouts.fees import CENT
 from hushnet.coordinator.payments.payouts.methods import (
     AddressCheck,
     MethodRefusedError,
@@ -28,7 +29,9 @@ from hushnet.coordinator.payments.payouts.model import (
     OnboardingState,
     Payout,
     PayoutMethod,
+    PayoutPlan,
     PayoutState,
+    Period,
 )
 from hushnet.coordinator.payments.payouts.moves import (
     CONTRADICTION_FINDING,
@@ -37,6 +40,7 @@ from hushnet.coordinator.payments.payouts.moves import (
     UnknownPayoutError,
     advance,
 )
+from hushnet.coordinator.payments.payouts.plans import set_plan
 from hushnet.coordinator.payments.payouts.transitions import PayoutEvent, Step
 from hushnet.foundation.errors import RequestError
 from hushnet.foundation.ids import AccountId
@@ -136,6 +140,21 @@ class Payouts:
         return await self._store.read(
             lambda view: view.rows(Payout).find(owner=owner, below=("id", before), descending=True, limit=limit)
         )
+
+    async def plan(self, owner: AccountId) -> PayoutPlan | None:
+        """Return how the owner is paid regularly; None: only on request."""
+        return await self._store.read(lambda view: view.rows(PayoutPlan).get(owner))
+
+    async def set_plan(self, owner: AccountId, period: Period, *, threshold: int, method: int | None) -> PayoutPlan:
+        """Pay the owner regularly from now on; see `plans.set_plan` for what it raises."""
+        least = self._terms.tariff.gross_cents_min * CENT
+        return await self._store.transact(
+            lambda tx: set_plan(tx, owner, period, threshold=threshold, method=method, least=least)
+        )
+
+    async def drop_plan(self, owner: AccountId) -> bool:
+        """Pay the owner on request only; False: it was so."""
+        return await self._store.transact(lambda tx: tx.rows(PayoutPlan).remove(owner))
 
     async def puzzles(self) -> list[Puzzle]:
         """Return the payouts that a person has to look at: the stuck ones, and those with an open finding."""

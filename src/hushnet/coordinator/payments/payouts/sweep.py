@@ -21,6 +21,7 @@ from hushnet.coordinator.payments.payouts.coin_rail import CoinRail, order_for, 
 from hushnet.coordinator.payments.payouts.connect import ConnectGateway
 from hushnet.coordinator.payments.payouts.model import OPEN_STATES, STRIPE, Payout, PayoutMethod, PayoutState
 from hushnet.coordinator.payments.payouts.moves import Happened, advance, transfer_group
+from hushnet.coordinator.payments.payouts.plans import ask_planned
 from hushnet.coordinator.payments.payouts.stripe_rail import ACTOR, told_by
 from hushnet.coordinator.payments.payouts.transitions import PayoutEvent
 from hushnet.foundation.clock import Clock
@@ -115,6 +116,7 @@ class PayoutWorker:
                 await self.send_requested()
                 if self._clock.monotonic_s() - compared_s >= _RECONCILE_S:
                     compared_s = self._clock.monotonic_s()
+                    await self.ask_planned()
                     await self.ask_overdue()
                     await self.compare()
             except HushnetError as error:
@@ -136,6 +138,10 @@ class PayoutWorker:
         if due:
             self._sent()
         return len(due)
+
+    async def ask_planned(self) -> int:
+        """Ask for the payouts whose date has come (`plans.py`); return how many dates there were."""
+        return await ask_planned(self._store, self._terms, now_ms=self._clock.now_ms())
 
     async def ask_overdue(self) -> int:
         """Ask the rails about every payout that takes too long, and apply what they say; return how many were asked about."""

@@ -117,6 +117,13 @@ _TABLES = (
     )
     """,
     """
+    CREATE TABLE payout_plans (
+      owner bigint PRIMARY KEY, period smallint NOT NULL CHECK (period IN (1,2)),
+      threshold bigint NOT NULL CHECK (threshold > 0), method bigint REFERENCES payout_methods(id),
+      next_ms bigint NOT NULL, reason text NOT NULL DEFAULT '', created_ms bigint NOT NULL
+    )
+    """,
+    """
     CREATE TABLE connect_accounts (
       owner bigint PRIMARY KEY, account text UNIQUE, state smallint NOT NULL CHECK (state BETWEEN 0 AND 4),
       payouts_enabled boolean NOT NULL, created_ms bigint NOT NULL, updated_ms bigint NOT NULL
@@ -221,6 +228,7 @@ _INDEXES = (
     "CREATE UNIQUE INDEX payout_methods_one "
     "ON payout_methods (owner, rail, asset, network, address) WHERE removed_ms IS NULL",
     "CREATE UNIQUE INDEX payout_methods_default ON payout_methods (owner) WHERE is_default AND removed_ms IS NULL",
+    "CREATE INDEX payout_plans_due ON payout_plans (next_ms)",
     "CREATE INDEX payouts_owner ON payouts (owner, id)",
     "CREATE INDEX payouts_open ON payouts (state, created_ms) WHERE state IN (0,1,2,3,5,8)",
     "CREATE UNIQUE INDEX payouts_one_open ON payouts (owner) WHERE state IN (0,1,2,3,5,8)",
