@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,35 @@ async def test_a_key_is_made_with_its_budgets_and_can_not_lift_them(tmp_path: Pa
             agent.put(f"/v1/keys/{ann.key_id}/budgets", json=DAY),
             agent.delete(f"{path}?period=day"),
             agent.delete("/v1/budgets?period=day"),
+            agent.delete(f"/v1/keys/{ann.key_id}"),
+            agent.post("/v1/payouts", json={}),
+            agent.post("/v1/payouts/methods", json={}),
+            agent.post("/v1/deposits", json={}),
         ]
-        assert [code_of(answer) for answer in await asyncio.gather(*attempts)] == [(403, "budgeted_key")] * 6
+        assert [code_of(answer) for answer in await asyncio.gather(*attempts)] == [(403, "budgeted_key")] * len(
+            attempts
+        )
 
         assert (await ann.http.put(path, json={"period": "day", "amount_usd": "7"})).status_code == 200
         for period in ("day", "life"):
             assert (await ann.http.delete(f"{path}?period={period}")).status_code == 200
         assert (await agent.post("/v1/keys", json={"name": "another"})).status_code == 201
         assert shown(await ann.http.get("/v1/budgets")) == []
+
+
+async def test_every_route_that_changes_anything_is_shut_to_a_key_with_a_budget(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        ann = await net.account("ann")
+        made = (await ann.http.post("/v1/keys", json={"budgets": [DAY]})).json()
+        agent = net.client(made["key"])
+        shut = []
+        for route in net.coordinator.dispatcher.routes:
+            path = re.sub(r"\{[^}]*\}", "x", route.path)
+            for method in sorted((route.methods or set()) - {"GET", "HEAD"}):
+                answer = await agent.request(method, path)
+                shut.append((method, path))
+                assert code_of(answer) == (403, "budgeted_key"), (method, path)
+        assert len(shut) > 20
 
 
 async def test_an_account_sees_what_the_operator_bounds_and_can_not_raise_it(tmp_path: Path) -> None:
@@ -130,7 +152,7 @@ async def test_nobody_sees_or_sets_somebody_elses_budgets(tmp_path: Path) -> Non
         ):
             assert code_of(await client.get("/v1/budgets"))[1] == code
         admin = f"/v1/admin/accounts/{ann.id}/budgets"
-        assert code_of(await ann.http.put(admin, json=DAY)) == (403, "wrong_scope")
+        assert code_of(await bob.http.put(admin, json=DAY)) == (403, "wrong_scope")
         for unknown in ("70000", "x", "9" * 40):
             answer = await net.operator.get(f"/v1/admin/accounts/{unknown}/budgets")
             assert code_of(answer) == (404, "account_not_found")

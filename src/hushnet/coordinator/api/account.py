@@ -15,7 +15,7 @@ from hushnet.coordinator.accounts import Accounts, ApiKey, Caller, NewKey, Scope
 from hushnet.coordinator.accounts.rules import parse_key_id, write_key_id
 from hushnet.coordinator.api.bodies import json_response, read_json
 from hushnet.coordinator.api.dispatch import route
-from hushnet.coordinator.api.money.budgets import BudgetWish, ceilings_of, require_unbudgeted
+from hushnet.coordinator.api.money.budgets import BudgetWish, ceilings_of
 from hushnet.coordinator.budgets import BudgetBook, CapScope, Period
 from hushnet.coordinator.ledger.chart import SPENDABLE
 from hushnet.coordinator.ledger.model import Balance, UsageRecord
@@ -66,7 +66,6 @@ class AccountApi:
         ceilings = ceilings_of(wish.budgets)
         if ceilings and wish.scope is not Scope.USER:
             raise RequestError("only a key of scope `user` spends", code="unsupported_value")
-        await require_unbudgeted(self._budgets, caller)
         made = await self._accounts.create_key(caller.account_id, wish.scope, wish.name)
         if ceilings:
             await self._bound(made, ceilings)

@@ -106,7 +106,7 @@ ROWS: Final = (
     Row("invalid_api_key", 401, _AUTH, "the API key is missing, unknown or revoked", "send `Authorization: Bearer hk_…`"),
     Row("access_denied", 403, _FORBIDDEN, "this is not allowed"),
     Row("wrong_scope", 403, _FORBIDDEN, "this key is for something else", "use a key of the scope that the message names"),
-    Row("budgeted_key", 403, _FORBIDDEN, "a key with a budget of its own makes no keys and changes no budgets", "use a key of this account that has no budget"),
+    Row("budgeted_key", 403, _FORBIDDEN, "a key with a budget of its own makes requests and reads, and nothing else", "use a key of this account that has no budget"),
     Row("account_closed", 403, _FORBIDDEN, "this account is closed"),
     Row("second_approver", 403, _FORBIDDEN, "another operator's key has to approve this"),
     Row("account_frozen", 403, _FORBIDDEN, "this account may not spend now", "ask the operator"),

@@ -21,6 +21,7 @@ from hushnet.coordinator.api.health import Check, HealthApi
 from hushnet.coordinator.api.http import HttpListener
 from hushnet.coordinator.api.idempotency import RequestOnce
 from hushnet.coordinator.api.models import ModelsApi
+from hushnet.coordinator.api.money.bounded_keys import bounded
 from hushnet.coordinator.api.provider_socket import ListenerSettings, ProviderListener
 from hushnet.coordinator.api.records import RecordsApi
 from hushnet.coordinator.app import addresses
@@ -122,7 +123,9 @@ def _dispatcher(services: Services, serving: Serving, rails: Rails) -> Dispatche
     )
     return Dispatcher(
         hot={CHAT_PATH: {"POST": chat}},
-        routes=[*_routes(services, serving, rails), *rails.money.routes],
+        routes=bounded(
+            [*_routes(services, serving, rails), *rails.money.routes], services.accounts, services.bounds.budgets
+        ),
         metrics=services.metrics,
         clock=services.clock,
         is_access_logged=settings.log.access,

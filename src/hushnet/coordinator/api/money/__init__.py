@@ -1,6 +1,7 @@
 """Money over HTTP: one module a topic, each with a class that has `routes()`.
 
 books.py            a closed day's signed root, and the proof of what one is owed
+bounded_keys.py     what a key with a budget may not do
 budgets.py          how much keys, accounts and single requests may cost
 coin_operator.py    settlement batches, payouts by hand, and what only the operator knows of coins
 coins.py            coins that are taken, invoices for them, and the gateways' webhooks

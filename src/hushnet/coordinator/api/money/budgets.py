@@ -1,7 +1,7 @@
 """Budgets over HTTP: an account's own, those of its keys, and those that the operator sets.
 
-An account sees every budget that its requests count against, also the operator's, and changes its own. A key that has a
-budget itself changes none and makes no keys: whoever holds it cannot lift its bound.
+An account sees every budget that its requests count against, also the operator's, and changes its own; through a key that
+has a budget itself it changes nothing (bounded_keys.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hushnet.coordinator.accounts.rules import parse_key_id
 from hushnet.coordinator.api.bodies import json_response, read_json
 from hushnet.coordinator.api.dispatch import route
 from hushnet.coordinator.budgets import Budget, BudgetBook, CapScope, Period
-from hushnet.foundation.errors import AccessError, RequestError
+from hushnet.foundation.errors import RequestError
 from hushnet.foundation.ids import AccountId, ApiKeyId
 from hushnet.foundation.money import parse_usd
 
@@ -57,12 +57,6 @@ def ceilings_of(wishes: Sequence[BudgetWish]) -> dict[Period, int]:
     if len(found) < len(wishes):
         raise RequestError("there is one budget a period", code="out_of_range")
     return found
-
-
-async def require_unbudgeted(book: BudgetBook, caller: Caller) -> None:
-    """Raise `AccessError` `budgeted_key` when the caller's key has a budget of its own."""
-    if await book.budgets_of((CapScope.KEY, caller.key_id)):
-        raise AccessError("a key with a budget of its own makes no keys and changes no budgets", code="budgeted_key")
 
 
 class BudgetsApi:
@@ -108,11 +102,11 @@ class BudgetsApi:
 
     async def set_of_key(self, request: Request) -> Response:
         """Set one budget of a key."""
-        return await self._set(request, await self._key(request, await self._unbudgeted(request)))
+        return await self._set(request, await self._key(request, await self._caller(request)))
 
     async def remove_of_key(self, request: Request) -> Response:
         """Remove the budget of a key that `?period=` names."""
-        return await self._remove(request, await self._key(request, await self._unbudgeted(request)))
+        return await self._remove(request, await self._key(request, await self._caller(request)))
 
     async def of_account(self, request: Request) -> Response:
         """List an account's budgets: the operator's for it and its own."""
@@ -143,13 +137,8 @@ class BudgetsApi:
     async def _caller(self, request: Request) -> Caller:
         return await self._accounts.authenticate(request.headers.get("authorization"), Scope.USER)
 
-    async def _unbudgeted(self, request: Request) -> Caller:
-        caller = await self._caller(request)
-        await require_unbudgeted(self._book, caller)
-        return caller
-
     async def _own_account(self, request: Request) -> Subject:
-        caller = await self._unbudgeted(request)
+        caller = await self._caller(request)
         return caller.account_id, CapScope.ACCOUNT, caller.account_id
 
     async def _key(self, request: Request, caller: Caller) -> Subject:
