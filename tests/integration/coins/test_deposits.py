@@ -63,6 +63,15 @@ async def test_asking_at_once_makes_one_invoice(world: CoinWorld) -> None:
     assert len(await world.money.all_of(Call)) == 1
 
 
+async def test_an_invoice_that_is_being_paid_is_shown_again(world: CoinWorld) -> None:
+    invoice = await world.ask(ETH)
+    assert invoice.gateway_id is not None
+    world.coinpay_server.pay(invoice.gateway_id, due_text(invoice, parts=(1, 4)))
+    await coinpay_event(world, invoice, "confirmed")
+    again = await world.ask(ETH)
+    assert (again.id, again.state, again.credited) == (invoice.id, InvoiceState.DETECTED, USD // 4)
+
+
 async def test_an_invoice_that_has_ended_is_not_shown_again(world: CoinWorld) -> None:
     first = await world.ask()
     await world.money.books.advance(16 * 60)

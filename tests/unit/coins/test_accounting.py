@@ -116,6 +116,12 @@ def test_over_under_exact_and_late_coins() -> None:
     assert balances_of(facts) == {COIN: -DUE, FX_COIN: DUE, FX: -value, SUSPENSE: value}
 
 
+def test_a_rate_is_fixed_for_a_day_at_most() -> None:
+    asked = invoice(state=InvoiceState.CREATING, created_ms=5)
+    quote = Quote(gateway_id="g", destination=Destination("bc1q"), units_due=DUE, expires_ms=10**15)
+    assert quoted(asked, quote).expires_ms == 5 + 24 * 3_600_000
+
+
 def test_late_coins_wait_for_a_rate() -> None:
     with pytest.raises(RateError):
         absorb(invoice(), confirmed(DUE, END_MS + 1))

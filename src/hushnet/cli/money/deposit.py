@@ -10,12 +10,14 @@ from typing import Annotated, Any, Final
 import typer
 
 from hushnet.cli import console
+from hushnet.cli.money.coins.commands import deposit as coin_deposit
 from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, client_of
 from hushnet.foundation.errors import HushnetError, RequestError
 from hushnet.foundation.money import format_usd
 from hushnet.sdk.client import Client
 
 app = typer.Typer()
+app.command("coin")(coin_deposit)
 
 POLL_S: Final = 1.0
 _WAITING: Final = frozenset({"created", "open", "processing"})

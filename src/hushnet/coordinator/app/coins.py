@@ -28,15 +28,19 @@ from hushnet.foundation.errors import ConfigurationError, HushnetError
 _USD = 1_000_000
 
 
-def join_coins(money: Money, settings: CoordinatorSettings, clock: Clock, *, accounts: Accounts) -> GatewayRail | None:
+def join_coins(
+    money: Money, settings: CoordinatorSettings, clock: Clock, *, accounts: Accounts, is_first: bool = True
+) -> GatewayRail | None:
     """Add to `money` what coins bring; return what sends coins, or None when nothing does.
+
+    `is_first`: of several workers this is the one that sends batches and looks at silent invoices.
 
     Raises `ConfigurationError` when a gateway lacks something.
     """
     coins = settings.coins
     gateways = gateways_of(coins)
     rates = rates_of(coins, list(gateways.values()))
-    _join_deposits(money, coins, clock, accounts=accounts, gateways=gateways, rates=rates)
+    _join_deposits(money, coins, clock, accounts=accounts, gateways=gateways, rates=rates, is_watching=is_first)
     rail = rail_of(coins, gateways)
     settlement = Settlement(money.store, clock, rail, rates=rates, limits=batch_limits(coins), sent=money.calls.wake)
     office = CoinOffice(
@@ -46,7 +50,7 @@ def join_coins(money: Money, settings: CoordinatorSettings, clock: Clock, *, acc
     if not rail.gateways:
         return None
     money.callers.update(coin_callers(money.store, rail))
-    if coins.batch_every_s:
+    if coins.batch_every_s and is_first:
         money.works.append(("coin-batches", lambda: settlement.run_every(coins.batch_every_s)))
     return rail
 
@@ -59,6 +63,7 @@ def _join_deposits(
     accounts: Accounts,
     gateways: dict[str, BtcPay | CoinPay],
     rates: RateSource,
+    is_watching: bool,
 ) -> None:
     for name, gateway in gateways.items():
         told = partial(payout_told, gateway) if isinstance(gateway, BtcPay) else None
@@ -71,8 +76,9 @@ def _join_deposits(
     )
     quoting = [gateway for gateway in gateways.values() if gateway.name != btcpay.NAME or settings.btcpay.pairs]
     invoices = CoinInvoices(money.store, clock, quoting, calls=money.calls, limits=limits)
-    if gateways:
+    if gateways and is_watching:
         money.works.append(("coin-watch", CoinWatch(money.store, clock, gateways, rates=rates).run))
+    if gateways:
         money.closes.extend(gateway.aclose for gateway in gateways.values())
     paid = frozenset(rail_of(settings, gateways).gateways)
     money.routes.extend(CoinsApi(CoinDesk(accounts, invoices, money.inbox, clock, gateways, paid)).routes())

@@ -40,7 +40,7 @@ def join_rails(services: Services, serving: Serving, *, is_first: bool) -> Rails
     incentives = join_incentives(
         money, settings.incentives, serving, accounts=accounts, database=opened.database, is_payer=is_first
     )
-    coins = join_coins(money, settings, clock, accounts=accounts)
+    coins = join_coins(money, settings, clock, accounts=accounts, is_first=is_first)
     stripe = join_stripe(money, settings.stripe, clock, accounts=accounts)
     payouts = join_payouts(
         money,

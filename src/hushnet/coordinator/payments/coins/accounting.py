@@ -28,8 +28,9 @@ from hushnet.coordinator.payments.coins.states import Event, next_state
 from hushnet.coordinator.payments.coins.units import usd_at, usd_of
 
 LATE_MS: Final = 24 * 3_600_000
+OPEN_MS_MAX: Final = 24 * 3_600_000
+"""A rate is fixed for a day at most, whatever a gateway says."""
 _RAW_MAX: Final = 64
-_ENDED: Final = frozenset({InvoiceState.UNDERPAID, InvoiceState.EXPIRED, InvoiceState.REVIEW})
 FX: Final = operator_account(Kind.FX)
 SUSPENSE: Final = operator_account(Kind.SUSPENSE)
 BANK: Final = operator_account(Kind.BANK)
@@ -56,7 +57,7 @@ def quoted(invoice: CoinInvoice, quote: Quote) -> CoinInvoice:
         units_due=quote.units_due,
         rate=rate,
         url=quote.url,
-        expires_ms=quote.expires_ms,
+        expires_ms=min(quote.expires_ms, invoice.created_ms + OPEN_MS_MAX),
         raw=quote.raw[:_RAW_MAX],
     )
 

@@ -143,7 +143,7 @@ def _opened(tx: Transaction, wish: CoinInvoice, open_max: int) -> CoinInvoice:
             event = Event.ENDED_PARTLY if invoice.credited else Event.ENDED
             if invoice.state is InvoiceState.PENDING:
                 rows.save(replace(invoice, state=next_state(invoice.state, event)))
-    if (standing := _standing(tx, wish)) is not None:
+    if (standing := _standing(tx, wish, tx.now_ms)) is not None:
         return standing
     if len(rows.find(owner=wish.owner, state=OPEN, limit=open_max)) >= open_max:
         raise InvoiceError(
@@ -153,19 +153,20 @@ def _opened(tx: Transaction, wish: CoinInvoice, open_max: int) -> CoinInvoice:
         )
     invoice = replace(wish, id=tx.next_id(), created_ms=tx.now_ms, expires_ms=tx.now_ms + _QUOTE_MS)
     if not rows.add(invoice):
-        rival = _standing(tx, wish)
+        rival = _standing(tx, wish, tx.now_ms)
         assert rival is not None, "an invoice that could not be added has a rival"
         return rival
     enqueue(tx, invoice.gateway, ASK, invoice.id, {"invoice": invoice.id})
     return invoice
 
 
-def _standing(view: View, wish: CoinInvoice) -> CoinInvoice | None:
-    """Return the open invoice for the same purpose that can still be paid in time."""
+def _standing(view: View, wish: CoinInvoice, now_ms: int) -> CoinInvoice | None:
+    """Return the open invoice for the same purpose that can still be paid in time, one with coins on their way first."""
     found = view.rows(CoinInvoice).find(
-        owner=wish.owner, asset=wish.asset, network=wish.network, usd=wish.usd, state=[0, 1], limit=1
+        owner=wish.owner, asset=wish.asset, network=wish.network, usd=wish.usd, state=OPEN, limit=_PAGE_MAX
     )
-    return found[0] if found else None
+    in_time = [invoice for invoice in found if invoice.expires_ms > now_ms]
+    return max(in_time, key=lambda invoice: invoice.state, default=None)
 
 
 class InvoiceCall:

@@ -33,6 +33,7 @@ _OVER: Final = {
     Event.PARTLY: State.UNDERPAID,
     Event.ENDED_PARTLY: State.UNDERPAID,
     Event.TOO_LATE: State.REVIEW,
+    Event.REVERSED: State.REVERSED,
 }
 
 TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
@@ -52,7 +53,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = {
     State.PAID: {Event.REVERSED: State.REVERSED},
     State.UNDERPAID: {Event.COVERED: State.PAID, Event.REVERSED: State.REVERSED},
     State.EXPIRED: _OVER,
-    State.REVIEW: {**_OVER, Event.ENDED: State.EXPIRED, Event.REVERSED: State.REVERSED},
+    State.REVIEW: {**_OVER, Event.ENDED: State.EXPIRED},
     State.REVERSED: {},
     State.REFUSED: {},
 }
