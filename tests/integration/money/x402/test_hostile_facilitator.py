@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from eth_account import Account
 
 from hushnet.coordinator.ledger.chart import Kind
 from hushnet.coordinator.payments.model import Finding
 from hushnet.coordinator.payments.x402.book import Bought
+from hushnet.coordinator.payments.x402.model import Wallet
 from hushnet.coordinator.payments.x402.purchases import Due, Pending
 from hushnet.coordinator.payments.x402.transitions import State
 from support.ledger import database_url
@@ -198,3 +200,22 @@ async def test_a_payment_whose_fate_stays_unknown_is_a_finding(shop: Shop) -> No
         await shop.pass_time(1500)
         await shop.keeper.step()
     assert [finding.kind for finding in await shop.money.all_of(Finding)] == ["x402_unresolved"]
+
+
+async def test_what_came_to_nothing_is_forgotten_and_nothing_else(shop: Shop) -> None:
+    """Anybody can sign any number of payments: those that nobody sent are not kept for ever."""
+    stranger = Account.from_key(b"\x02" * 32)
+    assert isinstance(await shop.buy(await payment_by(stranger)), Due), "it has no money"
+    await shop.close(await shop.bought(await payment_by(shop.account), digest=bytes([1]) * 32), 100)
+    shop.facilitator.faults = ["reset_before"]
+    assert isinstance(await shop.buy(await payment_by(shop.account), digest=bytes([2]) * 32), Pending)
+    await shop.pass_time(600)
+    while await shop.keeper.step():
+        pass
+    assert await shop.keeper.prune() == 0, "kept for a day"
+    await shop.pass_time(90_000)
+    assert await shop.keeper.prune() == 1
+    assert await shop.keeper.prune() == 0
+    assert sorted(row.state for row in await shop.rows()) == [State.SETTLED, State.LAPSED]
+    assert [wallet.payer for wallet in await shop.money.all_of(Wallet)] == [shop.payer]
+    assert await shop.credit() == AMOUNT - 100

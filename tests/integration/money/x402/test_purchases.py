@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 from hushnet.coordinator.ledger.chart import Kind
 from hushnet.coordinator.ledger.model import Held
@@ -11,7 +12,8 @@ from hushnet.coordinator.payments.x402.model import WALLET_ID_FIRST, Wallet
 from hushnet.coordinator.payments.x402.purchases import Denied, Due, Pending
 from hushnet.coordinator.payments.x402.transitions import State
 from support.ethereum import Account
-from support.x402_shop import AMOUNT, DIGEST, LIMITS, Shop, payment_by
+from support.ledger import database_url
+from support.x402_shop import AMOUNT, DIGEST, LIMITS, Shop, open_facilitator, open_shop, payment_by, real_clock
 
 OTHER = bytes([1]) * 32
 
@@ -126,3 +128,21 @@ async def test_a_payer_has_a_bounded_number_of_open_payments(shop: Shop) -> None
     for n in range(LIMITS.open_max):
         assert isinstance(await shop.buy(await payment_by(shop.account), digest=bytes([n]) * 32), Pending)
     assert await shop.buy(await payment_by(shop.account), digest=OTHER) == Denied("too_many_payments")
+
+
+async def test_two_processes_sell_one_request_for_one_payment(tmp_path: Path) -> None:
+    clock = real_clock()
+    with database_url("postgresql", tmp_path) as url:
+        async with (
+            open_facilitator(clock) as facilitator,
+            open_shop(url, facilitator, clock) as one,
+            open_shop(url, facilitator, clock) as other,
+        ):
+            for round_ in range(3):
+                payment, digest = await payment_by(one.account), bytes([round_ + 1]) * 32
+                purchases = await asyncio.gather(*(shop.buy(payment, digest=digest) for shop in (one, other) * 4))
+                (bought,) = [purchase for purchase in purchases if not isinstance(purchase, Pending)]
+                await one.close(bought, AMOUNT)  # type: ignore[arg-type] - the one that bought
+                again = [await shop.buy(payment, digest=digest) for shop in (one, other)]
+                assert again == [Denied("payment_used")] * 2
+            assert (one.earned, facilitator.settlements) == (3 * AMOUNT, 3)

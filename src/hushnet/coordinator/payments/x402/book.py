@@ -235,6 +235,22 @@ def spent_credit(tx: Transaction, row: X402Payment, wanted: Wanted) -> Bought | 
     return _bought(after, outcome)
 
 
+def forgotten(tx: Transaction, row: X402Payment) -> None:
+    """Delete a payment of which nothing came and nothing can come, and its wallet if that is all there was of it."""
+    found = tx.rows(X402Payment).get(*row.key)
+    if found is None or found.state not in FORGETTABLE or found.tries or found.request:
+        return
+    wallet = tx.rows(Wallet).get(found.payer)
+    tx.rows(X402Payment).remove(*found.key)
+    is_used = wallet is None or wallet.barred_ms is not None or tx.rows(X402Payment).find(owner=found.owner, limit=1)
+    if not is_used:
+        tx.rows(Wallet).remove(found.payer)
+
+
+FORGETTABLE: Final = (State.FAILED, State.LAPSED)
+"""Where a payment ends that was never sent to be settled; when its time is over it cannot be taken in again either."""
+
+
 def credited(row: X402Payment) -> Fact:
     """Return the fact of an `exact` payment that is on the chain."""
     leg = Leg(operator_account(Kind.X402), user_account(row.owner, Kind.PAID), row.amount)

@@ -26,7 +26,7 @@ from hushnet.coordinator.payments.x402.chain import (
     Unpaid,
     Unseen,
 )
-from hushnet.coordinator.payments.x402.model import RequestFate, X402Payment
+from hushnet.coordinator.payments.x402.model import NEVER_MS, RequestFate, X402Payment
 from hushnet.coordinator.payments.x402.payload import Scheme
 from hushnet.coordinator.payments.x402.transitions import Event, State
 from hushnet.foundation.clock import Clock
@@ -37,6 +37,9 @@ _LOG = logging.getLogger(__name__)
 POLL_S: Final = 1.0
 BATCH: Final = 20
 LEASE_MS: Final = 60_000
+PRUNE_S: Final = 3600.0
+KEPT_MS: Final = 86_400_000
+"""How long a payment is kept that was never sent to be settled."""
 UNRESOLVED_MS: Final = 3_600_000
 """A payment whose time is over for an hour and whose fate the chain does not tell is a person's to look into."""
 _LOOK_MS_MIN: Final = 2_000
@@ -51,6 +54,7 @@ class PaymentKeeper:
         self._clock = clock
         self._chain = chain
         self._woken = asyncio.Event()
+        self._prune_s = 0.0
 
     def wake(self) -> None:
         """Look now, without waiting for the next poll."""
@@ -63,6 +67,10 @@ class PaymentKeeper:
             try:
                 while await self.step() == BATCH:
                     pass
+                if self._clock.monotonic_s() >= self._prune_s:
+                    while await self.prune() == BATCH:
+                        pass
+                    self._prune_s = self._clock.monotonic_s() + PRUNE_S
             except (StorageError, CapacityError) as error:
                 _LOG.warning("the payments cannot be read", extra={"error": error.error_code})
             try:
@@ -88,6 +96,24 @@ class PaymentKeeper:
             else:
                 await self._look(row)
         return len(due)
+
+    async def prune(self) -> int:
+        """Delete payments that are over and were never sent: anybody can sign any number. Return how many there were."""
+        old_ms = self._clock.now_ms() - KEPT_MS
+        over = await self._store.read(
+            lambda view: view.rows(X402Payment).find(
+                state=list(book.FORGETTABLE),
+                tries=0,
+                request=0,
+                next_ms=NEVER_MS,
+                at_most=("created_ms", old_ms),
+                order_by="created_ms",
+                limit=BATCH,
+            )
+        )
+        for row in over:
+            await self._store.transact(lambda tx, row=row: book.forgotten(tx, row))  # type: ignore[misc]
+        return len(over)
 
     async def _look(self, row: X402Payment) -> None:
         ours = await self._store.transact(lambda tx: _claim(tx, row))

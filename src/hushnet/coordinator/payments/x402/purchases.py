@@ -139,7 +139,7 @@ class Purchases:
                 return await self._resume(row, wanted)
             case Ours(row):
                 purchase = await self._go_on(row, wanted)
-                if isinstance(purchase, Pending):
+                if isinstance(purchase, Pending | Denied):
                     await self._store.transact(lambda tx: book.released(tx, row))
                 return purchase
 

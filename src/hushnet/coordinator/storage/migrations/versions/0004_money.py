@@ -233,6 +233,8 @@ _INDEXES = (
     "CREATE INDEX payouts_open ON payouts (state, created_ms) WHERE state IN (0,1,2,3,5,8)",
     "CREATE UNIQUE INDEX payouts_one_open ON payouts (owner) WHERE state IN (0,1,2,3,5,8)",
     "CREATE INDEX x402_payments_due ON x402_payments (next_ms) WHERE state IN (0,1,3)",
+    "CREATE INDEX x402_payments_over ON x402_payments (created_ms) WHERE state IN (3,4)",
+    "CREATE INDEX x402_payments_owner ON x402_payments (owner)",
     "CREATE INDEX money_findings_open ON money_findings (id) WHERE resolved_ms IS NULL",
     "CREATE INDEX request_keys_old ON request_keys (at_ms)",
     "CREATE INDEX payment_calls_subject ON payment_calls (rail, subject)",
