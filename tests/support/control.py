@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
-import functools
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +17,6 @@ from hushnet.coordinator.accounts.rules import parse_key
 from hushnet.coordinator.accounts.service import OPERATOR_ACCOUNT
 from hushnet.coordinator.app import Coordinator, build
 from hushnet.coordinator.settings import load_settings
-from hushnet.coordinator.storage.database import Database
 from hushnet.foundation.clock import Clock, SystemClock
 from hushnet.foundation.ids import ModelId
 from hushnet.foundation.redaction import Secret
@@ -30,6 +26,7 @@ from hushnet.provider.engines.base import Engine, ModelSpec
 from hushnet.provider.link.locate import Place
 from hushnet.provider.settings import ProviderSettings
 from support.scripted_engine import ScriptedEngine
+from support.sqlite import migrated_database
 
 MODEL = ModelId("org/scripted:1")
 
@@ -143,18 +140,3 @@ def secret_of(key: str) -> str:
     parsed = parse_key(key)
     assert parsed is not None
     return parsed.secret.reveal()
-
-
-@functools.cache
-def migrated_database() -> Path:
-    """Migrate one SQLite file, once a session: migrations take longer than everything else that a test does."""
-    folder = Path(tempfile.mkdtemp(prefix="hush-control-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = folder / "template.db"
-
-    async def migrate() -> None:
-        database = await Database.open(f"sqlite:///{path}")
-        await database.aclose()
-
-    asyncio.run(migrate())
-    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -40,6 +41,7 @@ from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, RequestId
 from support.ledger_memory import MemoryLedgerStore
 from support.postgres import fresh_database
+from support.sqlite import migrated_database
 
 CONSUMER = AccountId(70_000)
 PROVIDER = AccountId(80_000)
@@ -198,6 +200,7 @@ def database_url(kind: str, folder: Path) -> Iterator[str]:
         case "memory":
             yield "memory:"
         case "sqlite":
+            shutil.copy(migrated_database(), folder / "ledger.db")
             yield f"sqlite:///{folder / 'ledger.db'}"
         case _:
             with fresh_database() as url:

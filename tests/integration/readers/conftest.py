@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from support.control import migrated_database
+from support.sqlite import migrated_database
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
