@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hushnet.coordinator.ledger.model import Capped, Held, Hold, Insufficient, Operation
+from hushnet.coordinator.ledger.model import Capped, Conflict, Held, Hold, Insufficient, Operation, Refused
 from hushnet.coordinator.ledger.writing.backlog import Backlog, Waiting
 from hushnet.foundation.ids import RequestId
 from support.ledger import CONSUMER, post
@@ -82,8 +82,15 @@ def test_a_hold_that_overtook_and_found_too_little_is_asked_again_in_its_turn() 
     assert not backlog.asks_again(last, Insufficient(0))
 
 
-def test_only_want_of_money_is_asked_again() -> None:
-    for outcome, is_asked in ((Held(1, 0, 0), False), (Capped(1, 0), True), (Insufficient(3), True)):
+def test_only_what_those_overtaken_may_change_is_asked_again() -> None:
+    answers = [
+        (Held(1, 0, 0), False),
+        (Conflict(), False),
+        (Capped(1, 0), True),
+        (Insufficient(3), True),
+        (Refused(), True),
+    ]
+    for outcome, is_asked in answers:
         backlog, added = filled("c" * 20 + "h")
         backlog.next_batch()
         assert backlog.asks_again(added[-1], outcome) is is_asked

@@ -2,8 +2,8 @@
 
 Rules: in the order of arrival, as long as one batch takes everything. Beyond that holds go first, because a consumer waits
 for them and nobody waits for a close; a quarter of each batch is for what has waited longest, so that closes never starve.
-A hold that overtook and found too little money is asked again in its turn: what it overtook may have released some. A
-batch that was refused comes back in halves, one at a time, with a batch of others between them.
+A hold that overtook and found too little money, or its owner frozen, is asked again in its turn: what it overtook may have
+released some, or ended a debt. A batch that was refused comes back in halves, one at a time, with a batch of others between them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from hushnet.coordinator.ledger.model import Capped, Hold, Insufficient, Operation, Outcome
+from hushnet.coordinator.ledger.model import Capped, Hold, Insufficient, Operation, Outcome, Refused
 
 _OLDEST_PART: Final = 4
 
@@ -74,8 +74,8 @@ class Backlog:
         self._halves.extendleft((batch[middle:], batch[:middle]))
 
     def asks_again(self, waiting: Waiting, outcome: Outcome) -> bool:
-        """Take a hold back that lacks what those it overtook may have released; say whether it was one."""
-        if not waiting.has_overtaken or not isinstance(outcome, Insufficient | Capped):
+        """Take a hold back that lacks what those it overtook may have brought; say whether it was one."""
+        if not waiting.has_overtaken or not isinstance(outcome, Insufficient | Capped | Refused):
             return False
         waiting.has_overtaken = False
         insort(self._others, waiting, key=_number)
