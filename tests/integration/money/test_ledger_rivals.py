@@ -76,6 +76,7 @@ async def test_disputes_deposits_and_requests_at_once_leave_every_cent_where_it_
     assert states[FROZEN].balance == sum(taken)
     assert states[PAID].balance - debt == 1_000 + sum(deposited) - sum(taken) - spent
     assert states[PAID].is_closed == (debt > 0)
+    await cold(money, "dp:lost", Leg(FROZEN, DISPUTED, sum(taken)))
 
 
 async def test_a_frozen_account_is_free_for_the_hot_lane_as_soon_as_the_cold_one_has_committed(
@@ -88,3 +89,4 @@ async def test_a_frozen_account_is_free_for_the_hot_lane_as_soon_as_the_cold_one
     await cold(money, "pi:1", Leg(STRIPE, PAID, 5), Repay(CONSUMER))
 
     assert (await money.books.hold(1))[1] == Held(1, 0, 0)
+    await cold(money, "dp:1:lost", Leg(FROZEN, DISPUTED, 5))
