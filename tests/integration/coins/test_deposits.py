@@ -10,10 +10,11 @@ import pytest
 from hushnet.coordinator.payments.coins.accounting import LATE_MS
 from hushnet.coordinator.payments.coins.assets import AssetError, pair_named
 from hushnet.coordinator.payments.coins.gateways.coinpay import CoinPayDialect
-from hushnet.coordinator.payments.coins.intake import CoinStray, ForgedWebhookError
+from hushnet.coordinator.payments.coins.intake import CoinStray, ForgedWebhookError, apply_sighting
 from hushnet.coordinator.payments.coins.invoices import InvoiceError
 from hushnet.coordinator.payments.coins.model import CoinInvoice, InvoiceState
 from hushnet.coordinator.payments.coins.units import format_units
+from hushnet.coordinator.payments.inbox import Waiting
 from hushnet.coordinator.payments.model import Call, EventState
 from hushnet.foundation.errors import CapacityError
 from hushnet.foundation.ids import AccountId
@@ -219,6 +220,35 @@ async def test_an_unknown_invoice_is_not_ok(world: CoinWorld) -> None:
         "fx": -3_750_000_000,
         "suspense": 3_750_000_000,
     }
+
+
+async def test_a_second_event_of_coins_without_an_invoice_changes_nothing_at_another_rate(world: CoinWorld) -> None:
+    invoice = await world.ask(ETH)
+    assert invoice.gateway_id is not None
+    fake = world.coinpay_server
+    fake.payments["pay_9"] = fake.payments.pop(invoice.gateway_id)
+    fake.payments["pay_9"].id = "pay_9"
+    fake.pay("pay_9", "1.5")
+    for word in ("confirmed", "forwarded"):
+        await world.deliver(world.coinpay, fake.signed(fake.event("pay_9", word)))
+        await world.settle_inbox()
+        world.rates[ETH] *= 2
+    assert await world.events() == [(EventState.APPLIED, "")] * 2
+    assert (await world.balances())["suspense"] == 3_750_000_000
+
+
+async def test_what_a_gateway_said_before_its_last_word_waits(world: CoinWorld) -> None:
+    invoice = await world.ask()
+    assert invoice.gateway_id is not None
+    fake = world.btcpay_server
+    fake.pay(invoice.gateway_id, due_text(invoice))
+    before = await world.btcpay.look(invoice, now_ms=world.money.clock.now_ms())
+    await world.money.books.advance(1)
+    fake.invoices[invoice.gateway_id].status = "Invalid"
+    await btcpay_event(world, invoice, "InvoiceInvalid")
+    verdict = await world.money.store.transact(lambda tx: apply_sighting(tx, invoice.id, before, rate=None))
+    assert verdict == Waiting("out_of_date")
+    assert await world.balances() == {}
 
 
 async def test_a_payment_that_the_gateway_does_not_know_is_ignored_and_noted(world: CoinWorld) -> None:
