@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from hushnet.coordinator.ledger.books.closing import closed, gather, last_due
 from hushnet.coordinator.ledger.books.days import DAY_MS, DayBalance, DayRow, day_of, day_text, parse_day
-from hushnet.coordinator.ledger.books.keeper import BookKeeper, BookKeys
+from hushnet.coordinator.ledger.books.keeper import ASKING_MAX, BookKeeper, BookKeys
 from hushnet.coordinator.ledger.books.liabilities import day_secret, tree_of
 from hushnet.coordinator.ledger.books.published import proof_document
 from hushnet.coordinator.ledger.books.recomputing import recomputed
@@ -22,7 +22,7 @@ from hushnet.coordinator.ledger.model import Held
 from hushnet.coordinator.storage.books.days import SqlDayStore
 from hushnet.coordinator.storage.books.keys import KEY_FILE, MASTER_FILE, load_book_keys
 from hushnet.foundation.clock import ManualClock
-from hushnet.foundation.errors import ConfigurationError, RequestError
+from hushnet.foundation.errors import CapacityError, ConfigurationError, RequestError
 from hushnet.foundation.ids import AccountId
 from hushnet.foundation.redaction import Secret
 from hushnet.identity.keys import IdentityKey
@@ -209,6 +209,19 @@ async def test_an_owner_finds_its_part_in_the_published_root(books: OpenLedger) 
     assert proved[PROVIDER, "USD"] == 6
     with pytest.raises(ConfigurationError, match="secret"):
         await keeper_of(books, replace(KEYS, master=Secret("cd" * 32))).proofs(row, CONSUMER)
+
+
+async def test_those_who_ask_for_proofs_wait_in_a_queue_of_bounded_length(books: OpenLedger) -> None:
+    keeper = keeper_of(books)
+    await books.give(CONSUMER, paid=5)
+    await next_day(books)
+    (row,) = await keeper.close_due()
+    asked = [keeper.proofs(row, CONSUMER) for _ in range(ASKING_MAX + 3)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, CapacityError)]
+    assert len(refused) == 3
+    assert all(error.error_code == "busy" for error in refused)
+    assert len(await keeper.proofs(row, CONSUMER)) == 1
 
 
 def test_the_two_files_are_made_once_for_their_owner_alone(tmp_path: Path) -> None:

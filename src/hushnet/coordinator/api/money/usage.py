@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ from hushnet.foundation.errors import AccessError, RequestError
 PAGE_MAX: Final = 100
 GROUPS_MAX: Final = 5000
 """Rows of a summary; whoever asks for more is told to ask for a shorter period."""
+SUMS_AT_ONCE: Final = 1
+"""A sum over a long history must leave the database's other readers to keys and balances."""
 SETTLING_MS: Final = 5_000
 """A statement ends this long ago at the latest: what was decided before has been committed."""
 _NO_STORE: Final = {"cache-control": "no-store"}
@@ -42,6 +45,7 @@ class UsageApi:
         self._ledger = ledger
         self._store = store
         self._clock = clock
+        self._summing = asyncio.Semaphore(SUMS_AT_ONCE)
 
     def routes(self) -> list[Route]:
         return [
@@ -68,7 +72,8 @@ class UsageApi:
             "has_more": len(records) > limit,
         }
         if before is None:
-            shown["totals"] = _total(await self._store.groups(scope, (), limit=1), "cost_micro_usd")
+            async with self._summing:
+                shown["totals"] = _total(await self._store.groups(scope, (), limit=1), "cost_micro_usd")
         return json_response(shown, headers=_NO_STORE)
 
     async def summary(self, request: Request) -> Response:
@@ -88,7 +93,8 @@ class UsageApi:
         parts = read_parts(request.query_params, (Part.DAY, Part.MACHINE, Part.MODEL), default=Part.DAY)
         scope = self._scope(request, caller, Side.PROVIDER)
         groups = await self._groups(scope, parts)
-        income = [] if scope.model is not None else await self._store.income(scope)
+        async with self._summing:
+            income = [] if scope.model is not None else await self._store.income(scope)
         balance = await self._ledger.balance(caller.account_id)
         names = shown_balance(balance)
         shown = {
@@ -119,7 +125,8 @@ class UsageApi:
         return reports.Scope(caller.account_id, side, from_ms, to_ms, scope.model, scope.key)
 
     async def _groups(self, scope: reports.Scope, parts: Sequence[Part]) -> list[Group]:
-        groups = await self._store.groups(scope, parts, limit=GROUPS_MAX + 1)
+        async with self._summing:
+            groups = await self._store.groups(scope, parts, limit=GROUPS_MAX + 1)
         if len(groups) > GROUPS_MAX:
             raise RequestError("that is too much for one answer", code="out_of_range", hint="ask for a shorter period")
         return groups

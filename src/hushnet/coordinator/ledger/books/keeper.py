@@ -19,7 +19,7 @@ from hushnet.coordinator.ledger.books.liabilities import OwnerProof, day_secret,
 from hushnet.coordinator.ledger.books.published import root_document
 from hushnet.coordinator.ledger.books.tree import Tree
 from hushnet.foundation.clock import Clock
-from hushnet.foundation.errors import ConfigurationError, RequestError, StorageError
+from hushnet.foundation.errors import CapacityError, ConfigurationError, RequestError, StorageError
 from hushnet.foundation.ids import AccountId
 from hushnet.foundation.redaction import Secret
 from hushnet.identity.keys import IdentityKey
@@ -30,6 +30,10 @@ LOOK_S: Final = 60.0
 """How often the keeper looks whether a day is due."""
 TREES_KEPT: Final = 2
 """Trees of days that were asked about last; one of a million owners has 80 MB."""
+
+ASKING_MAX: Final = 32
+"""Proofs that may wait for a tree; one that has to be built takes a processor for about 10 µs an owner."""
+RETRY_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class BookKeeper:
         self._network = network
         self._trees: OrderedDict[int, Tree] = OrderedDict()
         self._building = asyncio.Lock()
+        self._asking = 0
 
     async def run(self) -> None:
         """Close days as they fall due, for ever."""
@@ -92,16 +97,23 @@ class BookKeeper:
     async def proofs(self, row: DayRow, owner: AccountId) -> list[OwnerProof]:
         """Prove what was owed to an owner on a closed day, asset by asset; none when it was nothing.
 
-        Raises `ConfigurationError` when this coordinator's secret is not the one that the day was closed with.
+        Raises `CapacityError` (`busy`) when too many ask at once, and `ConfigurationError` when this coordinator's secret is
+        not the one that the day was closed with.
         """
+        if self._asking >= ASKING_MAX:
+            raise CapacityError("too many proofs are being made", code="busy", retry_after_s=RETRY_S)
         secret = self._keys.secret_of(row.day)
-        balances = await self._store.balances_of(row.day, owner)
-        async with self._building:
-            tree = self._trees.get(row.day) or await self._built(row, secret)
-            self._trees[row.day] = tree
-            self._trees.move_to_end(row.day)
-            while len(self._trees) > TREES_KEPT:
-                self._trees.popitem(last=False)
+        self._asking += 1
+        try:
+            balances = await self._store.balances_of(row.day, owner)
+            async with self._building:
+                tree = self._trees.get(row.day) or await self._built(row, secret)
+                self._trees[row.day] = tree
+                self._trees.move_to_end(row.day)
+                while len(self._trees) > TREES_KEPT:
+                    self._trees.popitem(last=False)
+        finally:
+            self._asking -= 1
         return proofs_of(tree, balances, secret)
 
     async def _built(self, row: DayRow, secret: bytes) -> Tree:
