@@ -33,6 +33,8 @@ class OpenMoney:
     store: SqlMoneyStore
     books: OpenLedger
     url: str
+    is_bare: bool = False
+    """Set by a test that moves money without the payout or dispute that would explain it."""
 
     @property
     def ledger(self) -> Ledger:
@@ -65,7 +67,7 @@ async def open_money(
         opened = OpenMoney(SqlMoneyStore(books.database, books.store, books.ledger, books.clock), books, url)
         yield opened
         assert await books.findings() == []
-        assert await opened.broken_promises() == []
+        assert opened.is_bare or await opened.broken_promises() == []
 
 
 async def eventually(look: Callable[[], Awaitable[bool]]) -> None:

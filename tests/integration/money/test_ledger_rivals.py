@@ -41,6 +41,7 @@ async def cold(money: OpenMoney, key: str, *legs: Leg | Take | Repay | GiveBack)
 
 async def test_disputes_deposits_and_requests_at_once_leave_every_cent_where_it_belongs(money: OpenMoney) -> None:
     rng = Random(4)
+    money.is_bare = True
     await money.books.give(CONSUMER, paid=1_000)
     disputed, deposited = [rng.randint(1, 300) for _ in range(12)], [rng.randint(1, 200) for _ in range(12)]
 
@@ -83,6 +84,7 @@ async def test_a_frozen_account_is_free_for_the_hot_lane_as_soon_as_the_cold_one
     money: OpenMoney,
 ) -> None:
     await money.books.give(CONSUMER, promo=10)
+    money.is_bare = True
     await cold(money, "dp:1", Take(CONSUMER, 5))
     assert (await money.books.hold(1))[1] == Refused()
 
