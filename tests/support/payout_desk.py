@@ -163,7 +163,7 @@ async def open_desk(
     money: OpenMoney, stripe: FakeStripe, *, terms: Terms = TERMS, reach: FaultHook = no_faults
 ) -> AsyncIterator[Desk]:
     """Payouts of one process on an open money store; `stripe` has been reset and has money."""
-    gateway = StripeGateway(Secret(stripe.api_key), api_base=stripe.base_url, timeout_s=10)
+    gateway = StripeGateway(Secret(stripe.api_key), api_base=stripe.base_url, timeout_s=60)
     where = {"country": "US", "return_url": "https://hush.test/back", "refresh_url": "https://hush.test/again"}
     connect = StripeConnect(gateway, **where)
     events = PayoutEvents(connect, connect, cool_down_ms=terms.cool_down_ms)

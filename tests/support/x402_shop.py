@@ -155,12 +155,12 @@ async def open_shop(
     clock: ManualClock,
     *,
     reach: FaultHook = no_faults,
-    settle_s: float = 5.0,
+    settle_s: float = 60.0,
 ) -> AsyncIterator[Shop]:
     """Open a till on a database; another one may be open on the same."""
     async with open_money(url, clock=clock, reach=reach) as money:
-        asked = Facilitator(facilitator.url, OFFER, verify_s=5.0, settle_s=settle_s)
-        chain = RpcChain(Secret(f"{facilitator.url}/rpc"), timeout_s=5.0, blocks_back=10_000)
+        asked = Facilitator(facilitator.url, OFFER, verify_s=60.0, settle_s=settle_s)
+        chain = RpcChain(Secret(f"{facilitator.url}/rpc"), timeout_s=60.0, blocks_back=10_000)
         authorised = Authorised(money.store, amount_max=AMOUNT)
         purchases = Purchases(
             money.store,

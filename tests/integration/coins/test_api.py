@@ -56,7 +56,7 @@ async def send(net: Network, delivery: Delivery) -> httpx.Response:
 
 
 async def until_state(client: httpx.AsyncClient, invoice_id: str, state: str) -> dict[str, Any]:
-    for _ in range(600):
+    for _ in range(6000):
         shown: dict[str, Any] = (await client.get(f"/v1/deposits/coin/{invoice_id}")).json()
         if shown["state"] == state:
             return shown
@@ -204,7 +204,7 @@ async def test_the_operator_settles_by_hand_on_the_command_line(tmp_path: Path) 
         assert file.stat().st_mode & 0o777 == 0o600
         assert [row["payout"] for row in json.loads(file.read_text())["payouts"]] == [payout]
         store = net.coordinator.money.store
-        for _ in range(600):
+        for _ in range(6000):
             (row,) = await store.read(lambda view: view.rows(Payout).find(id=int(payout)))
             if row.state is PayoutState.IN_TRANSIT:
                 break

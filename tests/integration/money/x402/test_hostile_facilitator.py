@@ -52,7 +52,7 @@ async def test_a_lost_answer_and_a_blind_node_never_answer_402(shop: Shop, how: 
 async def test_a_silent_facilitator_is_not_waited_for(kind: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
     clock = real_clock()
     with database_url(kind, tmp_path) as url:
-        async with open_facilitator(clock) as facilitator, open_shop(url, facilitator, clock, settle_s=0.2) as shop:
+        async with open_facilitator(clock) as facilitator, open_shop(url, facilitator, clock, settle_s=1.0) as shop:
             payment = await payment_by(shop.account)
             facilitator.faults = ["hang_before"]
             assert isinstance(await shop.buy(payment), Pending)
