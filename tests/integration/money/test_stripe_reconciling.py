@@ -106,6 +106,14 @@ async def test_what_moved_at_stripe_without_us_is_found_once(bench: CardBench) -
         await hours_later(bench, 1)
         await bench.rail.reconciliation.step()
     assert await bench.findings() == ["stripe_balance_differs", "stripe_moved_unknown"]
+    assert await bench.balances() == {}
+
+
+async def test_what_moved_before_the_account_was_ours_is_left_alone(bench: CardBench) -> None:
+    bench.stripe.fund(100)
+    await hours_later(bench, 7)
+    await bench.rail.reconciliation.step()
+    assert "bank" not in await bench.operator()
 
 
 async def test_a_lost_refund_webhook_is_found(bench: CardBench) -> None:

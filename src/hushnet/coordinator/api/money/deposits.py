@@ -77,7 +77,7 @@ class DepositsApi:
     def routes(self) -> list[Route]:
         return [
             route("/v1/deposits", {"GET": self.list_deposits, "POST": self.create}),
-            route(DONE_PATH, {"GET": self.done_page}),
+            route("/v1/deposits/done", {"GET": self.done_page}),
             route(
                 "/v1/deposits/auto_topup", {"GET": self.show_topup, "PUT": self.set_topup, "DELETE": self.stop_topup}
             ),

@@ -22,8 +22,6 @@ from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import RequestError
 from hushnet.foundation.redaction import Secret
 
-ACCOUNT_PATH: Final = "/v1/webhooks/stripe"
-CONNECT_PATH: Final = "/v1/webhooks/stripe-connect"
 _IDLE_S: Final = 10.0
 
 
@@ -48,8 +46,8 @@ class StripeWebhooks:
 
     def routes(self) -> list[Route]:
         return [
-            route(ACCOUNT_PATH, {"POST": self.account}),
-            route(CONNECT_PATH, {"POST": self.connected}),
+            route("/v1/webhooks/stripe", {"POST": self.account}),
+            route("/v1/webhooks/stripe-connect", {"POST": self.connected}),
         ]
 
     async def account(self, request: Request) -> Response:

@@ -19,6 +19,8 @@ SUSPENSE: Final = operator_account(Kind.SUSPENSE)
 DISPUTED: Final = operator_account(Kind.DISPUTED)
 FEES: Final = operator_account(Kind.PROCESSOR_FEES)
 BANK: Final = operator_account(Kind.BANK)
+FEE_TYPES: Final = frozenset({"stripe_fee", "stripe_fx_fee", "tax_fee"})
+"""Balance transactions that are nothing but a fee."""
 
 
 def paid_key(intent: str) -> str:
@@ -95,9 +97,7 @@ def suspended(word: str, object_: str, amount: int, *, fee: int = 0) -> Fact:
 
 def processor_fee(transaction: Transaction) -> Fact | None:
     """What Stripe keeps of a payment, or charges by itself."""
-    cents = transaction.fee or (
-        -transaction.amount if transaction.type in {"stripe_fee", "stripe_fx_fee", "tax_fee"} else 0
-    )
+    cents = transaction.fee or (-transaction.amount if transaction.type in FEE_TYPES else 0)
     if cents == 0:
         return None
     amount = abs(cents) * MICRO_USD_A_CENT

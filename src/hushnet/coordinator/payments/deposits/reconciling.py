@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, ClassVar, Final
 
 from hushnet.coordinator.ledger.chart import Kind
+from hushnet.coordinator.ledger.model import Fact
 from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction, View
 from hushnet.coordinator.payments.deposits import facts
 from hushnet.coordinator.payments.deposits.crediting import deposit_id_of
@@ -53,6 +54,8 @@ CURSOR: Final = "stripe:transactions"
 DIFFERENCE: Final = "stripe:difference"
 _BATCH: Final = 100
 
+_PAYMENTS: Final = frozenset({"charge", "payment"})
+_OWN: Final = frozenset({"payout", "payout_cancel", "payout_failure", "topup", "topup_reversal"})
 _ENDED: Final = {"canceled": CANCELED, "requires_payment_method": DECLINED}
 
 _Work = Callable[[Transaction, Deposit], object]
@@ -152,7 +155,9 @@ class Reconciliation:
     async def _compare_transactions(self) -> None:
         """Go through what moved at Stripe, newest first; the cursor moves only when all of it was seen."""
         cursor = await self._store.read(lambda view: view.rows(Cursor).get(CURSOR))
-        since_s = int(cursor.value) - OVERLAP_S if cursor is not None else 0
+        # What an account moved before it was given to us is not ours to book.
+        from_s = int(cursor.value) if cursor is not None else self._clock.now_ms() // 1000
+        since_s = from_s - OVERLAP_S
         after: dict[str, Any] = {}
         newest_s = 0
         while True:
@@ -169,17 +174,12 @@ class Reconciliation:
             await self._store.transact(partial(_put_cursor, cursor=now))
 
     async def _compare(self, moved: Moved) -> None:
-        is_booked_here = moved.type in {"charge", "payment", "stripe_fee", "stripe_fx_fee", "tax_fee"}
-        fact = facts.processor_fee(moved) if is_booked_here and moved.currency == USD else None
-        if moved.type in {"payout", "payout_cancel", "payout_failure", "topup", "topup_reversal"}:
-            fact = facts.own_money(moved)
-        if fact is not None and not await self._has_fact(fact.key):
-            await self._store.transact(lambda tx: tx.post(fact))
-        if await self._is_known(moved):
-            return
-        if moved.type in {"charge", "payment"} and await self._apply_payment(moved):
-            return
-        if self._clock.now_ms() - moved.created * 1000 >= OLD_MS:
+        is_payment = moved.type in _PAYMENTS
+        if await self._is_known(moved) or (is_payment and await self._apply_payment(moved)):
+            fact = _fact_of(moved)
+            if fact is not None and not await self._has_fact(fact.key):
+                await self._store.transact(lambda tx: tx.post(fact))
+        elif self._clock.now_ms() - moved.created * 1000 >= OLD_MS:
             await self._note("stripe_moved_unknown", f"stripe:{moved.id}", f"{moved.type[:40]} {moved.source or ''}")
 
     async def _is_known(self, moved: Moved) -> bool:
@@ -238,6 +238,15 @@ class Reconciliation:
 
     async def _note(self, kind: str, subject: str, detail: str) -> None:
         await self._store.transact(lambda tx: note_finding(tx, kind, subject, detail))
+
+
+def _fact_of(moved: Moved) -> Fact | None:
+    """Return what is booked here and by nobody else: fees, and the operator's own money."""
+    if moved.currency != USD:
+        return None
+    if moved.type in _OWN:
+        return facts.own_money(moved)
+    return facts.processor_fee(moved) if moved.type in _PAYMENTS or moved.type in facts.FEE_TYPES else None
 
 
 def _unfinished(view: View, *, below: int) -> list[Deposit]:
