@@ -67,6 +67,8 @@ HOOKS = (
 PLACES = [("sqlite", point) for point in HOOKS] + [("postgresql", point) for point in HOOKS[:2]]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("kind", "point"), PLACES)
 def test_kill_at_every_hook(kind: str, point: str, tmp_path: Path) -> None:
     """One process lives the whole story and is killed at each passing of the hook in turn, each time where the last died."""
