@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import msgspec
 
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
 from hushnet.coordinator.ledger.faults import FaultHook, no_faults
@@ -19,6 +20,7 @@ from hushnet.coordinator.payments.model import Call, CallState, EventState, Find
 from hushnet.coordinator.payments.payouts.asking import Terms, Wish
 from hushnet.coordinator.payments.payouts.connect import Onboarder
 from hushnet.coordinator.payments.payouts.events import KINDS, PayoutEvents
+from hushnet.coordinator.payments.payouts.matching import MATCHERS
 from hushnet.coordinator.payments.payouts.model import STRIPE, Payout, PayoutMethod, PayoutState
 from hushnet.coordinator.payments.payouts.service import Payouts
 from hushnet.coordinator.payments.payouts.stripe_rail import stripe_callers
@@ -26,6 +28,7 @@ from hushnet.coordinator.payments.payouts.sweep import LedgerAccount, PayoutWork
 from hushnet.coordinator.payments.stripe.connect import StripeConnect
 from hushnet.coordinator.payments.stripe.events import ACCOUNT, CONNECT, StripeEvents
 from hushnet.coordinator.payments.stripe.gateway import StripeGateway
+from hushnet.coordinator.payments.stripe.objects import Transaction
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.ids import AccountId
 from hushnet.foundation.redaction import Secret
@@ -144,18 +147,32 @@ class Desk:
     async def findings(self) -> list[str]:
         return [finding.kind for finding in await self.money.all_of(Finding) if finding.resolved_ms is None]
 
+    async def unknown_at_stripe(self) -> list[str]:
+        """Types of Stripe's balance transactions about transfers that no payout explains."""
+        moved = [
+            msgspec.convert(one, Transaction)
+            for one in self.stripe.world.find("balance_transactions", account="")
+            if one["type"] in MATCHERS
+        ]
+        return await self.money.store.read(
+            lambda view: [one.type for one in moved if not MATCHERS[one.type](view, one)]
+        )
+
     async def is_whole(self) -> bool:
         """Whether the owner has everything back and nothing is anywhere else; the fake's money agrees."""
         assert self.stripe.world.balances[""] == FUNDS_CENTS
         expected = {"earnings": EARNED, "in_transit": 0, "stripe": 0, "connect": 0, "fees": 0}
-        return await self.balances() == expected and await self.worker.compare() == []
+        is_known = await self.unknown_at_stripe() == []
+        return is_known and await self.balances() == expected and await self.worker.compare() == []
 
     async def is_paid(self, payout: Payout) -> bool:
         """Whether the owner's bank has the net, once, and the books say so."""
         assert self.stripe.world.balances[""] == FUNDS_CENTS - payout.net // 10_000
         assert sum(self.stripe.world.balances.values()) == self.stripe.world.balances[""]
         expected = {"earnings": EARNED - payout.gross, "in_transit": 0, "stripe": payout.net, "connect": 0}
-        return await self.balances() == {**expected, "fees": payout.fee} and await self.worker.compare() == []
+        is_known = await self.unknown_at_stripe() == []
+        is_so = await self.balances() == {**expected, "fees": payout.fee}
+        return is_known and is_so and await self.worker.compare() == []
 
 
 @asynccontextmanager

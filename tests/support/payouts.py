@@ -33,6 +33,7 @@ def payout_row(rail: str, *, instant: bool = True, **columns: object) -> Payout:
         state=PayoutState.REQUESTED,
         transfer=None,
         payout=None,
+        reversal=None,
         asset="USDC" if is_coin else None,
         network="base" if is_coin else None,
         units=UNITS if is_coin else None,

@@ -280,11 +280,15 @@ async def test_one_client_id_asks_once(desk: Desk) -> None:
 async def test_only_mature_earnings_leave(desk: Desk) -> None:
     await desk.provider()
     await desk.money.books.give(PROVIDER, earnings=10 * USD, promo=USD, paid=USD)
+    await desk.money.books.advance(DAY_S - 60)
     with pytest.raises(WithdrawableError):
         await desk.ask(EARNED + 10_000)
     payout = await desk.ask(None)
     assert payout.gross == EARNED
     assert (await desk.money.ledger.balance(PROVIDER)).withdrawable == 0
+    await desk.payouts.cancel(PROVIDER, payout.id)
+    await desk.money.books.advance(120)
+    assert (await desk.ask(None, client="c2")).gross == EARNED + 10 * USD
 
 
 async def test_everything_is_whole_cents_and_at_least_the_minimum(desk: Desk) -> None:

@@ -9,14 +9,12 @@ from hushnet.coordinator.accounts import Accounts
 from hushnet.coordinator.api.money.deposits import DepositsApi
 from hushnet.coordinator.api.money.stripe_webhooks import StripeWebhooks
 from hushnet.coordinator.app.money import Money
-from hushnet.coordinator.ledger.transaction import View
 from hushnet.coordinator.payments.deposits.assembly import build_deposits
 from hushnet.coordinator.payments.deposits.model import DepositLimits
 from hushnet.coordinator.payments.inbox import EventHandler
-from hushnet.coordinator.payments.payouts.model import Payout
+from hushnet.coordinator.payments.payouts.matching import MATCHERS
 from hushnet.coordinator.payments.stripe.events import ACCOUNT, CONNECT, StripeEvents
 from hushnet.coordinator.payments.stripe.gateway import StripeGateway
-from hushnet.coordinator.payments.stripe.objects import Transaction
 from hushnet.coordinator.settings import StripeSettings
 from hushnet.foundation.clock import Clock
 
@@ -56,7 +54,7 @@ def join_stripe(
         clock,
         limits=limits_of(settings),
         wake_calls=money.calls.wake,
-        matchers={"transfer": _is_payout},
+        matchers=MATCHERS,
     )
     joined = JoinedStripe(gateway, dict(rail.handlers), {})
     money.handlers[ACCOUNT], money.handlers[CONNECT] = (
@@ -75,11 +73,6 @@ def join_stripe(
     money.works.extend([("top-ups", rail.topups.run), ("reconcile-stripe", rail.reconciliation.run)])
     money.closes.append(gateway.aclose)
     return joined
-
-
-def _is_payout(view: View, moved: Transaction) -> bool:
-    """Say whether a transfer at Stripe is that of a payout of ours."""
-    return bool(view.rows(Payout).find(transfer=moved.source, limit=1))
 
 
 def limits_of(settings: StripeSettings) -> DepositLimits:

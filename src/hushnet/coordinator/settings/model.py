@@ -255,6 +255,11 @@ class CoordinatorSettings:
                 "setting x402.facilitator needs x402.pay_to and x402.node",
                 hint="pay per use has to know whom to have paid, and to see on the chain that it was",
             )
+        if self.payouts.stripe and not (self.stripe.is_on and self.stripe.connect_secrets):
+            raise ConfigurationError(
+                "setting payouts.stripe needs stripe.secret_key and stripe.connect_webhook_secrets",
+                hint="make an endpoint for /v1/webhooks/stripe-connect at Stripe and copy its signing secret",
+            )
         if self.home == Path():
             object.__setattr__(self, "home", default_home())
         if not self.database.reveal():

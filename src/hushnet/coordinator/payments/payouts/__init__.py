@@ -17,6 +17,7 @@ connect.py      what is needed of Stripe Connect, and onboarding
 stripe_rail.py  the three calls to Stripe
 coin_rail.py    what is needed of a coin's gateway, and the call to it
 events.py       what Stripe's webhooks tell
+matching.py     which of Stripe's balance transactions are payouts
 sweep.py        sending what was requested; asking the rail about payouts that take too long; balances that must agree
 
 Place on the map: inside payments, above the ledger.

@@ -154,6 +154,7 @@ def _draft(tx: Transaction, wish: Wish, method: PayoutMethod, amounts: Split) ->
         state=PayoutState.REQUESTED,
         transfer=None,
         payout=None,
+        reversal=None,
         asset=method.asset if is_coin else None,
         network=method.network if is_coin else None,
         units=None,

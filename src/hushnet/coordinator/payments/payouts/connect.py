@@ -46,6 +46,8 @@ class TransferSeen:
     amount: int
     amount_reversed: int
     destination: str
+    reversal: str | None = None
+    """The newest reversal of it."""
 
     @property
     def is_reversed(self) -> bool:

@@ -35,6 +35,7 @@ from hushnet.coordinator.payments.payouts.stripe_rail import ACTOR, outcome_of, 
 from hushnet.coordinator.payments.payouts.transitions import PayoutEvent, Without
 
 MISMATCH_FINDING: Final = "payout_mismatch"
+_ID_MAX: Final = (1 << 63) - 1
 _PAYOUT_KINDS: Final = {
     "payout.paid": PayoutEvent.PAYOUT_PAID,
     "payout.failed": PayoutEvent.PAYOUT_FAILED,
@@ -47,6 +48,14 @@ KINDS: Final = frozenset(
 """The events that say something here; `transfer.*` come from the platform's own endpoint, the others from Connect's."""
 
 
+class _Reversal(msgspec.Struct):
+    id: str
+
+
+class _Reversals(msgspec.Struct):
+    data: list[_Reversal] = []
+
+
 class _Object(msgspec.Struct):
     id: str
     amount: int = 0
@@ -56,6 +65,7 @@ class _Object(msgspec.Struct):
     transfer_group: str | None = None
     destination: str | None = None
     amount_reversed: int = 0
+    reversals: _Reversals | None = None
 
 
 class _Data(msgspec.Struct):
@@ -128,7 +138,7 @@ def _named(tx: Transaction, told: StripeEvent) -> Payout | None:
     rows = tx.rows(Payout)
     named = told.data.object.metadata.get(METADATA, "")
     if named.isascii() and named.isdecimal() and len(named) <= 19:
-        found = rows.find(id=int(named), rail=STRIPE, limit=1)
+        found = rows.find(id=min(int(named), _ID_MAX), rail=STRIPE, limit=1)
     elif told.type.startswith("transfer."):
         found = rows.find(transfer=told.data.object.id, limit=1)
     else:
@@ -162,11 +172,16 @@ def _happened(tx: Transaction, row: Payout, told: StripeEvent, prepared: object)
         return (outcome_of(_PAYOUT_KINDS[told.type], thing.id, thing.failure_code or ""),)
     if told.type == "payout.created":
         return (Happened(event=PayoutEvent.PAYOUT_MADE, payout=thing.id),)
-    reversed_cents = prepared.amount_reversed if isinstance(prepared, TransferSeen) else thing.amount_reversed
+    seen = prepared if isinstance(prepared, TransferSeen) else _seen(thing)
     made = Happened(event=PayoutEvent.TRANSFER_MADE, transfer=thing.id)
-    if reversed_cents == 0:
+    if seen.amount_reversed == 0:
         return () if told.type == "transfer.updated" else (made,)
-    if reversed_cents < thing.amount:
+    if not seen.is_reversed:
         note_finding(tx, MISMATCH_FINDING, str(row.id), "a part of the transfer was reversed")
         return ()
-    return (Happened(event=PayoutEvent.TRANSFER_REVERSED, transfer=thing.id),)
+    return (Happened(event=PayoutEvent.TRANSFER_REVERSED, transfer=thing.id, reversal=seen.reversal),)
+
+
+def _seen(thing: _Object) -> TransferSeen:
+    newest = thing.reversals.data[0].id if thing.reversals is not None and thing.reversals.data else None
+    return TransferSeen(thing.id, thing.amount, thing.amount_reversed, thing.destination or "", newest)

@@ -92,7 +92,7 @@ class PayoutMethod:
 
 @dataclass(frozen=True, slots=True)
 class Payout:
-    """One payout. `gross` = `fee` + `net`; `transfer` and `payout` are Stripe's ids, `txid` the chain's.
+    """One payout. `gross` = `fee` + `net`; `transfer`, `payout` and `reversal` are Stripe's ids, `txid` the chain's.
 
     `client` is the caller's own id for it, once an owner, and `wish` what was asked under it.
     """
@@ -111,6 +111,7 @@ class Payout:
     state: PayoutState
     transfer: str | None
     payout: str | None
+    reversal: str | None
     asset: str | None
     network: str | None
     units: int | None

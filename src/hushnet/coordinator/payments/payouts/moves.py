@@ -45,6 +45,7 @@ class Happened:
     event: PayoutEvent
     transfer: str | None = None
     payout: str | None = None
+    reversal: str | None = None
     txid: str | None = None
     units: int | None = None
     rate: int | None = None
@@ -119,7 +120,7 @@ def _apply(
 def _with_ids(tx: Transaction, payout: Payout, happened: Happened) -> Payout:
     """Note what the event tells; a second transfer or payout for one of ours is an alarm, never an overwrite."""
     changes: dict[str, Any] = {}
-    for name in ("transfer", "payout", "txid", "units", "rate"):
+    for name in ("transfer", "payout", "reversal", "txid", "units", "rate"):
         told, known = getattr(happened, name), getattr(payout, name)
         if told is None or told == known:
             continue

@@ -111,13 +111,15 @@ class ReversalCall(_StripeCall):
     async def send_wanted(self, call: Call) -> Sent:
         request = json.loads(call.request)
         sent = await self._gateway.reverse(request, idem_key=call.idem_key)
-        if isinstance(sent, Refused) and (await self._gateway.transfer_seen(request["transfer"])).is_reversed:
-            return Done({"id": ""})  # somebody else was first: the money is back all the same
-        return sent
+        if not isinstance(sent, Refused):
+            return sent
+        seen = await self._gateway.transfer_seen(request["transfer"])
+        # Where somebody else was first, the money is back all the same.
+        return Done({"id": seen.reversal}) if seen.is_reversed else sent
 
     async def look_up(self, call: Call) -> Seen:
         seen = await self._gateway.transfer_seen(json.loads(call.request)["transfer"])
-        return Done({"id": ""}) if seen.is_reversed else Absent()
+        return Done({"id": seen.reversal}) if seen.is_reversed else Absent()
 
     def done(self, tx: Transaction, call: Call, outcome: Mapping[str, Any]) -> None:
-        advance(tx, call.subject, Happened(event=PayoutEvent.REVERSAL_MADE), actor=ACTOR)
+        advance(tx, call.subject, Happened(event=PayoutEvent.REVERSAL_MADE, reversal=outcome["id"]), actor=ACTOR)

@@ -18,7 +18,7 @@ from hushnet.coordinator.payments.model import note_finding
 from hushnet.coordinator.payments.payouts.asking import Terms
 from hushnet.coordinator.payments.payouts.books import is_at_connect
 from hushnet.coordinator.payments.payouts.coin_rail import CoinRail, order_for, told_by_gateway
-from hushnet.coordinator.payments.payouts.connect import ConnectGateway
+from hushnet.coordinator.payments.payouts.connect import ConnectGateway, TransferSeen
 from hushnet.coordinator.payments.payouts.model import OPEN_STATES, STRIPE, Payout, PayoutMethod, PayoutState
 from hushnet.coordinator.payments.payouts.moves import Happened, advance, transfer_group
 from hushnet.coordinator.payments.payouts.plans import ask_planned
@@ -63,7 +63,7 @@ class StripeWitness:
                 return [Happened(event=PayoutEvent.TRANSFER_MADE, transfer=one.id) for one in found]
             case PayoutState.REVERSING if payout.transfer is not None:
                 seen = await self._gateway.transfer_seen(payout.transfer)
-                return [Happened(event=PayoutEvent.TRANSFER_REVERSED)] if seen.is_reversed else []
+                return [_reversed(seen)] if seen.is_reversed else []
             case PayoutState.LANDED | PayoutState.IN_TRANSIT:
                 return await self._bank(payout, method.address)
             case _:
@@ -74,6 +74,10 @@ class StripeWitness:
             return told_by(await self._gateway.payout_seen(account, payout.payout))
         seen = await self._gateway.payout_for(account, payout.id, since_ms=payout.created_ms)
         return [] if seen is None else told_by(seen)
+
+
+def _reversed(seen: TransferSeen) -> Happened:
+    return Happened(event=PayoutEvent.TRANSFER_REVERSED, transfer=seen.id, reversal=seen.reversal)
 
 
 class CoinWitness:

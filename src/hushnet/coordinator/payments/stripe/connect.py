@@ -47,9 +47,11 @@ class _Transfer(msgspec.Struct, frozen=True):
     amount: int
     amount_reversed: int
     destination: str = ""
+    reversals: Page[Named] | None = None
 
     def seen(self) -> TransferSeen:
-        return TransferSeen(self.id, self.amount, self.amount_reversed, self.destination)
+        newest = self.reversals.data[0].id if self.reversals is not None and self.reversals.data else None
+        return TransferSeen(self.id, self.amount, self.amount_reversed, self.destination, newest)
 
 
 class _Payout(msgspec.Struct, frozen=True):
