@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +13,8 @@ from hushnet.coordinator.ledger.chart import Kind, operator_account, user_accoun
 from hushnet.coordinator.ledger.model import Code, Fact, Leg
 from hushnet.coordinator.payments.model import note_finding
 from hushnet.coordinator.payments.payouts.model import Payout, PayoutState
+from support.command import printed
 from support.control import Account, Network, network
-from support.network import hush
 
 USD = 1_000_000
 EVM = "0x52908400098527886E0F7030069857D2E4169EE7"
@@ -180,12 +179,12 @@ async def test_a_plan_is_set_shown_and_dropped(tmp_path: Path) -> None:
         assert code_of(await bob.http.put("/v1/payouts/plan", json=wish)) == (404, "payout_method_not_found")
         for wrong in ({"period": "daily"}, {"threshold_usd": "NaN"}, {"threshold_usd": "0.5"}, {"method": "x"}):
             assert 400 <= (await ann.http.put("/v1/payouts/plan", json={**wish, **wrong})).status_code < 500
-        where = ("--base-url", net.coordinator.base_url, "--api-key", ann.key)
-        said = await asyncio.to_thread(hush, tmp_path, "payout", "plan", "monthly", "--threshold", "20", *where)
-        assert "monthly from $20.00" in said.stdout, said.stderr
-        assert (await ann.http.delete("/v1/payouts/plan")).json()["period"] is None
-        said = await asyncio.to_thread(hush, tmp_path, "payout", "plan", *where)
-        assert "on request only" in said.stdout
+        access = (tmp_path, net.coordinator.base_url, ann.key)
+        said = await printed(*access, "payout", "plan", "monthly", "--threshold", "20")
+        assert "monthly from $20.00" in said
+        assert "monthly from $20.00" in await printed(*access, "payout", "plan")
+        assert "on request only" in await printed(*access, "payout", "plan", "off")
+        assert (await ann.http.get("/v1/payouts/plan")).json()["period"] is None
 
 
 async def test_rails_are_off_until_they_are_switched_on(tmp_path: Path) -> None:
@@ -208,10 +207,13 @@ async def test_an_operator_sees_what_is_stuck_and_decides(tmp_path: Path) -> Non
         await _send_coins(net, id_)
         (puzzle,) = (await net.operator.get("/v1/admin/payouts")).json()["data"]
         assert (puzzle["id"], puzzle["owner"], puzzle["findings"][0]["detail"]) == (str(id_), ann.id, "no word of it")
-        stuck = await asyncio.to_thread(_operator, tmp_path, net, "stuck", "--json")
+        access = (tmp_path, net.coordinator.base_url, net.operator_key)
+        stuck = json.loads(await printed(*access, "payout", "stuck", "--json"))
         assert [row["id"] for row in stuck] == [str(id_)]
-        paid = (await net.operator.post(resolve, json={"resolution": "paid", "txid": "0xabc"})).json()
-        assert (paid["state"], paid["txid"], paid["owner"]) == ("paid", "0xabc", ann.id)
+        assert "no word of it" in await printed(*access, "payout", "stuck")
+        await printed(*access, "payout", "arrived", str(id_), "0xabc")
+        paid = (await ann.http.get(f"/v1/payouts/{id_}")).json()
+        assert (paid["state"], paid["txid"]) == ("paid", "0xabc")
         assert (await net.operator.get("/v1/admin/payouts")).json()["data"] == []
         for wrong in ("2", "x", "9" * 30):
             gone = await net.operator.post(f"/v1/admin/payouts/{wrong}/resolve", json={"resolution": "paid"})
@@ -224,10 +226,7 @@ async def test_the_command_line_takes_earnings_out(tmp_path: Path) -> None:
         await earn(net, ann)
 
         async def say(*words: str) -> str:
-            where = ("--base-url", net.coordinator.base_url, "--api-key", ann.key)
-            done = await asyncio.to_thread(hush, tmp_path, "payout", *words, *where)
-            assert done.returncode == 0, done.stderr
-            return done.stdout
+            return await printed(tmp_path, net.coordinator.base_url, ann.key, "payout", *words)
 
         method = (await say("methods", "add", "USDC", "base", EVM)).strip()
         await say("methods", "default", method)
@@ -239,12 +238,6 @@ async def test_the_command_line_takes_earnings_out(tmp_path: Path) -> None:
         assert json.loads(await say("cancel", made["id"], "--json"))["state"] == "cancelled"
         await say("methods", "remove", method)
         assert json.loads(await say("methods", "list", "--json")) == []
-
-
-def _operator(home: Path, net: Network, *words: str) -> Any:
-    done = hush(home, "payout", *words, "--base-url", net.coordinator.base_url, "--api-key", net.operator_key)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 async def _send_coins(net: Network, id_: int) -> None:

@@ -15,8 +15,8 @@ from hushnet.coordinator.ledger.chart import Kind, operator_account, user_accoun
 from hushnet.coordinator.ledger.model import Code, Fact, Leg
 from hushnet.coordinator.settings import load_settings
 from hushnet.foundation.errors import ConfigurationError
+from support.command import printed
 from support.control import Account, Network, network
-from support.network import hush
 from support.stripe_fake import FakeStripe, running_stripe
 
 USD = 1_000_000
@@ -132,13 +132,12 @@ async def test_a_forged_word_of_the_bank_is_refused(bank: Bank) -> None:
 
 
 async def test_the_command_line_begins_with_stripe(bank: Bank, tmp_path: Path) -> None:
-    where = ("--base-url", bank.net.coordinator.base_url, "--api-key", bank.ann.key)
-    done = await asyncio.to_thread(hush, tmp_path, "payout", "onboard", *where)
-    assert done.stdout.startswith("https://connect.stripe.test/"), done.stderr
+    access = (tmp_path, bank.net.coordinator.base_url, bank.ann.key)
+    said = await printed(*access, "payout", "onboard")
+    assert said.startswith("https://connect.stripe.test/")
     shown = (await bank.ann.http.get("/v1/payouts/onboarding")).json()
     assert (shown["state"], shown["url"]) == ("pending", None)
-    done = await asyncio.to_thread(hush, tmp_path, "payout", "methods", "list", "--json", *where)
-    assert json.loads(done.stdout) == []
+    assert json.loads(await printed(*access, "payout", "methods", "list", "--json")) == []
 
 
 @pytest.mark.parametrize(
