@@ -13,16 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from eth_account import Account
-from eth_account.messages import encode_typed_data
-from eth_utils import keccak
-
 from support.x402_peer import (
     AUTHORIZATION_TYPES,
     PERMIT2_ADDRESS,
     UPTO_PERMIT2_WITNESS_TYPES,
     X402_UPTO_PERMIT2_PROXY_ADDRESS,
+    Account,
     TransactionReceipt,
+    encode_typed_data,
+    keccak,
 )
 
 TOKEN = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"

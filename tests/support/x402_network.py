@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from eth_account import Account
 
 from hushnet.coordinator.api.chat import ChatEndpoint
 from hushnet.coordinator.api.dispatch import Dispatcher
@@ -27,7 +27,14 @@ from support.exchange import Exchange
 from support.fleet import PATH, PRICE, Network
 from support.x402_chain import FACILITATOR, FakeChain
 from support.x402_facilitator import FacilitatorServer
-from support.x402_peer import PaymentRequired, PaymentRequiredV1, client_of, encode_payment_signature_header
+from support.x402_peer import (
+    Account,
+    PaymentRequired,
+    PaymentRequiredV1,
+    client_of,
+    encode_payment_signature_header,
+    x402AsyncTransport,
+)
 from support.x402_shop import LIMITS
 
 PAY_TO = "0x" + "a1" * 20
@@ -73,8 +80,6 @@ class PayingNetwork:
 
     def official(self, *, version: int = 2) -> httpx.AsyncClient:
         """Return the official package's client for httpx, which pays by itself."""
-        from x402.http.clients.httpx import x402AsyncTransport
-
         client = client_of(self.account)
         inner: httpx.AsyncBaseTransport = httpx.ASGITransport(self.network.application)
         if version == 1:
@@ -154,6 +159,4 @@ async def open_paying(path: Path, *, price: Price = PRICE, **settings: Any) -> A
 
 
 def _decoded(header: str) -> bytes:
-    import base64
-
     return base64.b64decode(header)

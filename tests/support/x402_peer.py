@@ -1,7 +1,8 @@
 """The official package x402, as far as it runs without web3: its client, its wire types, and its facilitator's own code.
 
 Its EVM mechanisms import web3 for signers that talk to a node. Nothing here talks to one, so empty modules stand in its place
-while they are imported; wallets sign with eth-account.
+while they are imported; wallets sign with eth-account. That raises the interpreter's recursion limit a hundredfold, with which deep
+JSON overflows the C stack instead of raising; so both are imported here and nowhere else, and the limit is put back.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ import sys
 import types
 from typing import Any
 
+_LIMIT = sys.getrecursionlimit()
 _STANDS_IN = {"web3": "Web3", "web3.middleware": "ExtraDataToPOAMiddleware"}
 for _name, _member in _STANDS_IN.items():
     _module = types.ModuleType(_name)
     setattr(_module, _member, object)
     sys.modules.setdefault(_name, _module)
 
+from eth_account import Account  # noqa: E402
+from eth_account.messages import encode_typed_data  # noqa: E402
+from eth_utils import keccak, to_checksum_address  # noqa: E402
 from x402 import x402Client  # noqa: E402
+from x402.http.clients.httpx import x402AsyncTransport, x402HttpxClient  # noqa: E402
 from x402.http.utils import (  # noqa: E402
     decode_payment_required_header,
     decode_payment_response_header,
@@ -37,16 +43,16 @@ from x402.mechanisms.evm.upto.facilitator import UptoEvmScheme as UptoFacilitato
 from x402.schemas import PaymentPayload, PaymentRequired, PaymentRequirements  # noqa: E402
 from x402.schemas.v1 import PaymentPayloadV1, PaymentRequiredV1, PaymentRequirementsV1  # noqa: E402
 
-import support.ethereum  # noqa: E402, F401 - before x402, which imports the same
-
 for _name in _STANDS_IN:
     del sys.modules[_name]
+sys.setrecursionlimit(_LIMIT)
 
 __all__ = [
     "AUTHORIZATION_TYPES",
     "PERMIT2_ADDRESS",
     "UPTO_PERMIT2_WITNESS_TYPES",
     "X402_UPTO_PERMIT2_PROXY_ADDRESS",
+    "Account",
     "ExactFacilitator",
     "ExactFacilitatorV1",
     "PaymentPayload",
@@ -61,6 +67,11 @@ __all__ = [
     "decode_payment_required_header",
     "decode_payment_response_header",
     "encode_payment_signature_header",
+    "encode_typed_data",
+    "keccak",
+    "to_checksum_address",
+    "x402AsyncTransport",
+    "x402HttpxClient",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from eth_account import Account
 
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
 from hushnet.coordinator.ledger.faults import FaultHook, no_faults
@@ -33,6 +33,7 @@ from support.money import OpenMoney, open_money
 from support.x402_chain import FACILITATOR, FakeChain
 from support.x402_facilitator import FacilitatorServer
 from support.x402_peer import (
+    Account,
     PaymentRequired,
     PaymentRequiredV1,
     client_of,
@@ -199,8 +200,6 @@ async def open_facilitator(clock: ManualClock) -> AsyncIterator[FacilitatorServe
 
 def altered(header: bytes, **members: Any) -> bytes:
     """Return a header with members of the authorisation changed after it was signed."""
-    import base64
-
     document = msgspec.json.decode(base64.b64decode(header))
     document["payload"]["authorization"] |= members
     return base64.b64encode(msgspec.json.encode(document))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_account import Account
 
 from hushnet.coordinator.ledger.model import Mode
 from hushnet.coordinator.payments.x402.authorised import LOOK_MS
@@ -20,7 +19,7 @@ from hushnet.foundation.money import Price
 from hushnet.sealing.streaming import MEDIA_REQUEST, MEDIA_STREAM
 from support.fleet import MODEL, Network, open_answer, says
 from support.x402_network import BASE, PAY_TO, PayingNetwork, chat_body, open_paying
-from support.x402_peer import decode_payment_required_header, decode_payment_response_header
+from support.x402_peer import Account, decode_payment_required_header, decode_payment_response_header
 
 COST = 7 + 4
 """What the scripted providers report for one word: seven tokens in, one out."""

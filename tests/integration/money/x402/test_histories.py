@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from eth_account import Account
 
 from hushnet.coordinator.ledger.chart import Kind
 from hushnet.coordinator.payments.x402.book import Bought
@@ -17,6 +16,7 @@ from hushnet.coordinator.payments.x402.payload import Payment
 from hushnet.coordinator.payments.x402.transitions import State
 from hushnet.foundation.ids import AccountId
 from support.ledger import PROVIDER
+from support.x402_peer import Account
 from support.x402_shop import AMOUNT, Shop, payment_by
 
 pytestmark = pytest.mark.slow

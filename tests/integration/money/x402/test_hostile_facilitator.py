@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from eth_account import Account
 
 from hushnet.coordinator.ledger.chart import Kind
 from hushnet.coordinator.payments.model import Finding
@@ -12,6 +11,7 @@ from hushnet.coordinator.payments.x402.model import Wallet
 from hushnet.coordinator.payments.x402.purchases import Due, Pending
 from hushnet.coordinator.payments.x402.transitions import State
 from support.ledger import database_url
+from support.x402_peer import Account
 from support.x402_shop import AMOUNT, PAY_TO, Shop, open_facilitator, open_shop, payment_by, real_clock
 
 STRANGER = "0x" + "77" * 20

@@ -11,8 +11,8 @@ from hushnet.coordinator.ledger.model import Held
 from hushnet.coordinator.payments.x402.model import WALLET_ID_FIRST, Wallet
 from hushnet.coordinator.payments.x402.purchases import Denied, Due, Pending
 from hushnet.coordinator.payments.x402.transitions import State
-from support.ethereum import Account
 from support.ledger import database_url
+from support.x402_peer import Account
 from support.x402_shop import AMOUNT, DIGEST, LIMITS, Shop, open_facilitator, open_shop, payment_by, real_clock
 
 OTHER = bytes([1]) * 32

@@ -11,7 +11,7 @@ import pytest
 from hushnet.coordinator.payments.x402.networks import NETWORKS
 from hushnet.coordinator.payments.x402.payload import Payment, read_payment
 from hushnet.coordinator.payments.x402.purchases import Due
-from support.ethereum import Account
+from support.x402_peer import Account
 from support.x402_shop import AMOUNT, OFFER, PAY_TO, Shop, altered, payment_by, signed
 
 STRANGER = "0x" + "66" * 20

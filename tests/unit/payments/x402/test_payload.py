@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from eth_account import Account
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from hushnet.coordinator.payments.x402.payload import (
     read_payment,
 )
 from hushnet.foundation.money import TRANSFER_MICRO_USD_MAX
+from support.x402_peer import Account
 from support.x402_shop import AMOUNT, PAY_TO, signed
 
 WALLET = Account.from_key(b"\x01" * 32)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from eth_account import Account
-from eth_utils import keccak as eth_keccak
-from eth_utils import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hushnet.coordinator.payments.x402.signature import checksummed, is_checksum_right, keccak, signer_of
+from support.x402_peer import Account, to_checksum_address
+from support.x402_peer import keccak as eth_keccak
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 WALLET = Account.from_key(b"\x01" * 32)
