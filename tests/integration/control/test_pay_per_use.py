@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hushnet.coordinator.ledger.check import check
+from hushnet.coordinator.ledger.books.check import check
 from hushnet.foundation.errors import ConfigurationError
 from support.control import MODEL, network
 from support.x402_chain import FACILITATOR, FakeChain

@@ -5,7 +5,6 @@ Imported only where it is on: signatures need the extra `payments`.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from hushnet.coordinator.api.money.x402 import PayPerUse
 from hushnet.coordinator.ledger.faults import FaultHook, no_faults
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.ledger.transaction import MoneyStore
-from hushnet.coordinator.payments.calls import Caller, Calls
+from hushnet.coordinator.payments.calls import Caller
 from hushnet.coordinator.payments.x402.authorised import ACTION, RAIL, Authorised, SettleCall
 from hushnet.coordinator.payments.x402.chain import RpcChain
 from hushnet.coordinator.payments.x402.facilitator import Facilitator
@@ -35,11 +34,10 @@ CHAT_PATH = "/v1/chat/completions"
 
 @dataclass(frozen=True, slots=True)
 class PayPerUseParts:
-    """`door` goes to the chat endpoint and has routes; `run` is the work in the background, with an outbox of its own."""
+    """`door` goes to the chat endpoint and has routes; `callers` go to the outbox; `run` is the work in the background."""
 
     door: PayPerUse
     callers: dict[tuple[str, str], Caller]
-    calls: Calls
     keeper: PaymentKeeper
     facilitator: Facilitator
     chain: RpcChain
@@ -48,7 +46,7 @@ class PayPerUseParts:
         """Say what the facilitator lacks, once, then follow payments up until cancelled."""
         for lacking in await self.facilitator.lacks():
             _LOG.error("the facilitator does not settle what is offered", extra={"scheme": lacking})
-        await asyncio.gather(self.keeper.run(), self.calls.run())
+        await self.keeper.run()
 
     async def aclose(self) -> None:
         await self.facilitator.aclose()
@@ -97,5 +95,4 @@ def build_pay_per_use(
     )
     door = PayPerUse(service, purchases, ledger, tariffs, offer=offer, clock=clock, settings=settings, http=http)
     callers: dict[tuple[str, str], Caller] = {(RAIL, ACTION): SettleCall(store, facilitator, chain)}
-    calls = Calls(store, clock, callers, reach=reach)
-    return PayPerUseParts(door, callers, calls, PaymentKeeper(store, clock, chain), facilitator, chain)
+    return PayPerUseParts(door, callers, PaymentKeeper(store, clock, chain), facilitator, chain)
