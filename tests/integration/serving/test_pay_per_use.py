@@ -168,6 +168,25 @@ async def test_a_request_refused_after_it_was_paid_gives_its_hold_back(paying: P
     assert (balance.held, balance.spendable) == (0, paying.earned - COST)
 
 
+class TakenElsewhere:
+    """Other processes, one of which has had every envelope before."""
+
+    async def claim(self, account: AccountId, envelope_id: bytes, *, until: int) -> bool:
+        return False
+
+
+async def test_a_paid_request_that_is_stopped_before_it_begins_gives_its_hold_back(paying: PayingNetwork) -> None:
+    sealed = paying.network.seal(await paying.network.provider(part=says("hi")))
+    how: dict[str, Any] = {"content_type": MEDIA_REQUEST}
+    headers = await paying.pay(await paying.terms(sealed.raw, **how))
+    paying.network.serving.service.claims = TakenElsewhere()
+    exchange = await paying.send(sealed.raw, headers=headers, **how).finished()
+    await paying.network.settled()
+    assert exchange.status == 409
+    balance = await paying.network.ledger.balance(AccountId((await paying.rows())[0].owner))
+    assert (balance.held, balance.spendable) == (0, paying.earned)
+
+
 async def test_upto_is_settled_for_what_was_used(paying: PayingNetwork) -> None:
     provider = await paying.network.provider(part=says("hi"))
     headers = await paying.pay(await paying.terms(BODY), scheme="upto")

@@ -166,7 +166,7 @@ class Life:
         self._race.part()
 
     async def _serve(self) -> None:
-        if self.stopped is not None:
+        if self.stopped is not None and self._consumer.prepaid is None:  # else something is held, and has to be closed
             self._advance(Event.STOPPED)
             return
         self._advance(Event.ADMITTED)
