@@ -22,7 +22,7 @@ from hushnet.coordinator.api.chat import Admitted, Visitor
 from hushnet.coordinator.api.dispatch import route
 from hushnet.coordinator.api.preferences import HEADER as ROUTE_HEADER
 from hushnet.coordinator.catalog.rules import checked_model
-from hushnet.coordinator.ledger.model import Close, CloseKind, Mode, Usage, UsageOutcome
+from hushnet.coordinator.ledger.model import Close, CloseKind, Mode, Tier, Usage, UsageOutcome
 from hushnet.coordinator.ledger.prices import Reservation, hold_amount
 from hushnet.coordinator.payments.x402.book import Bought, Wanted
 from hushnet.coordinator.payments.x402.payload import V1, V2, Payment, Scheme, read_payment
@@ -93,7 +93,10 @@ class PayPerUse:
         prompt = _count("prompt_tokens", asked.get("prompt_tokens", "0"))
         output = _count("output_tokens", asked.get("output_tokens", str(self._service.limits.output_tokens_default)))
         price = self._tariffs.tariff_of(model).price
-        amount = hold_amount(price, prompt_tokens_max=prompt, output_tokens_max=output)
+        tier_bps_max = self._service.limits.terms.tier_bps_max(
+            Tier.NONE
+        )  # a request that asks for no trust in particular
+        amount = hold_amount(price, prompt_tokens_max=prompt, output_tokens_max=output, tier_bps_max=tier_bps_max)
         document = self._offer.payment_required(amount, error="", is_upto=True) if amount else {"accepts": []}
         shown = {"input": price.input, "cached": price.cached, "output": price.output, "minimum": price.minimum}
         unit = "micro-USD per 1000000 tokens"
