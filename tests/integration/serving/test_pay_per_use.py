@@ -56,6 +56,7 @@ async def test_what_is_left_pays_the_next_request(paying: PayingNetwork) -> None
     await paying.network.provider(part=says("hi"))
     async with paying.official() as client:
         first = await client.post("/v1/chat/completions", content=BODY)
+        await paying.network.settled()  # an answer does not wait for its settlement
         paid = paying.earned
         second = await client.post("/v1/chat/completions", content=chat_body(model=MODEL, max_tokens=20))
     assert (first.status_code, second.status_code, paying.earned) == (200, 200, paid)
