@@ -93,3 +93,14 @@ async def test_the_command_line_shows_and_resolves_them(tmp_path: Path) -> None:
         await run("resolve", found["id"])
         assert "nothing to look at" in await run("list")
         assert "resolved" in await run("list", "--all")
+
+
+async def test_the_metrics_count_what_waits(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        await note(net, "wrong_currency")
+        await stuck(net)
+        await net.coordinator.money.store.transact(lambda tx: enqueue(tx, "nobody", "transfer", 7, {}))
+        await net.coordinator.money.watch.look()
+        shown = (await net.public.get("/metrics")).text
+    for line in ("hush_money_findings_open 1.0", "hush_payment_events_stuck 1.0", "hush_payment_calls_due 1.0"):
+        assert line in shown

@@ -254,3 +254,9 @@ def _show(metrics: Metrics, coordinator: Coordinator, serving: Serving) -> None:
     metrics.gauge("hush_models_loading", "Loads that providers were asked for", lambda: serving.service.pool.loading)
     metrics.gauge("hush_providers_connected", "Provider links that are registered", lambda: coordinator.links.links)
     metrics.gauge("hush_http_connections", "Open HTTP connections", lambda: coordinator.http.connections)
+    watch = coordinator.money.watch
+    metrics.gauge("hush_money_findings_open", "What a person has to look at", lambda: watch.waiting.findings)
+    metrics.gauge("hush_payment_events_waiting", "Events not applied yet", lambda: watch.waiting.events_waiting)
+    metrics.gauge("hush_payment_events_stuck", "Events given up", lambda: watch.waiting.events_stuck)
+    metrics.gauge("hush_payment_calls_due", "Calls out not done yet", lambda: watch.waiting.calls_due)
+    metrics.gauge("hush_payment_calls_in_doubt", "Calls that are looked up", lambda: watch.waiting.calls_in_doubt)

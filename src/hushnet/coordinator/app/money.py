@@ -22,6 +22,7 @@ from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.payments.calls import Caller, Calls
 from hushnet.coordinator.payments.inbox import EventHandler, Inbox
 from hushnet.coordinator.payments.retention import forget_forever
+from hushnet.coordinator.payments.watch import PaymentWatch
 from hushnet.coordinator.settings import CoordinatorSettings
 from hushnet.coordinator.storage import Database
 from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
@@ -47,6 +48,7 @@ class Money:
     store: SqlMoneyStore
     inbox: Inbox
     calls: Calls
+    watch: PaymentWatch
     reach: FaultHook
     handlers: dict[str, EventHandler]
     callers: dict[tuple[str, str], Caller]
@@ -98,10 +100,12 @@ def build_money(
         store=money_store,
         inbox=Inbox(money_store, clock, handlers, reach=reach),
         calls=Calls(money_store, clock, callers, reach=reach),
+        watch=PaymentWatch(money_store),
         reach=reach,
         handlers=handlers,
         callers=callers,
     )
+    money.works.append(("watch-payments", money.watch.run))
     money.works.append(("forget-payments", lambda: forget_forever(money_store, clock)))
     money.works.append(("forget-request-keys", bounds.keys.forget_forever))
     money.routes.extend(BudgetsApi(accounts, bounds.budgets).routes())

@@ -2,6 +2,8 @@
 
 inbox.py     events received, each applied once, in any order, however often it is delivered
 calls.py     calls out, written down before they are sent, repeated with the same key until their outcome is known
+retention.py what is forgotten, and when
+watch.py     how much waits, for the metrics
 model.py     the rows of both, and findings: what only a person can decide
 
 Nouns: a *rail* is a way that money takes (stripe, coinpay, btcpay, x402); an *event* is what a rail tells us; a *call* is
