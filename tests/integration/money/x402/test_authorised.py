@@ -8,7 +8,10 @@ from dataclasses import replace
 import pytest
 
 from hushnet.coordinator.ledger.chart import Kind
+from hushnet.coordinator.ledger.model import Busy
+from hushnet.coordinator.ledger.transaction import PostingRefusedError
 from hushnet.coordinator.payments.model import Call, CallState, Finding
+from hushnet.coordinator.payments.x402 import keeper
 from hushnet.coordinator.payments.x402.authorised import LOOK_MS
 from hushnet.coordinator.payments.x402.book import Bought
 from hushnet.coordinator.payments.x402.purchases import Denied, Due, Pending
@@ -198,3 +201,33 @@ async def test_two_keepers_charge_once(shop: Shop) -> None:
     await asyncio.gather(*(shop.calls.step() for _ in range(4)))
     assert (shop.earned, await shop.operator_balance(Kind.RECEIVABLE)) == (COST, 0)
     assert (await shop.wallet()).unsettled == 0
+
+
+async def test_a_bound_signed_at_an_earlier_price_is_not_stretched_by_the_wallets_credit(shop: Shop) -> None:
+    await shop.close(await shop.bought(await payment_by(shop.account)), 0)
+    payment = await payment_by(shop.account, scheme="upto", amount=AMOUNT // 2)
+    shop.facilitator.verify_faults = ["500_before"]
+    assert isinstance(await shop.buy(payment, digest=OTHER, amount=AMOUNT // 2), Pending)
+    assert await shop.buy(payment, digest=OTHER, amount=AMOUNT) == Due("price_changed")
+    assert (await shop.credit(), await shop.operator_balance(Kind.RECEIVABLE)) == (AMOUNT, 0)
+
+
+async def test_a_payment_that_the_books_refuse_keeps_no_other_waiting(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PostingRefusedError(Busy())
+
+    await shop.close(await shop.bought(await payment_by(shop.account, scheme="upto")), COST)
+    shop.facilitator.faults, shop.chain.is_down = ["reset_after"], True
+    assert isinstance(await shop.buy(await payment_by(shop.account), digest=OTHER), Pending)
+    shop.chain.is_down = False
+    await shop.pass_time(61)
+    with monkeypatch.context() as patched:
+        patched.setattr(keeper, "charge", refused)
+        assert await shop.keeper.step() == 2
+    assert sorted(row.state for row in await shop.rows()) == [State.VERIFIED, State.SETTLED]
+    assert await shop.keeper.step() == 0, "it is looked at again, and not without pause"
+    await shop.pass_time(601)
+    await shop.keeper.step()
+    assert sorted(row.state for row in await shop.rows()) == [State.SETTLING, State.SETTLED]

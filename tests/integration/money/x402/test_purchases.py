@@ -104,6 +104,14 @@ async def test_a_price_that_rose_meanwhile_leaves_the_payment_as_credit(shop: Sh
     assert (await shop.credit(), (await shop.row()).state) == (AMOUNT, State.SETTLED)
 
 
+async def test_a_price_that_rose_before_the_payment_was_sent_leaves_it_unsettled(shop: Shop) -> None:
+    payment = await payment_by(shop.account)
+    shop.facilitator.verify_faults = ["500_before"]
+    assert isinstance(await shop.buy(payment), Pending)
+    assert await shop.buy(payment, amount=AMOUNT + 1) == Due("price_changed")
+    assert (shop.earned, (await shop.row()).state) == (0, State.VERIFIED)
+
+
 async def test_a_wallet_is_an_owner_of_its_own_that_no_account_can_be(shop: Shop) -> None:
     stranger = Account.from_key(b"\x02" * 32)
     shop.chain.mint(stranger.address, AMOUNT)

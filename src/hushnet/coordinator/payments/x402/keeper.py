@@ -30,7 +30,7 @@ from hushnet.coordinator.payments.x402.model import NEVER_MS, RequestFate, X402P
 from hushnet.coordinator.payments.x402.payload import Scheme
 from hushnet.coordinator.payments.x402.transitions import Event, State
 from hushnet.foundation.clock import Clock
-from hushnet.foundation.errors import CapacityError, StorageError
+from hushnet.foundation.errors import CapacityError, HushnetError, StorageError
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,10 +91,12 @@ class PaymentKeeper:
             )
         )
         for row in due:
-            if row.scheme == Scheme.UPTO and row.request:
-                await self._charge(row)
-            else:
-                await self._look(row)
+            try:
+                await (self._charge(row) if row.scheme == Scheme.UPTO and row.request else self._look(row))
+            except HushnetError as error:
+                # One that the books will not have keeps nobody else's waiting; without a database this fails too.
+                _LOG.error("a payment cannot be followed up", extra={"error": error.error_code})
+                await self._store.transact(lambda tx, row=row: _later(tx, row, _LOOK_MS_MAX))  # type: ignore[misc]
         return len(due)
 
     async def prune(self) -> int:

@@ -163,7 +163,10 @@ class Purchases:
         if row.state is State.SETTLED:
             return await self._paid(row, row.txid, wanted)
         if row.state is State.VERIFIED:
-            return await self._from_new_credit(row, wanted) or await self._verified(row, wanted)
+            bought = await self._from_new_credit(row, wanted)
+            # Signed at an earlier price and not sent yet: nothing is taken for what it would not buy.
+            is_short = wanted.amount > row.amount
+            return bought or (Due("price_changed") if is_short else await self._verified(row, wanted))
         seen = await self._chain.look_up(row.payment())
         if isinstance(seen, Unpaid) and not seen.is_final:
             return await self._settle(row, wanted)
