@@ -81,6 +81,16 @@ async def test_an_invoice_that_has_ended_is_not_shown_again(world: CoinWorld) ->
     assert (await world.invoice(first.id)).state is InvoiceState.EXPIRED
 
 
+async def test_an_invoice_that_was_never_quoted_does_not_stand_in_the_way(world: CoinWorld) -> None:
+    """Its gateway was out of reach, or was taken out of the settings, for longer than a quote is waited for."""
+    first = await world.invoices.ask(CONSUMER, pair_named("BTC.bitcoin"), USD)
+    await world.money.books.advance(16 * 60)
+    second = await world.ask()
+    assert (second.id != first.id, second.state) == (True, InvoiceState.PENDING)
+    assert (await world.invoice(first.id)).state is InvoiceState.REFUSED
+    assert world.btcpay_server.calls("POST", "/invoices") == 1
+
+
 async def test_what_is_not_offered_is_refused_before_a_row_is_made(world: CoinWorld) -> None:
     for usd in (0, 999_999, 1_000_001, 10_000_000_001, -USD):
         with pytest.raises(AmountError):

@@ -141,7 +141,9 @@ def _opened(tx: Transaction, wish: CoinInvoice, open_max: int) -> CoinInvoice:
         if invoice is not None and invoice.state in OPEN and invoice.expires_ms <= tx.now_ms:
             # Its time is over whatever the gateway says later; coins that come still count.
             event = Event.ENDED_PARTLY if invoice.credited else Event.ENDED
-            if invoice.state is InvoiceState.PENDING:
+            if invoice.state is InvoiceState.CREATING:
+                event = Event.REFUSED  # nobody was shown an address, and now nobody will be
+            if invoice.state is not InvoiceState.DETECTED:
                 rows.save(replace(invoice, state=next_state(invoice.state, event)))
     if (standing := _standing(tx, wish, tx.now_ms)) is not None:
         return standing
