@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from hushnet.coordinator.payments.x402.authorised import LOOK_MS
 from hushnet.coordinator.payments.x402.book import Bought
 from hushnet.coordinator.payments.x402.purchases import Denied, Due, Pending
 from hushnet.coordinator.payments.x402.transitions import State
+from hushnet.coordinator.storage.money.rows import SqlRows
+from hushnet.coordinator.storage.money.store import SqlMoneyStore, _SqlTransaction
 from support.ledger import PROVIDER
 from support.x402_shop import AMOUNT, OFFER, PAY_TO, Shop, payment_by
 
@@ -231,3 +234,35 @@ async def test_a_payment_that_the_books_refuse_keeps_no_other_waiting(
     await shop.pass_time(601)
     await shop.keeper.step()
     assert sorted(row.state for row in await shop.rows()) == [State.SETTLING, State.SETTLED]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_rows_are_locked_before_the_books(is_lost: bool, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that lock the same two in another order stop each other, and everything else on this process's lane."""
+    locked: list[str] = []
+    get, lane, once = SqlRows.get, _SqlTransaction._lock_lane, SqlMoneyStore._once
+
+    def noted_get(rows: Any, *key: Any) -> Any:
+        name = rows._shape.row_type.TABLE
+        if rows._is_locking and name not in locked:
+            assert "books" not in locked, f"{name} is locked after the books"
+            locked.append(name)
+        return get(rows, *key)
+
+    def noted_lane(transaction: Any) -> Any:
+        locked.append("books")
+        return lane(transaction)
+
+    async def noted_once(store: Any, work: Any) -> Any:
+        locked.clear()
+        return await once(store, work)
+
+    monkeypatch.setattr(SqlRows, "get", noted_get)
+    monkeypatch.setattr(_SqlTransaction, "_lock_lane", noted_lane)
+    monkeypatch.setattr(SqlMoneyStore, "_once", noted_once)
+    await served(shop)
+    if is_lost:
+        shop.chain.balances[shop.payer] = 0
+    for _ in range(4 if is_lost else 1):
+        await made_calls(shop, 300 * is_lost)
+    assert (await shop.row()).state is (State.LOST if is_lost else State.SETTLED)

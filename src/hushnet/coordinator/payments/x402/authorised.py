@@ -81,6 +81,7 @@ def charge(tx: Transaction, row: X402Payment, cost: int) -> None:
     found = tx.rows(X402Payment).get(*row.key)
     if found is None or found.state != row.state or found.request != row.request:
         return  # somebody else has charged it
+    wallet_of(tx, found.payer)  # locked before the books, as by whoever holds for a request
     if cost < found.amount:
         leg = Leg(user_account(found.owner, Kind.PAID), operator_account(Kind.RECEIVABLE), found.amount - cost)
         tx.post(_fact(found, "charged", leg))
@@ -166,8 +167,10 @@ class SettleCall:
         note_finding(tx, "x402_lost", str(row.request), code)
 
     def _row(self, tx: Transaction, call: Call) -> X402Payment:
+        """Return the payment, with its wallet locked too: rows before the books."""
         row = tx.rows(X402Payment).get(*_asked(call)[0])
         assert row is not None, "payments are never deleted"
+        wallet_of(tx, row.payer)
         return row
 
 
