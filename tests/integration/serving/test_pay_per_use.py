@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hushnet.coordinator.ledger.model import Mode
+from hushnet.coordinator.ledger.prices import TermsTable
 from hushnet.coordinator.payments.x402.authorised import LOOK_MS
 from hushnet.coordinator.payments.x402.model import WALLET_ID_FIRST
 from hushnet.coordinator.payments.x402.transitions import State
@@ -275,6 +277,13 @@ async def test_the_terms_of_a_model_are_public(paying: PayingNetwork) -> None:
     assert [terms["amount"] for terms in exchange.json["accepts"]] == ["30", "30"]
     for query in ("", "?model=m&prompt_tokens=-1", "?model=m&output_tokens=1.5", "?model=m&prompt_tokens=99999999"):
         assert (await paying.network.get(f"/v1/x402/terms{query}")).status == 400
+
+
+async def test_the_terms_count_the_dearest_tier_as_the_hold_does(paying: PayingNetwork) -> None:
+    service = paying.network.serving.service
+    service.limits = replace(service.limits, terms=TermsTable(tier_bps=(10_000, 10_000, 10_000, 12_500)))
+    exchange = await paying.network.get(f"/v1/x402/terms?model={MODEL}&prompt_tokens=10&output_tokens=5")
+    assert [terms["amount"] for terms in exchange.json["accepts"]] == ["38", "38"]
 
 
 async def test_two_wallets_share_no_prefix(paying: PayingNetwork) -> None:

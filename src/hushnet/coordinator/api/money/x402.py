@@ -92,11 +92,8 @@ class PayPerUse:
         model = ModelId(checked_model(asked.get("model", "")))
         prompt = _count("prompt_tokens", asked.get("prompt_tokens", "0"))
         output = _count("output_tokens", asked.get("output_tokens", str(self._service.limits.output_tokens_default)))
-        price = self._tariffs.tariff_of(model).price
-        tier_bps_max = self._service.limits.terms.tier_bps_max(
-            Tier.NONE
-        )  # a request that asks for no trust in particular
-        amount = hold_amount(price, prompt_tokens_max=prompt, output_tokens_max=output, tier_bps_max=tier_bps_max)
+        price, dearest = self._tariffs.tariff_of(model).price, self._service.limits.terms.tier_bps_max(Tier.NONE)
+        amount = hold_amount(price, prompt_tokens_max=prompt, output_tokens_max=output, tier_bps_max=dearest)
         document = self._offer.payment_required(amount, error="", is_upto=True) if amount else {"accepts": []}
         shown = {"input": price.input, "cached": price.cached, "output": price.output, "minimum": price.minimum}
         unit = "micro-USD per 1000000 tokens"
