@@ -75,7 +75,10 @@ class DayBooks(Protocol):
         ...
 
     def moved(self, low: Mapping[int, int], high: Mapping[int, int] | None, *, from_id: int) -> list[DayBalance]:
-        """Sum what links above `low` up to `high` (None: all) did to each account, among facts from `from_id` on."""
+        """Return what links above `low` up to `high` (None: all) did to accounts, among facts from `from_id` on.
+
+        In no order, an account as often as it has parts: adding them up is not done where a database is waited for.
+        """
         ...
 
     def oldest_open(self, high: Mapping[int, int], *, from_id: int) -> int | None:

@@ -27,7 +27,6 @@ from sqlalchemy import (
     text,
 )
 
-from hushnet.coordinator.ledger.books.closing import summed
 from hushnet.coordinator.ledger.books.days import DayBalance, DayBooks, DayRow, Head
 from hushnet.coordinator.ledger.model import Phase
 from hushnet.coordinator.storage.database import Database
@@ -149,7 +148,7 @@ class SqlDayBooks:
         debits = (DayBalance(id_, 0, sum_, 0) for id_, sum_ in self._rows(_total(transfers.c.debit).where(*posted)))
         held = (DayBalance(id_, 0, 0, sum_) for id_, sum_ in self._rows(_total(transfers.c.debit).where(*opened)))
         freed = (DayBalance(id_, 0, 0, -sum_) for id_, sum_ in self._rows(released))
-        return summed(credits_, debits, held, freed)
+        return [*credits_, *debits, *held, *freed]
 
     def oldest_open(self, high: Mapping[int, int], *, from_id: int) -> int | None:
         final = transfers.alias("final")
