@@ -15,6 +15,7 @@ from sqlalchemy import Connection, inspect, text
 from hushnet.coordinator.payments.coins.addresses import check_address
 from hushnet.coordinator.payments.coins.assets import pair_named
 from hushnet.coordinator.payments.coins.by_hand import BATCH_TYPE, batch_document, waiting_by_hand
+from hushnet.coordinator.payments.coins.rail import ByHand, GatewayRail
 from hushnet.coordinator.payments.coins.settlement import Batch, Settlement, SettlementDay
 from hushnet.coordinator.payments.coins.units import format_units
 from hushnet.coordinator.payments.payouts.model import PayoutState
@@ -218,3 +219,19 @@ async def test_payouts_by_hand_are_in_one_signed_file_until_they_are_confirmed(w
     await world.money.store.transact(lambda tx: advance(tx, asked.id, confirmed, actor="operator"))
     assert await world.money.store.read(lambda view: waiting_by_hand(view, world.rail)) == []
     assert (await world.balances())["fx"] == NET
+
+
+async def test_what_a_gateway_took_is_not_sent_by_hand_too(world: CoinWorld) -> None:
+    """A pair that goes by hand from now on: what was ordered before is the gateway's, and would be paid twice."""
+    await world.request_payout()
+    await world.send()
+    by_hand = GatewayRail(ByHand({"BTC.bitcoin": "BTC.bitcoin"}))
+    assert await world.money.store.read(lambda view: waiting_by_hand(view, by_hand)) == []
+
+
+async def test_an_order_stays_in_the_operators_hands(world: CoinWorld) -> None:
+    payout = await world.request_payout(pair="USDC.base")
+    await world.send()
+    elsewhere = GatewayRail(world.btcpay.for_payouts({"USDC.base": "USDC"}))
+    orders = await world.money.store.read(lambda view: waiting_by_hand(view, elsewhere))
+    assert [order.payout for order in orders] == [payout.id]

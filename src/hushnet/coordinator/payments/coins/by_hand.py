@@ -6,6 +6,7 @@ address. It is the same until a payout is confirmed or given back: sending from 
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,10 +15,12 @@ import msgspec
 
 from hushnet.coordinator.ledger.transaction import View
 from hushnet.coordinator.payments.coins.assets import pair_of
-from hushnet.coordinator.payments.coins.rail import GatewayRail
+from hushnet.coordinator.payments.coins.rail import MANUAL, GatewayRail
 from hushnet.coordinator.payments.coins.units import format_units
+from hushnet.coordinator.payments.model import Call, CallState
 from hushnet.coordinator.payments.payouts.coin_rail import CoinOrder, order_for
 from hushnet.coordinator.payments.payouts.model import COIN, Payout, PayoutMethod, PayoutState
+from hushnet.coordinator.payments.payouts.transitions import RailCall
 from hushnet.identity.keys import IdentityKey
 from hushnet.sealing.encoding import pae
 
@@ -28,15 +31,25 @@ _WAITING: Final = (PayoutState.SENDING, PayoutState.IN_TRANSIT)
 
 
 def waiting_by_hand(view: View, rail: GatewayRail) -> list[CoinOrder]:
-    """Return the orders that the operator has to send, the oldest first."""
+    """Return the orders that the operator has to send, the oldest first.
+
+    Only those that were handed to the operator, whoever pays their pair out by now: one that a gateway took is its own.
+    """
     found = view.rows(Payout).find(state=_WAITING, rail=COIN, order_by="created_ms", limit=_PAGE_MAX)
     orders = []
     for payout in found:
-        asset, network, _ = payout.coins
-        if rail.is_by_hand(pair_of(asset, network)):
+        if _is_in_our_hands(view, payout, rail):
             (method,) = view.rows(PayoutMethod).find(id=payout.method)
             orders.append(order_for(payout, method.address, method.tag))
     return orders
+
+
+def _is_in_our_hands(view: View, payout: Payout, rail: GatewayRail) -> bool:
+    sent = view.rows(Call).find(rail=COIN, action=RailCall.SEND.value, subject=payout.id, state=CallState.DONE)
+    takers = {json.loads(call.outcome or "{}").get("gateway", "") for call in sent}
+    asset, network, _ = payout.coins
+    # What a call came to is not kept for ever; then the settings have to say.
+    return MANUAL in takers or (takers == {""} and rail.is_by_hand(pair_of(asset, network)))
 
 
 def batch_document(orders: Sequence[CoinOrder], *, network: str, made_ms: int, key: IdentityKey) -> dict[str, Any]:

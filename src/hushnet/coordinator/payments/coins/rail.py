@@ -64,7 +64,7 @@ class GatewayRail:
         if gateway is None:
             return Again("no_gateway")  # one that was configured once: its orders wait until it is again
         try:
-            return _done(await gateway.send(ordered))
+            return _done(gateway, await gateway.send(ordered))
         except GatewayRefusedError:
             return Refused("gateway_refused")
         except GatewayBusyError:
@@ -81,7 +81,7 @@ class GatewayRail:
             found = await gateway.find(ordered)
         except GatewayError:
             return CannotTell("gateway_silent")
-        return Absent() if found is None else _done(found)
+        return Absent() if found is None else _done(gateway, found)
 
     def _of(self, order: CoinOrder) -> tuple[PayoutGateway | None, Order]:
         pair = pair_of(order.asset, order.network)
@@ -115,5 +115,5 @@ async def payout_told(gateway: BtcPay, webhook: Webhook) -> Callable[[Transactio
     return work
 
 
-def _done(sent: Sent) -> Done:
-    return Done({"status": _STATUS[sent.state], "txid": sent.txid})
+def _done(gateway: PayoutGateway, sent: Sent) -> Done:
+    return Done({"status": _STATUS[sent.state], "txid": sent.txid, "gateway": gateway.name})
