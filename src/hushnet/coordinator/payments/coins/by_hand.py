@@ -29,6 +29,8 @@ _PAGE_MAX: Final = 1000
 _WAITING: Final = (PayoutState.SENDING, PayoutState.IN_TRANSIT)
 """Claimed with its quote: by hand there is nothing that could still refuse it."""
 
+_SENT: Final = (CallState.DONE, CallState.FORGOTTEN)
+
 
 def waiting_by_hand(view: View, rail: GatewayRail) -> list[CoinOrder]:
     """Return the orders that the operator has to send, the oldest first.
@@ -45,7 +47,7 @@ def waiting_by_hand(view: View, rail: GatewayRail) -> list[CoinOrder]:
 
 
 def _is_in_our_hands(view: View, payout: Payout, rail: GatewayRail) -> bool:
-    sent = view.rows(Call).find(rail=COIN, action=RailCall.SEND.value, subject=payout.id, state=CallState.DONE)
+    sent = view.rows(Call).find(rail=COIN, action=RailCall.SEND.value, subject=payout.id, state=_SENT)
     takers = {json.loads(call.outcome or "{}").get("gateway", "") for call in sent}
     asset, network, _ = payout.coins
     # What a call came to is not kept for ever; then the settings have to say.
