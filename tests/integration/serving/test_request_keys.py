@@ -12,6 +12,7 @@ import pytest
 
 from hushnet.coordinator.budgets import CapScope, Period
 from hushnet.coordinator.serving.store import KEYED_MS
+from hushnet.coordinator.storage.money import request_keys
 from support.fleet import KEYS_MAX, LIMITS, MODEL, Exchange, Network, says
 from support.postgres import fresh_database
 
@@ -201,3 +202,11 @@ async def test_what_is_no_key_is_refused(network: Network, name: str) -> None:
     refused = await ask(network, key, name).finished()
 
     assert (refused.status, refused.json["error"]["code"]) == (400, "bad_idempotency_key")
+
+
+async def test_a_count_that_is_crowded_out_fails_nobody(keyed: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_keys, "OWNERS_COUNTED_MAX", 1)
+    await keyed.provider(part=says("hi"), slots=8)
+    keys = [await keyed.consumer() for _ in range(4)]
+    answers = await asyncio.gather(*(ask(keyed, key, "order 7").finished() for key in keys))
+    assert [answer.status for answer in answers] == [200] * 4

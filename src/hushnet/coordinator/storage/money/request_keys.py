@@ -57,7 +57,7 @@ class SqlRequestKeys:
             found = await self._database.write(lambda connection: _claimed(connection, wanted))
         if found is None:
             raise StorageError("a key of a request came and went")
-        if found.request_id == wanted.request_id:
+        if found.request_id == wanted.request_id and wanted.owner in self._counts:  # not crowded out meanwhile
             count, until_s = self._counts[wanted.owner]
             self._counts[wanted.owner] = (count + 1, until_s)
         return found
