@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from hushnet.coordinator.payments.coins import intake
 from hushnet.coordinator.payments.coins.accounting import LATE_MS
 from hushnet.coordinator.payments.coins.assets import AssetError, pair_named
 from hushnet.coordinator.payments.coins.gateways.coinpay import CoinPayDialect
@@ -343,6 +344,24 @@ async def test_a_lost_webhook_is_made_good_by_looking(world: CoinWorld) -> None:
     assert (await world.invoice(paid.id)).state is InvoiceState.PAID
     assert (await world.invoice(forgotten.id)).state is InvoiceState.EXPIRED
     assert await world.watch.step() == 0
+
+
+async def test_an_invoice_that_its_gateway_has_lost_is_not_in_the_way_of_others(
+    world: CoinWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "_LOOKS", 1)
+    lost, paid = await world.ask(), await world.ask(usd=2 * USD)
+    assert lost.gateway_id is not None
+    assert paid.gateway_id is not None
+    world.btcpay_server.pay(paid.gateway_id, due_text(paid))
+    del world.btcpay_server.invoices[lost.gateway_id]
+    await world.money.books.advance(21 * 60)
+    for _ in range(2):
+        await world.watch.step()
+    assert (await world.invoice(paid.id)).state is InvoiceState.PAID
+    assert await world.watch.step() == 0, "it is looked at again when an hour is over"
+    await world.money.books.advance(3601)
+    assert await world.watch.step() == 1
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -39,6 +39,9 @@ _GRACE_MS: Final = 5 * 60_000
 """After an invoice's end its gateway has this long to say so before it is asked."""
 _LOOK_S: Final = 60.0
 _LOOKS: Final = 20
+_OVER_MAX: Final = 1000
+_FAILED_MS: Final = 3_600_000
+"""What could not be looked at is left alone for so long: it must not be in the way of all others."""
 
 
 class GatewayPort(Gateway, Deliveries, Protocol):
@@ -224,6 +227,7 @@ class CoinWatch:
         self._clock = clock
         self._gateways = gateways
         self._rates = rates
+        self._later_ms: dict[int, int] = {}
 
     async def run(self) -> None:
         """Look every minute until cancelled."""
@@ -237,22 +241,23 @@ class CoinWatch:
     async def step(self) -> int:
         """Look at those that are due, once, the oldest first; return how many there were."""
         now_ms = self._clock.now_ms()
-        due = await self._store.read(
+        over = await self._store.read(
             lambda view: view.rows(CoinInvoice).find(
                 state=[InvoiceState.PENDING, InvoiceState.DETECTED],
+                gateway=list(self._gateways),
                 below=("expires_ms", now_ms - _GRACE_MS),
                 order_by="as_of_ms",
-                limit=_LOOKS,
+                limit=_OVER_MAX,
             )
         )
+        self._later_ms = {id_: at_ms for id_, at_ms in self._later_ms.items() if at_ms > now_ms}
+        due = [invoice for invoice in over if invoice.id not in self._later_ms][:_LOOKS]
         for invoice in due:
             await self._look(invoice)
         return len(due)
 
     async def _look(self, invoice: CoinInvoice) -> None:
-        gateway = self._gateways.get(invoice.gateway)
-        if gateway is None:
-            return
+        gateway = self._gateways[invoice.gateway]
         try:
             sighting = await gateway.look(invoice, now_ms=self._clock.now_ms())
             if not sighting.is_seen:
@@ -260,6 +265,7 @@ class CoinWatch:
             rate = await self._rates.rate(invoice.pair) if needs_rate(invoice, sighting) else None
             await self._store.transact(lambda tx: apply_sighting(tx, invoice.id, sighting, rate=rate))
         except HushnetError as error:
+            self._later_ms[invoice.id] = self._clock.now_ms() + _FAILED_MS
             _LOG.warning(
                 "an invoice cannot be looked at", extra={"gateway": invoice.gateway, "error": error.error_code}
             )
