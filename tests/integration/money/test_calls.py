@@ -12,6 +12,7 @@ from hushnet.coordinator.ledger.chart import Kind, operator_account, user_accoun
 from hushnet.coordinator.ledger.faults import CALL_AFTER_SEND, CALL_BEFORE_SEND
 from hushnet.coordinator.ledger.model import Code, Fact, Leg
 from hushnet.coordinator.ledger.transaction import Transaction
+from hushnet.coordinator.payments import calls as calls_module
 from hushnet.coordinator.payments.calls import (
     ATTEMPTS_MAX,
     KEY_LIFE_MS,
@@ -250,3 +251,17 @@ async def test_an_outcome_that_the_books_refuse_is_kept_and_shown_to_a_person(mo
     mended = Rail(Done({}))
     await pass_over(money, calls_of(money, mended), 1)
     assert mended.ended == ["done"]
+
+
+async def test_calls_of_a_rail_that_is_gone_keep_no_others_waiting(
+    money: OpenMoney, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls_module, "_BATCH", 2)
+    for subject in (1, 2):
+        await money.store.transact(lambda tx, subject=subject: enqueue(tx, "gone", "send", subject, {}))  # type: ignore[misc]
+    await money.books.advance(1)
+    await ask(money)
+    calls = calls_of(money, Rail(Done({})))
+    assert [await calls.step(), await calls.step()] == [1, 0]
+    states = sorted((call.rail, call.state) for call in await money.all_of(Call))
+    assert states == [("gone", CallState.DUE)] * 2 + [("stripe", CallState.DONE)]

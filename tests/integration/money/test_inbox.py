@@ -10,6 +10,7 @@ import pytest
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
 from hushnet.coordinator.ledger.model import Code, Fact, Leg
 from hushnet.coordinator.ledger.transaction import Transaction
+from hushnet.coordinator.payments import inbox as inbox_module
 from hushnet.coordinator.payments.inbox import TRIES_MAX, Applied, Ignored, Inbox, Verdict, Waiting
 from hushnet.coordinator.payments.model import BODY_BYTES_MAX, EventState, Finding, InboxEvent
 from hushnet.foundation.errors import RequestError
@@ -154,3 +155,17 @@ async def test_the_worker_applies_what_arrives_and_what_another_process_stored(m
     finally:
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)
+
+
+async def test_events_of_a_source_that_is_gone_keep_no_others_waiting(
+    money: OpenMoney, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "_BATCH", 2)
+    before = Inbox(money.store, money.clock, {"stripe": Deposits(), "gone": Deposits()})
+    for event in ("1", "2"):
+        await before.receive("gone", event, kind="paid", subject=event, body=b"{}")
+    await money.books.advance(1)
+    await receive(before, "evt_1")
+    inbox = Inbox(money.store, money.clock, {"stripe": Deposits()})
+    assert await inbox.step() == 1
+    assert (await paid(money), await inbox.step(), await before.step()) == (10, 0, 2)

@@ -177,6 +177,8 @@ class Calls:
         now_ms = self._clock.now_ms()
         due = await self._store.read(
             lambda view: view.rows(Call).find(
+                rail=sorted({rail for rail, _ in self._callers}),
+                action=sorted({action for _, action in self._callers}),
                 state=_OPEN,
                 at_most=("next_ms", now_ms),
                 order_by="next_ms",

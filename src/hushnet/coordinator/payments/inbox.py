@@ -137,6 +137,7 @@ class Inbox:
         now_ms = self._clock.now_ms()
         due = await self._store.read(
             lambda view: view.rows(InboxEvent).find(
+                source=list(self._handlers),  # one that was configured once: its events wait until it is again
                 state=(EventState.NEW, EventState.WAITING),
                 at_most=("next_ms", now_ms),
                 order_by="received_ms",
@@ -163,9 +164,7 @@ class Inbox:
         return is_found
 
     async def _try(self, event: InboxEvent) -> None:
-        handler = self._handlers.get(event.source)
-        if handler is None:
-            return  # a source that was configured once: its events wait until it is again
+        handler = self._handlers[event.source]
         try:
             prepared = await handler.prepare(event)
             await self._store.transact(lambda tx: _apply(tx, event, handler, prepared))
