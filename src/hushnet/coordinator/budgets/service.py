@@ -2,8 +2,9 @@
 
 - The ceiling is enforced by the ledger, read under the lock in the hold's own transaction: a ceiling that any process has
   changed acts on the next hold of every process, however old what is remembered here is.
-- What is remembered is only *which* caps there are. A budget that is new acts at once in the process that made it and in
-  every worker that the bus reaches; elsewhere within `cache_s`. A key that is made with budgets has them from the start.
+- What is remembered is only *which* caps there are, and what a single request may cost, which has no window to lock. What
+  is new there acts at once in the process that made it and in every worker that the bus reaches; elsewhere within
+  `cache_s`. A key that is made with budgets has them from the start.
 - What was read while something changed is used once and not remembered. Nothing is remembered of a failed look-up: without
   knowing its caps no request is served.
 """
