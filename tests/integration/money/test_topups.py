@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from hushnet.coordinator.ledger.chart import Kind, user_account
 from hushnet.coordinator.ledger.model import Code, Fact, Leg
@@ -61,6 +62,15 @@ async def test_a_balance_below_the_threshold_is_topped_up_once(bench: CardBench)
 async def test_money_that_is_held_is_not_left_to_spend(bench: CardBench) -> None:
     await bench.money.books.held(1501 * CENT)
     assert await bench.rail.topups.step() == 1
+
+
+async def test_the_card_of_a_closed_account_is_not_charged(bench: CardBench) -> None:
+    database = bench.money.books.database
+    assert database is not None
+    closed = text("INSERT INTO accounts (id, name, created_ms, closed_ms) VALUES (:id, 'gone', 1, 2)")
+    await database.write(lambda connection: connection.execute(closed, {"id": CONSUMER}))
+    await spend(bench, 1900)
+    assert (await bench.rail.topups.step(), await topups(bench)) == (0, [])
 
 
 async def test_two_passes_at_once_charge_once(bench: CardBench) -> None:

@@ -39,6 +39,18 @@ _PAGE: Final = 100
 _TOPUPS_A_DAY_MAX: Final = 100
 
 
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Whether an account was closed; for reading only."""
+
+    TABLE: ClassVar[str] = "accounts"
+    KEY: ClassVar[tuple[str, ...]] = ("id",)
+    IS_LOOK: ClassVar[bool] = True
+
+    id: int
+    closed_ms: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Funds:
     """One of a user's accounts in the ledger, as far as what is left to spend goes; read only."""
@@ -178,9 +190,11 @@ def _wanting(view: View, *, below: int) -> list[StripeCustomer]:
 
 
 def _begin(tx: Transaction, *, owner: int) -> bool:
-    """Write a top-up down, unless one is open, the day's limit is reached, or the owner wants none any more."""
+    """Write a top-up down, unless one is open, the day's limit is reached, or the owner wants none or is closed."""
     customer = tx.rows(StripeCustomer).get(owner)
     if customer is None or not customer.topup_on or customer.topup_halt or not customer.method or not customer.customer:
+        return False
+    if any(account.closed_ms is not None for account in tx.rows(_Account).find(id=owner, limit=1)):
         return False
     if tx.rows(Deposit).find(owner=owner, origin=Origin.TOPUP, state=list(UNFINISHED), limit=1):
         return False
