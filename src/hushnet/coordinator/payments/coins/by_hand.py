@@ -29,8 +29,6 @@ _PAGE_MAX: Final = 1000
 _WAITING: Final = (PayoutState.SENDING, PayoutState.IN_TRANSIT)
 """Claimed with its quote: by hand there is nothing that could still refuse it."""
 
-_SENT: Final = (CallState.DONE, CallState.FORGOTTEN)
-
 
 def waiting_by_hand(view: View, rail: GatewayRail) -> list[CoinOrder]:
     """Return the orders that the operator has to send, the oldest first.
@@ -47,10 +45,11 @@ def waiting_by_hand(view: View, rail: GatewayRail) -> list[CoinOrder]:
 
 
 def _is_in_our_hands(view: View, payout: Payout, rail: GatewayRail) -> bool:
-    sent = view.rows(Call).find(rail=COIN, action=RailCall.SEND.value, subject=payout.id, state=_SENT)
-    takers = {json.loads(call.outcome or "{}").get("gateway", "") for call in sent}
+    calls = view.rows(Call).find(rail=COIN, action=RailCall.SEND.value, subject=payout.id)
+    done = (call.outcome if call.state is CallState.DONE else "{}" for call in calls)
+    takers = {json.loads(outcome).get("gateway", "") for outcome in done}
     asset, network, _ = payout.coins
-    # What a call came to is not kept for ever; then the settings have to say.
+    # Nobody has taken it yet, or it is so long ago that it was forgotten: then the settings say.
     return MANUAL in takers or (takers == {""} and rail.is_by_hand(pair_of(asset, network)))
 
 
