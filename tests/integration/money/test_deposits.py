@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 
 from hushnet.coordinator.ledger.chart import Kind, user_account
 from hushnet.coordinator.ledger.model import Code, Fact, Held, Leg
+from hushnet.coordinator.ledger.transaction import Transaction
 from hushnet.coordinator.payments.deposits.model import Deposit, DepositState, ReversalState
 from hushnet.coordinator.payments.deposits.service import OPEN_MAX
 from hushnet.coordinator.payments.inbox import Inbox
-from hushnet.coordinator.payments.model import EventState, InboxEvent
+from hushnet.coordinator.payments.model import Call, CallState, EventState, InboxEvent
 from hushnet.coordinator.payments.stripe.events import ACCOUNT, StripeEvents
 from hushnet.foundation.errors import AccessError, RequestError
 from support.card_money import CENT, CardBench, card_bench
@@ -164,17 +166,33 @@ async def test_a_payment_of_somebody_elses_business_is_ignored(bench: CardBench)
     assert {event.state for event in events} == {EventState.IGNORED}
 
 
-async def test_a_second_payment_of_one_deposit_goes_to_suspense(bench: CardBench) -> None:
-    deposit = await bench.paid(2000)
+async def paid_again(bench: CardBench, deposit: Deposit) -> str:
+    """Pay a paid deposit once more; return the second payment's intent."""
     with bench.stripe.lock:
         world, metadata = bench.stripe.world, bench.stripe.thing("payment_intents", deposit.intent or "")["metadata"]
-        payments.succeed_intent(
-            world, payments.new_intent(world, 2000, "usd", customer=None, method=None, metadata=metadata)
-        )
+        made = payments.new_intent(world, 2000, "usd", customer=None, method=None, metadata=metadata)
+        payments.succeed_intent(world, made)
+    return str(made["id"])
+
+
+async def test_a_second_payment_of_one_deposit_goes_to_suspense(bench: CardBench) -> None:
+    await paid_again(bench, await bench.paid(2000))
     await bench.tell()
     assert await bench.user() == {"paid": 2000 * CENT}
     assert (await bench.operator())["suspense"] == 2000 * CENT
     assert await bench.findings() == ["deposit_in_suspense"]
+
+
+async def test_a_second_payment_is_taken_back_out_of_suspense_never_from_its_owner(bench: CardBench) -> None:
+    deposit = await bench.paid(2000)
+    second = await paid_again(bench, deposit)
+    bench.stripe.refund(second, 500)
+    bench.stripe.dispute(second, 1500)
+    await bench.tell(times=2, shuffled=random.Random(4))
+    assert await bench.user() == {"paid": 2000 * CENT}
+    assert await bench.operator() == {"stripe": -500 * CENT, "processor_fees": -1500 * CENT}
+    after = await bench.deposit(deposit.id)
+    assert (after.refunded, after.disputed, await bench.reversals()) == (0, 0, [])
 
 
 async def test_refund_dispute_and_async_events_are_applied(bench: CardBench) -> None:
@@ -233,6 +251,42 @@ async def test_a_refund_that_stripe_refuses_is_put_back(bench: CardBench) -> Non
     (row,) = await bench.reversals()
     assert row.state is ReversalState.BACK
     assert await bench.user() == {"paid": 2000 * CENT}
+
+
+@pytest.mark.parametrize("is_told_first", [True, False])
+async def test_a_refusal_of_a_refund_that_was_made_gives_nothing_back(bench: CardBench, is_told_first: bool) -> None:
+    """The first try's answer is lost and the second is refused, say because the key may no longer refund."""
+    deposit = await bench.paid(2000)
+    await bench.rail.deposits.ask_refund(deposit.id, 500, client_key="r1", actor="key:a")
+    (call,) = [one for one in await bench.money.all_of(Call) if one.action == "refund"]
+    caller = bench.rail.callers["stripe", "refund"]
+    await caller.send(call)
+
+    def refuse(tx: Transaction) -> None:
+        caller.refused(tx, call, "refused_403")
+        tx.rows(Call).save(replace(call, state=CallState.REFUSED))
+
+    if is_told_first:
+        await bench.receive(bench.events())
+        await bench.inbox.step()
+    await bench.money.store.transact(refuse)
+    await bench.tell(times=2)
+    assert await bench.user() == {"paid": 1500 * CENT}
+    assert (await bench.deposit(deposit.id)).refunded == 500 * CENT
+
+
+async def test_one_refund_id_at_once_for_two_deposits_is_one_refund(bench: CardBench) -> None:
+    deposits = [await bench.paid(2000), await bench.paid(2000)]
+    for n in range(5):
+        asked = (bench.rail.deposits.ask_refund(one.id, 100, client_key=f"r{n}", actor="key:a") for one in deposits)
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        (refused,) = [one for one in told if isinstance(one, BaseException)]
+        assert isinstance(refused, RequestError)
+        assert refused.error_code == "conflict"
+    await bench.settle()
+    await bench.tell()
+    assert await bench.user() == {"paid": 3500 * CENT}
+    assert bench.stripe.asked("POST /v1/refunds") == 5
 
 
 async def test_money_that_is_spent_cannot_be_refunded_here(bench: CardBench) -> None:

@@ -17,6 +17,7 @@ from hushnet.coordinator.payments.deposits.model import (
     Deposit,
     Reversal,
     ReversalKind,
+    ReversalState,
 )
 from hushnet.coordinator.payments.deposits.payment_events import decline_of
 from hushnet.coordinator.payments.deposits.reversing import Taking, apply_refund, step
@@ -140,7 +141,8 @@ class RefundCall:
 
     def refused(self, tx: Transaction, call: Call, code: str) -> None:
         deposit, reversal = _deposit_of(tx, call.subject), tx.rows(Reversal).get(call.subject)
-        if deposit is not None and reversal is not None:
+        # One that Stripe has told of was made by an earlier try: that this one is refused says nothing of it.
+        if deposit is not None and reversal is not None and reversal.state is ReversalState.ASKED:
             taking = Taking(ReversalKind.REFUND, reversal.object or "", reversal.amount)
             step(tx, deposit, reversal, taking, ReversalEvent.BACK, takes_earnings=False)
 

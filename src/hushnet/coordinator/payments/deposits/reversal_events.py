@@ -98,7 +98,8 @@ class ReversalEvents:
             note_finding(tx, kind, f"stripe:{dispute.id}", f"deposit {deposit.id}: {dispute.status[:40]}")
             return Ignored(kind)
         fee = max(dispute.withdrawal.fee, 0) * MICRO_USD_A_CENT if dispute.withdrawal else 0
-        taking = Taking(ReversalKind.DISPUTE, dispute.id, dispute.amount * MICRO_USD_A_CENT, fee)
+        amount = dispute.amount * MICRO_USD_A_CENT
+        taking = Taking(ReversalKind.DISPUTE, dispute.id, amount, fee, dispute.payment_intent)
         verdict: Verdict = Applied()
         for happened in steps:
             known = known_dispute(tx, dispute.id)

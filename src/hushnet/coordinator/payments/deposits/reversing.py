@@ -36,12 +36,14 @@ _DISPUTED = {Move.WITHDRAW: 1, Move.GIVE_BACK: -1}
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """What is taken back: Stripe's object, the amount in micro-USD, and the fee that Stripe keeps for it."""
+    """What is taken back: Stripe's object, the amount in micro-USD, the fee that Stripe keeps for it, and of which payment."""
 
     kind: ReversalKind
     object: str
     amount: int
     fee: int = 0
+    intent: str | None = None
+    """None: the deposit's own."""
 
 
 def apply_refund(tx: Transaction, deposit: Deposit, refund: Refund, *, takes_earnings: bool) -> Verdict:
@@ -52,7 +54,7 @@ def apply_refund(tx: Transaction, deposit: Deposit, refund: Refund, *, takes_ear
             return Applied()
         note_finding(tx, "unknown_status", f"stripe:{refund.id}", (refund.status or "")[:40])
         return Ignored("unknown_status")
-    taking = Taking(ReversalKind.REFUND, refund.id, refund.amount * MICRO_USD_A_CENT)
+    taking = Taking(ReversalKind.REFUND, refund.id, refund.amount * MICRO_USD_A_CENT, intent=refund.payment_intent)
     known = _asked_here(tx, deposit, refund) or _known(tx, refund.id)
     if refund.currency != USD or (known is not None and known.amount != taking.amount):
         note_finding(tx, "reversal_mismatch", f"stripe:{refund.id}", f"deposit {deposit.id}")
@@ -70,7 +72,7 @@ def step(
     takes_earnings: bool,
 ) -> Verdict:
     """Do what the table says, once; `deposit` is locked, and with it all of its reversals."""
-    if deposit.state is DepositState.HELD:
+    if deposit.state is DepositState.HELD or taking.intent not in {None, deposit.intent}:
         return _in_suspense(tx, deposit, taking, event)
     found = next_reversal(taking.kind, known.state if known else None, event)
     if isinstance(found, Early):
@@ -95,8 +97,10 @@ def step(
 def _asked_here(tx: Transaction, deposit: Deposit, refund: Refund) -> Reversal | None:
     id_ = id_in(refund.metadata, REFUND)
     known = None if id_ is None else tx.rows(Reversal).get(id_)
-    is_it = known is not None and known.deposit == deposit.id and known.object in {None, refund.id}
-    return known if is_it else None
+    if known is None or known.deposit != deposit.id or known.object not in {None, refund.id}:
+        return None
+    # What was put back because the call was refused, and was made all the same, is taken anew.
+    return None if known.state is ReversalState.BACK and known.object is None else known
 
 
 def _known(tx: Transaction, object_: str) -> Reversal | None:

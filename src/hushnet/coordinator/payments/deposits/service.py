@@ -170,7 +170,8 @@ class Deposits:
             created_ms=tx.now_ms,
             updated_ms=tx.now_ms,
         )
-        tx.rows(Reversal).add(reversal)
+        if not tx.rows(Reversal).add(reversal):  # a rival's refund of another deposit was first
+            raise RequestError("this refund id was used for another refund", code="conflict")
         enqueue(tx, RAIL, REFUND_CALL, reversal.id, refund_request(deposit, reversal))
         tx.post(facts.refund_taken(deposit, reversal, actor=actor))
         return reversal, True
