@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from hushnet.coordinator.ledger.chart import Kind, user_account
 from hushnet.coordinator.ledger.model import Code, Fact, Leg
+from hushnet.coordinator.payments.deposits import topups as topups_module
 from hushnet.coordinator.payments.deposits.model import Deposit, DepositState, Origin
 from hushnet.coordinator.payments.deposits.topups import TopupWish
 from hushnet.foundation.errors import RequestError
@@ -95,6 +96,20 @@ async def test_the_days_limit_is_kept_and_ends_at_midnight(bench: CardBench) -> 
     for _ in range(25):
         await bench.money.books.advance(3600)
     assert await bench.rail.topups.step() == 1
+
+
+async def test_a_day_has_at_most_so_many_top_ups_as_are_added_up(
+    bench: CardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topups_module, "TOPUPS_A_DAY_MAX", 4)
+    await spend(bench, 2000)
+    await bench.rail.topups.turn_on(CONSUMER, TopupWish(below=100_000 * CENT, cents=1000, daily_cents=5000))
+    begun = 0
+    for _ in range(7):
+        begun += await bench.rail.topups.step()
+        await bench.settle()
+    assert begun == 4
+    assert await bench.user() == {"paid": 4000 * CENT}
 
 
 @pytest.mark.parametrize(

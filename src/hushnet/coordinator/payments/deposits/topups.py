@@ -36,7 +36,8 @@ PERIOD_S: Final = 15.0
 """How long an owner may be below its threshold before its card is charged."""
 DAY_MS: Final = 86_400_000
 _PAGE: Final = 100
-_TOPUPS_A_DAY_MAX: Final = 100
+TOPUPS_A_DAY_MAX: Final = 100
+"""However high the owner's limit is: what is added up to compare with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,9 @@ def _begin(tx: Transaction, *, owner: int) -> bool:
         return False
     if tx.rows(Deposit).find(owner=owner, origin=Origin.TOPUP, state=list(UNFINISHED), limit=1):
         return False
-    if _charged_today(tx, owner) + customer.topup_cents > customer.topup_daily_cents:
+    today = _of_today(tx, owner)
+    charged = sum(one.cents for one in today if one.state is not DepositState.FAILED)
+    if len(today) >= TOPUPS_A_DAY_MAX or charged + customer.topup_cents > customer.topup_daily_cents:
         return False
     deposit = Deposit(
         id=tx.next_id(),
@@ -215,9 +218,9 @@ def _begin(tx: Transaction, *, owner: int) -> bool:
     return True
 
 
-def _charged_today(tx: Transaction, owner: int) -> int:
+def _of_today(tx: Transaction, owner: int) -> list[Deposit]:
     day_start_ms = tx.now_ms - tx.now_ms % DAY_MS
     latest = tx.rows(Deposit).find(
-        owner=owner, origin=Origin.TOPUP, order_by="id", descending=True, limit=_TOPUPS_A_DAY_MAX
+        owner=owner, origin=Origin.TOPUP, order_by="id", descending=True, limit=TOPUPS_A_DAY_MAX
     )
-    return sum(one.cents for one in latest if one.created_ms >= day_start_ms and one.state is not DepositState.FAILED)
+    return [one for one in latest if one.created_ms >= day_start_ms]
