@@ -169,3 +169,11 @@ async def test_events_of_a_source_that_is_gone_keep_no_others_waiting(
     inbox = Inbox(money.store, money.clock, {"stripe": Deposits()})
     assert await inbox.step() == 1
     assert (await paid(money), await inbox.step(), await before.step()) == (10, 0, 2)
+
+
+async def test_workers_that_try_one_event_at_once_count_one_try(money: OpenMoney) -> None:
+    workers = [Inbox(money.store, money.clock, {"stripe": Deposits(lambda _: Waiting("no_deposit"))}) for _ in range(4)]
+    await receive(workers[0], "evt_1")
+    await asyncio.gather(*(worker.step() for worker in workers))
+    (row,) = await money.all_of(InboxEvent)
+    assert (row.state, row.attempts) == (EventState.WAITING, 1)

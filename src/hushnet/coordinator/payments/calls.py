@@ -173,13 +173,19 @@ class Calls:
                 continue
 
     async def step(self) -> int:
-        """Make every call that is due, once; return how many there were."""
+        """Make every call that is due, once; return how many there were.
+
+        Calls of a rail that was configured once wait until it is again, in nobody's way.
+        """
         now_ms = self._clock.now_ms()
+        rails, actions = ({key[part] for key in self._callers} for part in (0, 1))
         due = await self._store.read(
             lambda view: view.rows(Call).find(
                 rail=sorted({rail for rail, _ in self._callers}),
                 action=sorted({action for _, action in self._callers}),
                 state=_OPEN,
+                rail=rails,
+                action=actions,
                 at_most=("next_ms", now_ms),
                 order_by="next_ms",
                 limit=_BATCH,
@@ -191,7 +197,7 @@ class Calls:
     async def _make(self, call: Call) -> None:
         caller = self._callers.get((call.rail, call.action))
         if caller is None:
-            return  # a rail that was configured once: its calls wait until it is again
+            return  # an action of one rail that only another one has
         claimed = await self._store.transact(lambda tx: _claim(tx, call))
         if claimed is None:
             return

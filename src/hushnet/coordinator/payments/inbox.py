@@ -133,12 +133,16 @@ class Inbox:
                 continue
 
     async def step(self) -> int:
-        """Try every event that is due, once, oldest first; return how many there were."""
+        """Try every event that is due, once, oldest first; return how many there were.
+
+        Events of a source that was configured once wait until it is again, in nobody's way.
+        """
         now_ms = self._clock.now_ms()
         due = await self._store.read(
             lambda view: view.rows(InboxEvent).find(
                 source=list(self._handlers),  # one that was configured once: its events wait until it is again
                 state=(EventState.NEW, EventState.WAITING),
+                source=list(self._handlers),
                 at_most=("next_ms", now_ms),
                 order_by="received_ms",
                 limit=_BATCH,
@@ -178,7 +182,7 @@ class Inbox:
 def _apply(tx: Transaction, event: InboxEvent, handler: EventHandler, prepared: object) -> None:
     rows = tx.rows(InboxEvent)
     row = rows.get(event.source, event.event)
-    if row is None or row.state not in (EventState.NEW, EventState.WAITING):
+    if row is None or row.state not in (EventState.NEW, EventState.WAITING) or row.attempts != event.attempts:
         return  # another worker was first
     verdict = handler.apply(tx, row, prepared)
     match verdict:
@@ -193,7 +197,7 @@ def _apply(tx: Transaction, event: InboxEvent, handler: EventHandler, prepared: 
 def _note_waiting(tx: Transaction, event: InboxEvent, reason: str) -> None:
     rows = tx.rows(InboxEvent)
     row = rows.get(event.source, event.event)
-    if row is None or row.state not in (EventState.NEW, EventState.WAITING):
+    if row is None or row.state not in (EventState.NEW, EventState.WAITING) or row.attempts != event.attempts:
         return
     attempts = row.attempts + 1
     state = EventState.STUCK if attempts >= TRIES_MAX else EventState.WAITING
