@@ -71,6 +71,26 @@ async def test_a_failed_payout_is_returned_once_and_only_after_the_reversal(desk
     assert await desk.is_whole()
 
 
+async def test_a_payout_that_fails_after_it_was_paid_is_put_right_beside_another(desk: Desk) -> None:
+    payout = await sent(desk)
+    await desk.pay_at_bank(payout, "paid")
+    await desk.settle()
+    other = await desk.ask(5 * USD, client="c2")
+    await desk.settle()
+    await desk.pay_at_bank(payout, "failed")
+    await desk.deliver()
+    await desk.inbox.step()
+    assert [(await desk.now(one)).state for one in (payout, other)] == [S.REVERSING, S.IN_TRANSIT]
+    assert await desk.worker.compare() == []
+    await desk.settle()
+    assert (await desk.now(payout)).state is S.RETURNED
+    await desk.pay_at_bank(other, "paid")
+    await desk.settle()
+    assert (await desk.now(other)).state is S.PAID
+    assert (await desk.balances())["earnings"] == EARNED - other.gross
+    assert await desk.findings() == []
+
+
 async def test_paid_then_failed_is_put_right(desk: Desk) -> None:
     payout = await sent(desk, instant=True)
     await desk.pay_at_bank(payout, "paid")

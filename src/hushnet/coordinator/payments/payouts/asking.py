@@ -91,7 +91,8 @@ def request_payout(tx: Transaction, wish: Wish, terms: Terms) -> Payout:
     least = Split(CENT, 0, CENT)  # stands until the lock says what everything is
     draft = _draft(tx, wish, method, least if wish.gross is None else _split(wish, wish.gross, terms))
     # The row comes before the ledger's locks: it is what a second request of this owner waits for.
-    if not tx.rows(Payout).add(draft):
+    is_open = tx.rows(Payout).find(owner=wish.owner, state=OPEN_STATES, limit=1)
+    if is_open or not tx.rows(Payout).add(draft):
         return _rival(tx, wish)
     earnings = tx.earnings_of(wish.owner, since_ms=tx.now_ms - terms.maturity_ms)
     payout = _funded(draft, wish, earnings, terms)
@@ -132,7 +133,6 @@ def _rival(tx: Transaction, wish: Wish) -> Payout:
     known = _known(tx, wish)
     if known is not None:
         return known
-    assert tx.rows(Payout).find(owner=wish.owner, state=OPEN_STATES, limit=1)
     raise PayoutRefusedError(
         "another payout of this account is on its way",
         code="payout_open",

@@ -46,7 +46,7 @@ OPEN_STATES: Final = (
     PayoutState.REVERSING,
     PayoutState.STUCK,
 )
-"""An owner has at most one payout in these; its gross is in in_transit."""
+"""The gross of a payout in these is in in_transit. No owner may ask for another one meanwhile; one that was paid may fail."""
 
 LANDED_STATES: Final = (PayoutState.LANDED, PayoutState.IN_TRANSIT, PayoutState.REVERSING, PayoutState.STUCK)
 """The net of a Stripe payout in these is in the connected account, unless `reversed` says that it came back."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
@@ -196,10 +197,10 @@ class LedgerAccount:
 
 def disagreements(view: View) -> Iterator[str]:
     """Yield where payouts and accounts disagree (B11): in_transit by owner, and what is in connected accounts."""
-    opened: dict[int, int] = {}
+    opened = Counter[int]()
     at_connect = 0
     for payout in _paged_open(view):
-        opened[payout.owner] = payout.gross  # at most one is open, a unique index holds that
+        opened[payout.owner] += payout.gross
         at_connect += payout.net if is_at_connect(payout) else 0
     connect = sum(_balance(account) for account in view.rows(LedgerAccount).find(kind=Kind.CONNECT, limit=_PAGE))
     if connect != -at_connect:

@@ -231,7 +231,7 @@ _INDEXES = (
     "CREATE INDEX payout_plans_due ON payout_plans (next_ms)",
     "CREATE INDEX payouts_owner ON payouts (owner, id)",
     "CREATE INDEX payouts_open ON payouts (state, created_ms) WHERE state IN (0,1,2,3,5,8)",
-    "CREATE UNIQUE INDEX payouts_one_open ON payouts (owner) WHERE state IN (0,1,2,3,5,8)",
+    "CREATE UNIQUE INDEX payouts_one_open ON payouts (owner) WHERE state IN (0,1,2,3)",
     "CREATE INDEX x402_payments_due ON x402_payments (next_ms) WHERE state IN (0,1,3)",
     "CREATE INDEX x402_payments_over ON x402_payments (created_ms) WHERE state IN (3,4)",
     "CREATE INDEX x402_payments_owner ON x402_payments (owner)",
