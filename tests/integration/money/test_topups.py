@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -77,6 +78,22 @@ async def test_the_card_of_a_closed_account_is_not_charged(bench: CardBench) -> 
 async def test_two_passes_at_once_charge_once(bench: CardBench) -> None:
     await spend(bench, 1900)
     assert sum(await asyncio.gather(*(bench.rail.topups.step() for _ in range(4)))) == 1
+
+
+async def test_a_worker_that_looked_before_a_top_up_arrived_charges_nothing(
+    bench: CardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spend(bench, 1900)
+
+    async def while_another_worker_is_faster(work: partial[bool]) -> bool:
+        monkeypatch.undo()
+        assert await bench.rail.topups.step() == 1
+        await bench.settle()
+        return await bench.money.store.transact(work)
+
+    monkeypatch.setattr(bench.money.store, "transact", while_another_worker_is_faster)
+    assert await bench.rail.topups.step() == 0
+    assert await bench.user() == {"paid": 1100 * CENT}
 
 
 async def test_the_answer_alone_credits_without_any_event(bench: CardBench) -> None:

@@ -158,7 +158,7 @@ class TopUps:
         begun, below = 0, OWNER_MAX + 1
         while True:
             page = await self._store.read(partial(_wanting, below=below))
-            for customer in await self._short(page):
+            for customer in await self._store.read(partial(_short, customers=page)):
                 begun += await self._store.transact(partial(_begin, owner=customer.owner))
             if len(page) < _PAGE:
                 break
@@ -167,20 +167,18 @@ class TopUps:
             self._wake()
         return begun
 
-    async def _short(self, customers: Sequence[StripeCustomer]) -> list[StripeCustomer]:
-        """Return those whose money is below their threshold and who may still spend."""
-        if not customers:
-            return []
-        owners, limit = [customer.owner for customer in customers], len(customers) * len(SPENDABLE)
-        rows = await self._store.read(
-            lambda view: view.rows(_Funds).find(owner=owners, kind=list(SPENDABLE), limit=limit)
-        )
-        left, frozen = Counter[int](), set[int]()
-        for row in rows:
-            left[row.owner] += row.credits - row.debits - row.held
-            if row.closed and row.kind == Kind.PAID:
-                frozen.add(row.owner)
-        return [one for one in customers if one.owner not in frozen and left[one.owner] < one.topup_below]
+
+def _short(view: View, customers: Sequence[StripeCustomer]) -> list[StripeCustomer]:
+    """Return those whose money is below their threshold and who may still spend."""
+    if not customers:
+        return []
+    owners, limit = [customer.owner for customer in customers], len(customers) * len(SPENDABLE)
+    left, frozen = Counter[int](), set[int]()
+    for row in view.rows(_Funds).find(owner=owners, kind=list(SPENDABLE), limit=limit):
+        left[row.owner] += row.credits - row.debits - row.held
+        if row.closed and row.kind == Kind.PAID:
+            frozen.add(row.owner)
+    return [one for one in customers if one.owner not in frozen and left[one.owner] < one.topup_below]
 
 
 def _wanting(view: View, *, below: int) -> list[StripeCustomer]:
@@ -199,6 +197,8 @@ def _begin(tx: Transaction, *, owner: int) -> bool:
         return False
     if tx.rows(Deposit).find(owner=owner, origin=Origin.TOPUP, state=list(UNFINISHED), limit=1):
         return False
+    if not _short(tx, [customer]):
+        return False  # another worker's top-up has arrived since this one looked
     today = _of_today(tx, owner)
     charged = sum(one.cents for one in today if one.state is not DepositState.FAILED)
     if len(today) >= TOPUPS_A_DAY_MAX or charged + customer.topup_cents > customer.topup_daily_cents:
