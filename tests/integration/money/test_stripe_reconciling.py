@@ -135,6 +135,16 @@ async def test_a_fact_that_stripe_knows_nothing_of_shows_in_the_balance(bench: C
     assert await bench.findings() == ["stripe_balance_differs"]
 
 
+async def test_two_workers_that_look_at_once_take_nothing_under_way_for_a_difference(bench: CardBench) -> None:
+    deposit = await bench.ask(2000)
+    bench.stripe.pay(deposit.checkout or "")
+    await bench.rail.reconciliation._compare_balance()
+    await bench.money.books.advance(2)
+    await bench.rail.reconciliation._compare_balance()
+    await bench.tell()
+    assert await bench.findings() == []
+
+
 async def test_more_than_one_page_is_read_to_its_end(bench: CardBench) -> None:
     with bench.stripe.lock:
         for _ in range(230):

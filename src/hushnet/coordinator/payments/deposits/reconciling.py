@@ -49,6 +49,7 @@ _LOG = logging.getLogger(__name__)
 PERIOD_S: Final = 3600.0
 OLD_MS: Final = 3_600_000
 """Webhooks are given this long before something that is missing is a finding."""
+DIFFERS_MS: Final = 1_800_000
 OVERLAP_S: Final = 6 * 3600
 CURSOR: Final = "stripe:transactions"
 DIFFERENCE: Final = "stripe:difference"
@@ -225,16 +226,21 @@ class Reconciliation:
         return await self._store.read(lambda view: view.rows(_FactKey).get(key)) is not None
 
     async def _compare_balance(self) -> None:
-        """A difference that stays the same over two passes is one; a passing one is something under way."""
+        """A difference that stays the same for half an hour is one; a passing one is something under way.
+
+        Several workers pass at times of their own: two passes may be seconds apart.
+        """
         balance = await self._gateway.read(lambda v1: v1.balance.retrieve_async(), Balance)
         lanes = await self._store.read(lambda view: view.rows(_Books).find(owner=0, kind=Kind.STRIPE, limit=1000))
         ours = sum(lane.debits - lane.credits for lane in lanes)
         difference = balance.usd_cents * MICRO_USD_A_CENT - ours
         before = await self._store.read(lambda view: view.rows(Cursor).get(DIFFERENCE))
-        if difference and before is not None and before.value == str(difference):
+        now_ms = self._clock.now_ms()
+        if before is None or before.value != str(difference):
+            now = Cursor(name=DIFFERENCE, value=str(difference), at_ms=now_ms)
+            await self._store.transact(partial(_put_cursor, cursor=now))
+        elif difference and now_ms - before.at_ms >= DIFFERS_MS:
             await self._note("stripe_balance_differs", "stripe:balance", f"{difference} micro-USD")
-        now = Cursor(name=DIFFERENCE, value=str(difference), at_ms=self._clock.now_ms())
-        await self._store.transact(partial(_put_cursor, cursor=now))
 
     async def _note(self, kind: str, subject: str, detail: str) -> None:
         await self._store.transact(lambda tx: note_finding(tx, kind, subject, detail))
