@@ -20,6 +20,7 @@ from hushnet.coordinator.budgets import BudgetBook
 from hushnet.coordinator.ledger.faults import FaultHook, faults_from
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.payments.calls import Caller, Calls
+from hushnet.coordinator.payments.debts import repay_forever
 from hushnet.coordinator.payments.inbox import EventHandler, Inbox
 from hushnet.coordinator.payments.retention import forget_forever
 from hushnet.coordinator.payments.watch import PaymentWatch
@@ -106,6 +107,7 @@ def build_money(
         callers=callers,
     )
     money.works.append(("watch-payments", money.watch.run))
+    money.works.append(("repay-debts", lambda: repay_forever(money_store, clock)))
     money.works.append(("forget-payments", lambda: forget_forever(money_store, clock)))
     money.works.append(("forget-request-keys", bounds.keys.forget_forever))
     money.routes.extend(BudgetsApi(accounts, bounds.budgets).routes())

@@ -5,6 +5,8 @@ calls.py     calls out, written down before they are sent, repeated with the sam
 retention.py what is forgotten, and when
 watch.py     how much waits, for the metrics
 model.py     the rows of both, and findings: what only a person can decide
+debts.py     what is owed is repaid out of deposits as they become available
+retention.py what is forgotten after 90 days
 
 Nouns: a *rail* is a way that money takes (stripe, coinpay, btcpay, x402); an *event* is what a rail tells us; a *call* is
 what we ask of it; a *finding* is what does not add up. Place on the map: beside serving, above the ledger.
