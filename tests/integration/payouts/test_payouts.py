@@ -7,10 +7,12 @@ import random
 
 import pytest
 
+from hushnet.coordinator.payments.calls import Refused, Sent, Unknown
 from hushnet.coordinator.payments.model import Call, CallState
 from hushnet.coordinator.payments.payouts.asking import PayoutRefusedError, Wish, WithdrawableError
 from hushnet.coordinator.payments.payouts.model import Payout, PayoutState
 from hushnet.coordinator.payments.payouts.service import Resolution
+from hushnet.coordinator.payments.payouts.stripe_rail import TransferCall
 from hushnet.foundation.errors import AccessError, HushnetError, RequestError
 from hushnet.foundation.ids import AccountId
 from support.ledger import PROVIDER
@@ -39,6 +41,32 @@ async def test_a_payout_reaches_confirmed(desk: Desk, instant: bool) -> None:
     await desk.settle()
     assert (await desk.now(payout)).state is S.PAID
     assert await desk.is_paid(payout)
+    assert await desk.findings() == []
+
+
+async def test_a_refusal_after_a_lost_answer_returns_nothing_that_was_sent(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.provider()
+    payout = await desk.ask()
+    send = TransferCall.send_wanted
+
+    async def lose(self: TransferCall, call: Call) -> Sent:
+        monkeypatch.setattr(TransferCall, "send_wanted", refuse)
+        await send(self, call)
+        return Unknown("time_out")
+
+    async def refuse(self: TransferCall, call: Call) -> Sent:
+        return Refused("refused_403")
+
+    monkeypatch.setattr(TransferCall, "send_wanted", lose)
+    await desk.worker.send_requested()
+    await desk.calls.step()
+    await desk.money.books.advance(30)
+    await desk.calls.step()
+    assert (await desk.now(payout)).state is S.LANDED
+    await desk.settle()
+    assert (await desk.now(payout)).state is S.IN_TRANSIT
     assert await desk.findings() == []
 
 

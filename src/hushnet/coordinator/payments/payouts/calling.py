@@ -1,7 +1,7 @@
 """What every call of a payout observes: it is sent only while the payout waits for it.
 
 A call that has never been sent and that nobody waits for is given up. One that may have been sent is never sent again
-for nothing: the rail is asked what became of it.
+for nothing: the rail is asked what became of it, and likewise when a later try is refused.
 """
 
 from __future__ import annotations
@@ -29,14 +29,18 @@ class PayoutCall(ABC):
         """See `payments.calls.Caller.send`."""
         payout = await self.payout_of(call)
         if payout is not None and payout.state is self.waited_in:
-            return await self.send_wanted(call)
-        if call.tries <= 1:
-            return Refused(NOT_WANTED)
+            sent: Sent = await self.send_wanted(call)
+        else:
+            sent = Refused(NOT_WANTED)
+        return await self._unless_done(call, sent) if isinstance(sent, Refused) and call.tries > 1 else sent
+
+    async def _unless_done(self, call: Call, refused: Refused) -> Sent:
+        """Ask what became of earlier tries: that this one is refused says nothing of them."""
         match await self.look_up(call):
             case Done() as done:
                 return done
             case Absent():
-                return Refused(NOT_WANTED)
+                return refused
             case CannotTell(reason):
                 return Unknown(reason)
 
