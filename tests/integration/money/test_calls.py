@@ -29,7 +29,7 @@ from hushnet.coordinator.payments.calls import (
 )
 from hushnet.coordinator.payments.model import Call, CallState, Finding
 from support.ledger import CONSUMER
-from support.money import OpenMoney
+from support.money import OpenMoney, eventually
 
 HOUR_S = 3600
 
@@ -265,3 +265,30 @@ async def test_calls_of_a_rail_that_is_gone_keep_no_others_waiting(
     assert [await calls.step(), await calls.step()] == [1, 0]
     states = sorted((call.rail, call.state) for call in await money.all_of(Call))
     assert states == [("gone", CallState.DUE)] * 2 + [("stripe", CallState.DONE)]
+
+
+async def test_a_rail_that_does_not_answer_holds_up_no_other(money: OpenMoney) -> None:
+    asked = asyncio.Event()
+
+    class Silent(Rail):
+        async def send(self, call: Call) -> Sent:
+            asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    quick = Rail(Done({}))
+    calls = Calls(money.store, money.clock, {("silent", "send"): Silent(Done({})), ("stripe", "transfer"): quick})
+    await money.store.transact(lambda tx: enqueue(tx, "silent", "send", 1, {}))
+    worker = asyncio.create_task(calls.run())
+    try:
+        await asked.wait()
+        await ask(money)
+        calls.wake()
+        await eventually(lambda: _is_done(quick))
+    finally:
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+
+async def _is_done(rail: Rail) -> bool:
+    return rail.ended == ["done"]

@@ -19,6 +19,7 @@ import asyncio
 import json
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeAlias
@@ -151,41 +152,44 @@ class Calls:
         self._callers = callers
         self._reach = reach
         self._jitter = jitter
-        self._arrived = asyncio.Event()
+        self._arrived: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     def wake(self) -> None:
         """Look now, without waiting for the next poll."""
-        self._arrived.set()
+        for arrived in self._arrived.values():
+            arrived.set()
 
     async def run(self) -> None:
-        """Make calls until cancelled."""
+        """Make calls until cancelled, each rail's by themselves: one that does not answer holds up no other."""
+        await asyncio.gather(*(self._run(rail) for rail in sorted({rail for rail, _ in self._callers})))
+
+    async def _run(self, rail: str) -> None:
+        arrived = self._arrived[rail]
         while True:
-            self._arrived.clear()
+            arrived.clear()
             try:
-                while await self.step() == _BATCH:
+                while await self.step(rail) == _BATCH:
                     pass
             except (StorageError, CapacityError) as error:
-                _LOG.warning("the calls cannot be read", extra={"error": error.error_code})
+                _LOG.warning("the calls cannot be read", extra={"rail": rail, "error": error.error_code})
             try:
                 async with asyncio.timeout(_POLL_S):
-                    await self._arrived.wait()
+                    await arrived.wait()
             except TimeoutError:
                 continue
 
-    async def step(self) -> int:
-        """Make every call that is due, once; return how many there were.
+    async def step(self, only: str = "") -> int:
+        """Make every call that is due, of one rail or of all, once; return how many there were.
 
         Calls of a rail that was configured once wait until it is again, in nobody's way.
         """
         now_ms = self._clock.now_ms()
-        rails, actions = ({key[part] for key in self._callers} for part in (0, 1))
+        rails = {only} if only else {rail for rail, _ in self._callers}
         due = await self._store.read(
             lambda view: view.rows(Call).find(
-                rail=sorted({rail for rail, _ in self._callers}),
-                action=sorted({action for _, action in self._callers}),
                 state=_OPEN,
-                rail=rails,
-                action=actions,
+                rail=sorted(rails),
+                action=sorted({action for rail, action in self._callers if rail in rails}),
                 at_most=("next_ms", now_ms),
                 order_by="next_ms",
                 limit=_BATCH,

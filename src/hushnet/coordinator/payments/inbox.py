@@ -140,7 +140,6 @@ class Inbox:
         now_ms = self._clock.now_ms()
         due = await self._store.read(
             lambda view: view.rows(InboxEvent).find(
-                source=list(self._handlers),  # one that was configured once: its events wait until it is again
                 state=(EventState.NEW, EventState.WAITING),
                 source=list(self._handlers),
                 at_most=("next_ms", now_ms),

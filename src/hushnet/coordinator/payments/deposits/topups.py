@@ -191,17 +191,7 @@ def _wanting(view: View, *, below: int) -> list[StripeCustomer]:
 def _begin(tx: Transaction, *, owner: int) -> bool:
     """Write a top-up down, unless one is open, the day's limit is reached, or the owner wants none or is closed."""
     customer = tx.rows(StripeCustomer).get(owner)
-    if customer is None or not customer.topup_on or customer.topup_halt or not customer.method or not customer.customer:
-        return False
-    if any(account.closed_ms is not None for account in tx.rows(_Account).find(id=owner, limit=1)):
-        return False
-    if tx.rows(Deposit).find(owner=owner, origin=Origin.TOPUP, state=list(UNFINISHED), limit=1):
-        return False
-    if not _short(tx, [customer]):
-        return False  # another worker's top-up has arrived since this one looked
-    today = _of_today(tx, owner)
-    charged = sum(one.cents for one in today if one.state is not DepositState.FAILED)
-    if len(today) >= TOPUPS_A_DAY_MAX or charged + customer.topup_cents > customer.topup_daily_cents:
+    if customer is None or not customer.method or not customer.customer or not _may_begin(tx, customer):
         return False
     deposit = Deposit(
         id=tx.next_id(),
@@ -216,6 +206,20 @@ def _begin(tx: Transaction, *, owner: int) -> bool:
     request = topup_request(deposit, customer=customer.customer, method=customer.method)
     enqueue(tx, RAIL, TOPUP, deposit.id, request)
     return True
+
+
+def _may_begin(tx: Transaction, customer: StripeCustomer) -> bool:
+    if not customer.topup_on or customer.topup_halt:
+        return False
+    if any(account.closed_ms is not None for account in tx.rows(_Account).find(id=customer.owner, limit=1)):
+        return False
+    if tx.rows(Deposit).find(owner=customer.owner, origin=Origin.TOPUP, state=list(UNFINISHED), limit=1):
+        return False
+    if not _short(tx, [customer]):
+        return False  # another worker's top-up has arrived since this one looked
+    today = _of_today(tx, customer.owner)
+    charged = sum(one.cents for one in today if one.state is not DepositState.FAILED)
+    return len(today) < TOPUPS_A_DAY_MAX and charged + customer.topup_cents <= customer.topup_daily_cents
 
 
 def _of_today(tx: Transaction, owner: int) -> list[Deposit]:
