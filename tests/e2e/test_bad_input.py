@@ -98,7 +98,7 @@ def test_output_bounds_neither_overflow_nor_shrink_a_hold(running: Network, max_
 
 def test_a_64_mib_body_is_refused_without_being_read(running: Network) -> None:
     parts = urlsplit(running.base_url)
-    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as raw:
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as raw:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {running.api_key}\r\nContent-Type: application/json\r\nContent-Length: {64 << 20}\r\n\r\n"
         raw.sendall(head.encode())
         answer = raw.recv(65536)
@@ -213,7 +213,7 @@ def test_an_engine_that_fails_costs_nothing_and_hurts_nobody_else(running: Netwo
 
     thread = threading.Thread(target=long)
     thread.start()
-    engine.wait_for(before + 1).has_sent.wait(10)
+    engine.wait_for(before + 1).has_sent.wait(60)
     failed = post(
         running, json.dumps({"model": "paced", "messages": [{"role": "user", "content": "status=500"}]}).encode()
     )
@@ -231,7 +231,7 @@ def test_hostile_bytes_on_the_link_are_refused(running: Network) -> None:
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET /v1/provider/link HTTP/1.1\r\n" + b"X: y\r\n" * 20_000,
     ):
-        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as raw:
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as raw:
             try:
                 raw.sendall(hostile)
                 raw.shutdown(socket.SHUT_WR)

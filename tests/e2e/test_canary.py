@@ -80,7 +80,7 @@ def test_the_memory_search_finds_what_is_there(running: Network, engine: PacedSe
         content = f"{STANDARD_CANARY} tokens=5000 gap=0.02"
         body = {"model": "paced", "stream": True, "messages": [{"role": "user", "content": content}]}
         with http.stream("POST", "/v1/chat/completions", json=body):
-            engine.wait_for(before + 1).has_sent.wait(10)
+            engine.wait_for(before + 1).has_sent.wait(60)
             assert is_in_memory(running.coordinator.pid, STANDARD_CANARY)
 
 

@@ -153,7 +153,7 @@ def test_errors_say_what_to_do(up: Process, home: Path) -> None:
 def test_a_killed_provider_is_started_again(up: Process, home: Path) -> None:
     provider = children_of(up)["provider"]
     provider.kill()
-    provider.wait(10)
+    provider.wait(60)
     with httpx.Client(base_url=up.ready["base_url"], timeout=60) as http:
         headers = {"Authorization": f"Bearer {up.ready['api_key']}"}
         body = {"model": "hush-tiny", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 8}
@@ -198,7 +198,7 @@ def test_a_killed_supervisor_takes_its_children_along(tmp_path: Path) -> None:
     process = Process(tmp_path, "up", "--json", "--port", "0")
     children = list(children_of(process).values())
     process.kill()
-    gone, alive = psutil.wait_procs(children, timeout=20)
+    gone, alive = psutil.wait_procs(children, timeout=60)
     assert not alive, gone
 
 

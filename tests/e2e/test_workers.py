@@ -131,7 +131,7 @@ def test_a_hang_up_on_one_worker_stops_the_engine_behind_the_other(shared: Netwo
         with client.stream("POST", PATH, json=body(STREAM, stream=True)) as response:
             next(line for line in response.iter_lines() if "t1 " in line)
         seen = shared_engine.wait_for(before + 1)
-        assert seen.has_ended.wait(10)
+        assert seen.has_ended.wait(60)
         assert seen.was_cut
     assert 0 < had - settled_balance(shared)["spendable_micro_usd"] < 5_000
     eventually(lambda: not any(metric(shared, "hush_attempts_hosted").values()), what="the end of the attempt")
@@ -166,7 +166,7 @@ def test_the_worker_of_a_consumer_killed_mid_stream_is_settled_for_and_started_a
     assert is_broken
     assert "[DONE]" not in text
     seen = engine.wait_for(1)
-    assert seen.has_ended.wait(10)
+    assert seen.has_ended.wait(60)
     assert seen.was_cut
     eventually(lambda: both_serve(running, but=dead), what="the return of the worker")
     spent = 5_000_000 - settled_balance(running)["spendable_micro_usd"]
@@ -192,7 +192,7 @@ def test_the_worker_of_a_provider_killed_mid_stream_ends_the_answer_with_an_erro
         assert '"error"' in text
         assert "link_lost" in text
         assert "[DONE]" not in text
-    assert engine.requests[0].has_ended.wait(10)
+    assert engine.requests[0].has_ended.wait(60)
     spent = 5_000_000 - settled_balance(running)["spendable_micro_usd"]
     assert 0 < spent <= -(-(7 * 100_000 + (engine.requests[0].sent + 64) * 400_000) // 1_000_000)
     eventually(lambda: both_serve(running, but=dead), what="the return of the worker")
@@ -310,7 +310,7 @@ def test_a_second_signal_cuts_every_worker_and_says_so_in_the_exit_status(
         running.coordinator._process.send_signal(signal.SIGTERM)
         eventually(lambda: not _listens(running), what="the end of listening")
         running.coordinator._process.send_signal(signal.SIGTERM)
-        assert running.coordinator.wait(10) == 1
+        assert running.coordinator.wait(60) == 1
         assert "[DONE]" not in consuming.result(30)[0]
     for pid in workers_were.values():
         assert not Path(f"/proc/{pid}").exists()

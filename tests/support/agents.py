@@ -53,8 +53,8 @@ class Running:
 
     async def link(self, *, times: int = 1) -> ProviderLink:
         """Wait until the provider is registered, for the `times`-th time."""
-        link = await asyncio.wait_for(self.gate.link(times=times), 5)
-        await asyncio.wait_for(self.told.saw("Registered", times=times), 5)
+        link = await asyncio.wait_for(self.gate.link(times=times), 60)
+        await asyncio.wait_for(self.told.saw("Registered", times=times), 60)
         return link
 
     def verified(self, document: StatementDocument | None = None) -> VerifiedStatement:
@@ -99,7 +99,7 @@ class Running:
         """Stop the provider and wait until it has drained."""
         self.provider.stop()
         assert self.task is not None
-        await asyncio.wait_for(self.task, 10)
+        await asyncio.wait_for(self.task, 60)
 
 
 def opened(sealed: SealedRequest, sink: ScriptedSink) -> list[OpenedFrame]:
@@ -145,6 +145,6 @@ async def running(
             provider.stop()
             provider.stop()
             assert agent.task is not None
-            await asyncio.wait((agent.task,), timeout=10)
+            await asyncio.wait((agent.task,), timeout=60)
             if agent.task.done() and not agent.task.cancelled():
                 agent.task.exception()

@@ -56,7 +56,7 @@ class Network:
 
     def client(self, key: str) -> httpx.AsyncClient:
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        client = httpx.AsyncClient(base_url=self.coordinator.base_url, headers=headers, timeout=10)
+        client = httpx.AsyncClient(base_url=self.coordinator.base_url, headers=headers, timeout=60)
         self._clients.append(client)
         return client
 
@@ -97,11 +97,11 @@ class Network:
         finally:
             provider.stop()
             provider.stop()
-            await asyncio.wait((task,), timeout=10)
+            await asyncio.wait((task,), timeout=60)
             if task.done() and not task.cancelled():
                 task.exception()
 
-    async def until(self, path: str, status: int = 200, *, tries: int = 400) -> httpx.Response:
+    async def until(self, path: str, status: int = 200, *, tries: int = 4000) -> httpx.Response:
         """Ask until the answer has that status."""
         for _ in range(tries):
             answer = await self.public.get(path)

@@ -98,7 +98,7 @@ async def answer(engine: Engine, request: ChatRequest, *, at_most: int = 64, sal
 
 async def when(engine: Engine, reached: Any) -> EngineCapacity:
     """Wait until the engine's load satisfies `reached`."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not reached(capacity := engine.capacity()):  # noqa: ASYNC110 - the load signals nothing; it is a number
             await asyncio.sleep(0)
     return capacity

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-SECONDS_MAX = 30.0
+SECONDS_MAX = 60.0
 """A condition that has not come true by then never will."""
 
 

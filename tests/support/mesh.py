@@ -18,7 +18,7 @@ from hushnet.coordinator.bus.peer import Peer
 
 NETWORK = "hushnet-test"
 QUICK = MeshLimits(redial_s_min=0.001, redial_s_max=0.002)
-SECONDS_MAX = 10.0
+SECONDS_MAX = 60.0
 
 
 @contextmanager

@@ -137,7 +137,7 @@ class Network:
 
     def admin(self, method: str, path: str, document: Any = None) -> Any:
         headers = {"Authorization": f"Bearer {self.operator_key}"}
-        response = httpx.request(method, self.base_url + path, json=document, headers=headers, timeout=30)
+        response = httpx.request(method, self.base_url + path, json=document, headers=headers, timeout=60)
         assert response.is_success, response.text
         return response.json()
 

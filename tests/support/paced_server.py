@@ -171,12 +171,12 @@ def paced_server(*, is_prompt: bool = False) -> Iterator[PacedServer]:
     ready = threading.Event()
     thread = threading.Thread(target=server.run, args=(ready,), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     try:
         yield server
     finally:
         server.stop()
-        thread.join(10)
+        thread.join(60)
 
 
 def _settings(body: dict[str, Any]) -> dict[str, float]:

@@ -97,7 +97,7 @@ class RecordingWriter:
         """Wait until so many records of a kind have arrived."""
         while self.kinds.count(kind) < count:
             self.arrived.clear()
-            await asyncio.wait_for(self.arrived.wait(), 5)
+            await asyncio.wait_for(self.arrived.wait(), 60)
 
 
 @dataclass
@@ -203,12 +203,12 @@ class Bench:
     async def exchange(self, sealed: SealedRequest | bytes, **how: Any) -> RecordingWriter:
         """Let one attempt arrive and wait for its end."""
         _, writer = self.send(sealed, **how)
-        await asyncio.wait_for(writer.over.wait(), 20)
+        await asyncio.wait_for(writer.over.wait(), 60)
         return writer
 
     async def queued(self, count: int) -> None:
         """Wait until so many attempts wait for a slot."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while self.host.loaded is not None and self.host.loaded.slots.waiting < count:  # noqa: ASYNC110 - a number
                 await asyncio.sleep(0)
 
@@ -271,15 +271,15 @@ def error_code(writer: RecordingWriter) -> WireCode:
 
 async def settled(bench: Bench) -> None:
     """Wait until nothing runs, and check that every slot is free."""
-    await asyncio.wait_for(bench.serving.idle(), 5)
+    await asyncio.wait_for(bench.serving.idle(), 60)
     assert bench.host.loaded is not None
     assert bench.host.loaded.slots.active == bench.host.loaded.slots.waiting == 0
 
 
 async def held_back_after(writer: RecordingWriter, kind: Kind) -> None:
     """Grant one record at a time until the attempt waits for credit right after a record of that kind."""
-    await asyncio.wait_for(writer.held_back.wait(), 5)
+    await asyncio.wait_for(writer.held_back.wait(), 60)
     while writer.kinds[-1] is not kind:
         writer.held_back.clear()
         writer.grant(1 - writer.credit)
-        await asyncio.wait_for(writer.held_back.wait(), 5)
+        await asyncio.wait_for(writer.held_back.wait(), 60)

@@ -80,7 +80,7 @@ class RawClient:
     async def is_closed(self) -> bool:
         """Wait for the peer to close; True when it does so without sending anything more."""
         try:
-            return await asyncio.wait_for(self.reader.read(1), 5) == b""
+            return await asyncio.wait_for(self.reader.read(1), 60) == b""
         except ConnectionError:
             return True
 

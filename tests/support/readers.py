@@ -25,7 +25,7 @@ from hushnet.sealing.streaming import MEDIA_REQUEST, MEDIA_STREAM
 from support.fleet import MODEL, PATH, Network, ServedAttempt
 
 RECEIVE_BYTES = 16 * 1024
-SECONDS_MAX = 20.0
+SECONDS_MAX = 60.0
 
 
 @asynccontextmanager

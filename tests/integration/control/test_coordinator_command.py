@@ -57,7 +57,7 @@ def test_an_uninitialised_coordinator_serves_and_says_how_to_get_a_key(tmp_path:
             assert line, lines
             lines.append(line)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

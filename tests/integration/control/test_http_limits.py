@@ -151,7 +151,7 @@ async def test_an_absurd_content_length_is_refused(number: str) -> None:
 
 @pytest.mark.parametrize("connection", ["keep-alive", "close"])
 async def test_a_client_that_sends_64_mib_to_the_end_still_reads_its_413(connection: str) -> None:
-    async with served(HOT) as server, httpx.AsyncClient(base_url=server.base_url, timeout=20) as client:
+    async with served(HOT) as server, httpx.AsyncClient(base_url=server.base_url, timeout=60) as client:
         answer = await client.post("/echo", content=b"x" * 2**26, headers={"connection": connection})
         assert answer.status_code == 413
         assert (await client.get("/hello")).text == "hello"
@@ -162,7 +162,7 @@ async def test_a_client_that_closes_after_one_request_reads_its_413() -> None:
 
         def post() -> int:
             try:
-                urllib.request.urlopen(f"{server.base_url}/echo", data=b"x" * 2**24, timeout=10)
+                urllib.request.urlopen(f"{server.base_url}/echo", data=b"x" * 2**24, timeout=60)
             except urllib.error.HTTPError as error:
                 with error:
                     return error.code
@@ -272,7 +272,7 @@ async def test_a_reader_that_reads_nothing_is_cut_off() -> None:
         raw = socket.create_connection(("127.0.0.1", server.listener.port))
         try:
             raw.sendall(f"GET /flood HTTP/1.1\r\n{HEAD}\r\n".encode())
-            await asyncio.wait_for(ended.wait(), 5)
+            await asyncio.wait_for(ended.wait(), 60)
         finally:
             raw.close()
         assert 'reason="stalled_reader"' in server.metrics.render().decode()
@@ -290,9 +290,9 @@ async def test_the_application_hears_of_a_hang_up(pipelined: int) -> None:
     async with served({"/wait": {"GET": wait}, **HOT}) as server:
         client = await server.connect()
         client.send(f"GET /wait HTTP/1.1\r\n{HEAD}\r\n" + f"GET /hello HTTP/1.1\r\n{HEAD}\r\n" * pipelined)
-        await asyncio.wait_for(started.wait(), 5)
+        await asyncio.wait_for(started.wait(), 60)
         await client.aclose()
-        await asyncio.wait_for(ended.wait(), 5)
+        await asyncio.wait_for(ended.wait(), 60)
 
 
 async def test_a_request_for_an_upgrade_is_answered_as_if_it_had_not_asked() -> None:
@@ -313,7 +313,7 @@ async def test_running_requests_end_before_the_listener_does() -> None:
 
     async with served({"/slow": {"GET": slow}}) as server, client_of(server) as client, client_of(server) as idle:
         client.send(f"GET /slow HTTP/1.1\r\n{HEAD}\r\n")
-        await asyncio.wait_for(started.wait(), 5)
+        await asyncio.wait_for(started.wait(), 60)
         closing = asyncio.create_task(server.listener.aclose())
         assert await idle.is_closed()
         with pytest.raises(ConnectionRefusedError):
@@ -321,7 +321,7 @@ async def test_running_requests_end_before_the_listener_does() -> None:
         go_on.set()
         answer = await client.answer()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
-        await asyncio.wait_for(closing, 5)
+        await asyncio.wait_for(closing, 60)
 
 
 async def test_requests_that_outlast_the_drain_time_are_cancelled_with_503() -> None:
@@ -337,8 +337,8 @@ async def test_requests_that_outlast_the_drain_time_are_cancelled_with_503() -> 
 
     async with served({"/stuck": {"GET": stuck}}, drain_s_max=0.0) as server, client_of(server) as client:
         client.send(f"GET /stuck HTTP/1.1\r\n{HEAD}\r\n")
-        await asyncio.wait_for(started.wait(), 5)
-        await asyncio.wait_for(server.listener.aclose(), 5)
+        await asyncio.wait_for(started.wait(), 60)
+        await asyncio.wait_for(server.listener.aclose(), 60)
         assert cleaned == ["yes"]
         assert (await client.answer()).code == "shutting_down"
 

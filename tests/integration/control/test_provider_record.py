@@ -27,7 +27,7 @@ async def ask(net: Network, consumer: Account, times: int = 1) -> None:
 
 async def noted(account: Account, count: int = 1) -> list[dict[str, Any]]:
     """Ask until so many providers of the account have been written down."""
-    for _ in range(400):
+    for _ in range(4000):
         found: list[dict[str, Any]] = (await account.http.get(PATH)).json()["data"]
         if len(found) >= count:
             return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -33,6 +34,7 @@ from support.links import (
     record,
     registered_frame,
 )
+from support.waiting import best_s
 
 
 async def test_an_attempt_travels_down_and_its_answer_comes_back() -> None:
@@ -205,16 +207,18 @@ async def test_a_cancel_leaves_within_the_call_and_its_last_word_comes_back() ->
 
 async def test_a_cancel_reaches_the_handler_well_within_a_tenth_of_a_second() -> None:
     loop = asyncio.get_running_loop()
-    waits_s = []
+    times = count(1)
     async with pair() as both:
-        for times in range(1, 6):
+
+        async def cancelled() -> float:
             attempt, _ = both.dispatch()
             await both.handler.writer(attempt)
             began_s = loop.time()
             both.link.cancel(attempt, WireCode.CANCELLED)
-            await both.handler.saw("cancelled", times=times)
-            waits_s.append(loop.time() - began_s)
-    assert min(waits_s) < 0.05  # the best of five: a busy test machine delays some
+            await both.handler.saw("cancelled", times=next(times))
+            return loop.time() - began_s
+
+        assert await best_s(cancelled, wanted_s=0.05) < 0.05
 
 
 async def test_a_cancel_overtakes_envelopes_that_wait_to_be_sent() -> None:

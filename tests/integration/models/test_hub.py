@@ -141,7 +141,7 @@ async def test_cancelling_stops_a_download_and_leaves_nothing(hub: ModelHub, tmp
 
     hub.released.set()
     hub.hold_after = None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         spec = await resolve_model(REFERENCE, home=tmp_path)  # waits for the lock that the stopped download holds
     assert spec.build
     assert not leftovers(tmp_path)

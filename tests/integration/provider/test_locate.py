@@ -25,7 +25,7 @@ async def find(
 ) -> Place:
     transport = None if answer is None else httpx.MockTransport(answer)
     notices = [] if told is None else told
-    return await asyncio.wait_for(locate(url, network=network, notify=notices.append, transport=transport), 10)
+    return await asyncio.wait_for(locate(url, network=network, notify=notices.append, transport=transport), 60)
 
 
 async def test_the_coordinator_names_its_link_and_network() -> None:

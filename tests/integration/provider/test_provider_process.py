@@ -82,7 +82,7 @@ async def ask(gate: ScriptedGate, link: ProviderLink, text: str, *, model: str =
     sealed = seal(gate, body(model=model, stream=True, text=text, temperature=0), model=model)
     sink = ScriptedSink()
     link.dispatch(sealed.raw, deadline_ms=20_000, credit_bytes=1 << 20, sink=sink)
-    await asyncio.wait_for(sink.saw("finished"), 20)
+    await asyncio.wait_for(sink.saw("finished"), 60)
     frames = opened(sealed, sink)
     assert frames[-1].kind is Kind.END
     return text_of(answer_bytes(frames))

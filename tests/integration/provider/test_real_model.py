@@ -18,6 +18,7 @@ from hushnet.provider.models.source import resolve_model
 from hushnet.sealing.errors import WireCode
 from hushnet.sealing.records import Kind, meter_of
 from support.provider_bench import Bench, answer_bytes, body, events_of, opened, text_of
+from support.waiting import best_s
 
 NUMBERS = {"type": "array", "items": {"type": "integer"}, "minItems": 400, "maxItems": 400}
 LONG = {"response_format": {"type": "json_schema", "json_schema": {"name": "numbers", "schema": NUMBERS}}}
@@ -106,7 +107,7 @@ async def seconds_to_stop(bench: Bench, *, is_stream: bool) -> float:
 
     began = time.perf_counter()
     bench.cancel(number, writer)
-    await asyncio.wait_for(writer.over.wait(), 5)
+    await asyncio.wait_for(writer.over.wait(), 60)
     while bench.engine.capacity().active > idle:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     took = time.perf_counter() - began
@@ -117,9 +118,7 @@ async def seconds_to_stop(bench: Bench, *, is_stream: bool) -> float:
 
 @pytest.mark.parametrize("is_stream", [True, False])
 async def test_a_cancel_frees_the_slot_within_100_ms(bench: Bench, is_stream: bool) -> None:
-    took = [await seconds_to_stop(bench, is_stream=is_stream) for _ in range(3)]
-
-    assert min(took) < 0.1  # the best of three, because other work may hold the processor
+    assert await best_s(lambda: seconds_to_stop(bench, is_stream=is_stream), wanted_s=0.1) < 0.1
 
 
 async def test_the_neighbour_of_a_cancelled_request_goes_on(bench: Bench) -> None:
@@ -131,7 +130,7 @@ async def test_the_neighbour_of_a_cancelled_request_goes_on(bench: Bench) -> Non
     await going_on.have(Kind.CONTENT)
     await writer.have(Kind.CONTENT)
     bench.cancel(doomed, writer)
-    await asyncio.wait_for(going_on.over.wait(), 20)
+    await asyncio.wait_for(going_on.over.wait(), 60)
 
     frames = opened(neighbour, going_on)
     assert frames[-1].kind is Kind.END
@@ -155,7 +154,7 @@ async def test_a_prompt_is_metered_truly_without_being_counted_beforehand(
     number, writer = bench.send(counted)
     await writer.have(Kind.CONTENT)
     bench.cancel(number, writer)
-    await asyncio.wait_for(writer.over.wait(), 5)
+    await asyncio.wait_for(writer.over.wait(), 60)
 
     monkeypatch.setattr(bench.engine, "count_prompt_tokens", None)
     uncounted = bench.seal(
@@ -164,7 +163,7 @@ async def test_a_prompt_is_metered_truly_without_being_counted_beforehand(
     number, other = bench.send(uncounted)
     await other.have(Kind.CONTENT)
     bench.cancel(number, other)
-    await asyncio.wait_for(other.over.wait(), 5)
+    await asyncio.wait_for(other.over.wait(), 60)
 
     meters = [meter_of(each.records[-1]) for each in (writer, other)]
     assert [meter.code for meter in meters] == [WireCode.CANCELLED] * 2

@@ -31,7 +31,7 @@ def loaded_of(agent: Running) -> list[dict[str, bool]]:
 
 
 async def told(agent: Running, **expected: bool) -> None:
-    await asyncio.wait_for(agent.gate.until(lambda: loaded_of(agent)[-1] == expected), 10)
+    await asyncio.wait_for(agent.gate.until(lambda: loaded_of(agent)[-1] == expected), 60)
 
 
 async def test_it_offers_loads_serves_and_frees_as_the_coordinator_asks(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ async def test_it_offers_loads_serves_and_frees_as_the_coordinator_asks(tmp_path
         link = await agent.link()
         await told(agent, a=True, b=False)
         link.load_model(B)
-        await asyncio.wait_for(agent.gate.saw("load_failed"), 5)
+        await asyncio.wait_for(agent.gate.saw("load_failed"), 60)
         assert agent.gate.all("load_failed") == [("load_failed", link.provider_id, B, "memory")]
 
         link.unload_model(A)
@@ -47,7 +47,7 @@ async def test_it_offers_loads_serves_and_frees_as_the_coordinator_asks(tmp_path
         await told(agent, a=False, b=True)
         sealed = agent.seal(model=B)
         _, sink = agent.dispatch(link, sealed)
-        await asyncio.wait_for(sink.saw("finished"), 5)
+        await asyncio.wait_for(sink.saw("finished"), 60)
         assert text_of(answer_bytes(opened(sealed, sink))) == "hello"
 
 
@@ -56,7 +56,7 @@ async def test_an_attempt_for_a_model_that_is_not_loaded_loads_it_first(tmp_path
         link = await agent.link()
         sealed = agent.seal(model=B)
         _, sink = agent.dispatch(link, sealed)
-        await asyncio.wait_for(sink.saw("finished"), 5)
+        await asyncio.wait_for(sink.saw("finished"), 60)
 
         assert text_of(answer_bytes(opened(sealed, sink))) == "hello"
         await told(agent, a=False, b=True)
@@ -66,7 +66,7 @@ async def test_an_attempt_for_a_model_that_it_never_had_is_answered_under_seal(t
     async with running(tmp_path, specs=specs(tmp_path)) as agent:
         link = await agent.link()
         _, sink = agent.dispatch(link, agent.seal(model="stranger"))
-        await asyncio.wait_for(sink.until(lambda: bool(sink.all("refused") or sink.all("finished"))), 5)
+        await asyncio.wait_for(sink.until(lambda: bool(sink.all("refused") or sink.all("finished"))), 60)
 
         assert sink.all("refused") == [("refused", WireCode.MODEL_UNAVAILABLE)]
 
@@ -80,6 +80,6 @@ async def test_a_model_that_does_not_load_is_taken_off_the_offers(tmp_path: Path
         link.unload_model(A)
         link.load_model(B)
         await told(agent, a=False)
-        await asyncio.wait_for(agent.gate.saw("load_failed"), 5)
+        await asyncio.wait_for(agent.gate.saw("load_failed"), 60)
         assert agent.gate.all("load_failed") == [("load_failed", link.provider_id, B, "failed")]
-        await asyncio.wait_for(agent.told.saw("ModelFailed"), 5)
+        await asyncio.wait_for(agent.told.saw("ModelFailed"), 60)

@@ -26,7 +26,7 @@ PAUSE_S = 0.9
 WINDOW_BYTES = 256 * 1024
 SEND_BUFFER_BYTES = 64 * 1024
 RECORD_BYTES = 128 * 1024
-SECONDS_MAX = 20.0
+SECONDS_MAX = 60.0
 
 
 async def talk(_: ChatRequest) -> AsyncGenerator[Event, None]:

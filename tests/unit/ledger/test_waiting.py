@@ -179,7 +179,7 @@ async def test_a_close_waits_a_moment_for_a_hold_to_go_with() -> None:
 async def test_a_close_without_company_goes_alone(stage: Stage) -> None:
     (closing,) = await stage.holds(1)
 
-    assert await asyncio.wait_for(closing, 5) == Closed(1)
+    assert await asyncio.wait_for(closing, 60) == Closed(1)
 
 
 async def test_closing_the_ledger_commits_the_closes_that_wait() -> None:

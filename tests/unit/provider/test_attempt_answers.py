@@ -53,7 +53,7 @@ def paced(count: int, pause: asyncio.Event) -> Script:
         for _ in range(count):
             pause.clear()
             yield Delta("a", 1)
-            await asyncio.wait_for(pause.wait(), 5)
+            await asyncio.wait_for(pause.wait(), 60)
         yield Finished("stop", Usage(5, 0, count))
 
     return script
@@ -232,7 +232,7 @@ async def test_a_final_count_below_the_running_one_does_not_run_backwards() -> N
         for _ in range(20):
             pause.clear()
             yield Delta("a", 2)
-            await asyncio.wait_for(pause.wait(), 5)
+            await asyncio.wait_for(pause.wait(), 60)
         yield Finished("stop", Usage(1, 0, 1))
 
     bench = await Bench.open(ScriptedEngine(script))

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import json
 import logging
-import time
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -44,6 +43,8 @@ from support.scripted_engine import ScriptedEngine, say_hello, talk_for_ever
 
 CANARY = "zebra-canary-7319"
 ONE_SLOT = Capabilities(frozenset(), 1024, 1)
+TURNS_MAX = 50
+"""How many turns of the loop stopping may take, however busy the machine is; bench/cancel.py measures milliseconds."""
 
 
 async def stall(request: ChatRequest) -> AsyncGenerator[Event, None]:
@@ -61,18 +62,25 @@ async def stall_after_two(request: ChatRequest) -> AsyncGenerator[Event, None]:
     await asyncio.Event().wait()
 
 
-async def test_a_cancel_before_the_first_token_stops_the_engine_within_100_ms() -> None:
+async def turns_until(event: asyncio.Event) -> int:
+    """Count the turns of the loop until `event`: what waits for a timer or a thread takes very many."""
+    turns = 0
+    while not event.is_set():
+        await asyncio.sleep(0)
+        turns += 1
+    return turns
+
+
+async def test_a_cancel_before_the_first_token_stops_the_engine_at_once() -> None:
     engine = ScriptedEngine(stall)
     bench = await Bench.open(engine)
     sealed = bench.seal()
     number, writer = bench.send(sealed)
     await engine.started.wait()
 
-    began = time.perf_counter()
     bench.cancel(number, writer)
-    await asyncio.wait_for(engine.stopped.wait(), 5)
-    await asyncio.wait_for(writer.over.wait(), 5)
-    assert time.perf_counter() - began < 0.1
+    assert await turns_until(engine.stopped) < TURNS_MAX
+    assert await turns_until(writer.over) < TURNS_MAX
 
     assert writer.kinds == [Kind.HEAD, Kind.ERROR]
     meter = opened(sealed, writer)[-1].meter
@@ -93,10 +101,8 @@ async def test_a_cancel_in_mid_answer_reports_what_was_generated(is_stream: bool
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
-    began = time.perf_counter()
     bench.cancel(number, writer)
-    await asyncio.wait_for(writer.over.wait(), 5)
-    assert time.perf_counter() - began < 0.1
+    assert await turns_until(writer.over) < TURNS_MAX
     assert engine.stops == 1
 
     meter = opened(sealed, writer)[-1].meter
@@ -128,7 +134,7 @@ async def test_a_cancel_in_the_queue_never_reaches_the_engine() -> None:
     second, second_writer = bench.send(bench.seal())
     await bench.queued(1)
     bench.cancel(second, second_writer)
-    await asyncio.wait_for(second_writer.over.wait(), 5)
+    await asyncio.wait_for(second_writer.over.wait(), 60)
 
     assert error_code(second_writer) is WireCode.CANCELLED
     assert len(engine.bounds) == 1
@@ -150,7 +156,7 @@ async def test_a_cancel_while_the_prompt_is_counted_is_a_refusal() -> None:
     number, writer = bench.send(bench.seal())
     await counting.wait()
     bench.cancel(number, writer)
-    await asyncio.wait_for(writer.over.wait(), 5)
+    await asyncio.wait_for(writer.over.wait(), 60)
 
     assert writer.refusals == [WireCode.CANCELLED]
     await settled(bench)
@@ -163,7 +169,7 @@ async def test_a_cancel_while_a_large_body_is_opened_is_a_refusal() -> None:
     number, writer = bench.send(bench.seal(body(stream=True, text="x" * 2_000_000)))
     await asyncio.sleep(0)
     bench.cancel(number, writer)
-    await asyncio.wait_for(writer.over.wait(), 5)
+    await asyncio.wait_for(writer.over.wait(), 60)
 
     assert (writer.refusals, engine.bounds) == ([WireCode.CANCELLED], [])
     await settled(bench)
@@ -175,7 +181,7 @@ async def test_a_cancel_in_the_same_moment_as_the_arrival_is_a_refusal() -> None
     bench = await Bench.open(engine)
     number, writer = bench.send(bench.seal())
     bench.cancel(number, writer)
-    await asyncio.wait_for(writer.over.wait(), 5)
+    await asyncio.wait_for(writer.over.wait(), 60)
 
     assert (writer.refusals, engine.bounds) == ([WireCode.CANCELLED], [])
     await settled(bench)
@@ -189,7 +195,7 @@ async def test_a_cancel_while_the_reader_takes_nothing_leaves_no_gap(last: Kind)
     number, writer = bench.send(sealed, credit=1)
     await held_back_after(writer, last)
     bench.cancel(number, writer)
-    await asyncio.wait_for(writer.over.wait(), 5)
+    await asyncio.wait_for(writer.over.wait(), 60)
 
     assert error_code(writer) is WireCode.CANCELLED
     assert [record.seq for record in writer.records] == list(range(len(writer.records)))
@@ -205,7 +211,7 @@ async def test_cancels_that_come_twice_late_or_for_nobody_change_nothing() -> No
     await engine.started.wait()
     bench.cancel(number, writer)
     bench.cancel(number, writer)
-    await asyncio.wait_for(writer.over.wait(), 5)
+    await asyncio.wait_for(writer.over.wait(), 60)
     bench.cancel(number, writer)
     bench.serving.attempt_cancelled(AttemptId(4_000_000), 207)
 
@@ -263,7 +269,7 @@ async def test_a_writer_that_finds_the_link_gone_ends_its_attempt() -> None:
     engine = ScriptedEngine(talk_for_ever)
     bench = await Bench.open(engine)
     _, writer = bench.send(bench.seal(), credit=600)
-    await asyncio.wait_for(writer.held_back.wait(), 5)
+    await asyncio.wait_for(writer.held_back.wait(), 60)
     writer.lose()
     await settled(bench)
 
@@ -376,14 +382,14 @@ async def test_an_engine_that_will_not_stop_is_reported_as_stuck_and_keeps_its_s
     number, writer = bench.send(bench.seal())
     await engine.started.wait()
     bench.cancel(number, writer)
-    await asyncio.wait_for(writer.over.wait(), 5)
+    await asyncio.wait_for(writer.over.wait(), 60)
 
     assert error_code(writer) is WireCode.CANCELLED
     assert bench.host.suspicions == [True]
     assert bench.host.loaded is not None
     assert bench.host.loaded.slots.active == 1
     release.set()
-    await asyncio.wait_for(engine.stopped.wait(), 5)
+    await asyncio.wait_for(engine.stopped.wait(), 60)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     await settled(bench)
@@ -413,7 +419,7 @@ async def test_slots_and_queue_are_bounded_and_served_in_order() -> None:
 
     for name in range(3):
         turns[name].set()
-        await asyncio.wait_for(sent[name].over.wait(), 5)
+        await asyncio.wait_for(sent[name].over.wait(), 60)
     assert order == ["0", "1", "2"]
     assert engine.running_most == 1
     turns[3].set()
@@ -438,7 +444,7 @@ async def test_draining_refuses_the_new_and_finishes_the_running() -> None:
     bench.serving.begin_drain()
     refused = await bench.exchange(bench.seal())
     go.set()
-    await asyncio.wait_for(running.over.wait(), 5)
+    await asyncio.wait_for(running.over.wait(), 60)
 
     assert refused.refusals == [WireCode.DRAINING]
     assert running.kinds[-1] is Kind.END
@@ -450,7 +456,7 @@ async def test_closing_ends_what_still_runs_and_says_so() -> None:
     bench = await Bench.open(engine)
     _, writer = bench.send(bench.seal())
     await engine.started.wait()
-    await asyncio.wait_for(bench.aclose(), 5)
+    await asyncio.wait_for(bench.aclose(), 60)
 
     assert error_code(writer) is WireCode.DRAINING
     assert engine.stops == 1
@@ -466,7 +472,7 @@ async def test_a_drain_frees_an_envelope_that_waits_and_never_one_that_the_engin
     await bench.queued(1)
     for number, writer in reversed(sent):
         bench.serving._by_number[number].stop(failed(WireCode.DRAINING))
-        await asyncio.wait_for(writer.over.wait(), 5)
+        await asyncio.wait_for(writer.over.wait(), 60)
         assert error_code(writer) is WireCode.DRAINING
 
     engine.script = say_hello
@@ -495,7 +501,7 @@ async def test_a_dead_engine_ends_its_attempts_the_queued_ones_too() -> None:
     bench.host.loaded = None
     bench.serving.engine_changed()
     for writer in writers:
-        await asyncio.wait_for(writer.over.wait(), 5)
+        await asyncio.wait_for(writer.over.wait(), 60)
 
     assert [error_code(writer) for writer in writers] == [WireCode.ENGINE_FAILED] * 3
     assert engine.running == 0
@@ -513,7 +519,7 @@ async def test_nothing_of_a_prompt_or_answer_is_logged_or_shown(caplog: pytest.L
         await bench.exchange(bench.seal(json.dumps({"model": CANARY}).encode()))
         _, writer = bench.send(bench.seal(body(stream=True, text=CANARY)))
         shown = repr(list(bench.serving._running))
-        await asyncio.wait_for(writer.over.wait(), 5)
+        await asyncio.wait_for(writer.over.wait(), 60)
         await settled(bench)
         gc.collect()  # a task that failed unseen says so when it is collected
 

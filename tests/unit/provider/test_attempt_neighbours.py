@@ -55,7 +55,7 @@ async def test_records_wait_for_credit_and_the_engine_is_held_back() -> None:
     writer.grant(100_000)
     await writer.have(Kind.CONTENT, writer.kinds.count(Kind.CONTENT) + 1)
     bench.cancel(number, writer)
-    await asyncio.wait_for(writer.over.wait(), 5)
+    await asyncio.wait_for(writer.over.wait(), 60)
     meter = opened(sealed, writer)[-1].meter
     assert meter is not None
     assert meter.output >= generation.AHEAD_MAX
@@ -97,7 +97,7 @@ async def test_hostile_neighbours_do_not_disturb_an_answer() -> None:
     for envelope in hostile:
         await bench.exchange(envelope)
     go.set()
-    await asyncio.wait_for(steady.over.wait(), 5)
+    await asyncio.wait_for(steady.over.wait(), 60)
 
     assert text_of(answer_bytes(opened(sealed, steady))) == "still here"
     await settled(bench)

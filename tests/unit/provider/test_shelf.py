@@ -75,7 +75,7 @@ class Shelved:
         return {offer.model: offer for offer in self.shelf.offers()}
 
     async def saw(self, *entry: object) -> None:
-        await asyncio.wait_for(self.story.until(lambda: entry in self.story.entries), 10)
+        await asyncio.wait_for(self.story.until(lambda: entry in self.story.entries), 60)
 
     def _spec(self, model: ModelId) -> ModelSpec:
         path = self.folder / f"{model}.gguf"
@@ -184,7 +184,7 @@ async def test_attempts_that_come_together_load_once_and_one_that_leaves_stops_n
 
     async with shelved(tmp_path, A, B, memory=1000, make=make) as it:
         waiting = [asyncio.create_task(it.shelf.obtain(B)) for _ in range(3)]
-        await asyncio.wait_for(it.story.until(lambda: bool(it.engines[B])), 5)
+        await asyncio.wait_for(it.story.until(lambda: bool(it.engines[B])), 60)
         waiting[0].cancel()
         gate.set()
         first, *others = await asyncio.gather(*waiting, return_exceptions=True)
@@ -217,10 +217,10 @@ async def test_a_model_that_did_not_load_is_offered_again_and_loads_once_it_can(
 
     async with shelved(tmp_path, A, B, C, again_s=0.01, make=make) as it:
         for _ in range(2):
-            await asyncio.wait_for(it.story.until(lambda: C in it.offers), 10)
+            await asyncio.wait_for(it.story.until(lambda: C in it.offers), 60)
             with pytest.raises(EngineFailed):
                 await it.shelf.obtain(C)
-        await asyncio.wait_for(it.story.until(lambda: C in it.offers), 10)
+        await asyncio.wait_for(it.story.until(lambda: C in it.offers), 60)
         assert await it.shelf.obtain(C) is not None
 
 
@@ -270,7 +270,7 @@ async def test_a_dead_engine_is_not_on_offer_until_it_is_back(tmp_path: Path) ->
         assert await it.shelf.obtain(A) is None
 
         gate.set()
-        await asyncio.wait_for(it.story.until(lambda: A in it.loaded), 5)
+        await asyncio.wait_for(it.story.until(lambda: A in it.loaded), 60)
 
 
 @pytest.mark.parametrize("is_asked", [True, False])
@@ -287,7 +287,7 @@ async def test_a_dead_engine_that_does_not_come_back_gives_its_memory_to_another
     async with shelved(tmp_path, A, B, memory=1000, make=make) as it:
         it.engines[A][0].health_now = Health(is_healthy=False)
         it.shelf.suspect(None)
-        await asyncio.wait_for(it.story.until(lambda: bool(it.story.all("EngineLost"))), 10)
+        await asyncio.wait_for(it.story.until(lambda: bool(it.story.all("EngineLost"))), 60)
         if is_asked:
             it.shelf.unload_requested(A)
             await it.saw("ModelFreed", A)
@@ -321,7 +321,7 @@ async def test_a_sole_model_is_neither_freed_nor_offered_with_a_load_time(tmp_pa
         it.engines[A][0].health_now = Health(is_healthy=False)
         it.shelf.suspect(it.shelf.sole)
         await it.saw("EngineLost", A)
-        await asyncio.wait_for(it.story.until(lambda: len(it.engines[A]) == 2 and it.shelf.sole is not None), 5)
+        await asyncio.wait_for(it.story.until(lambda: len(it.engines[A]) == 2 and it.shelf.sole is not None), 60)
 
 
 async def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:

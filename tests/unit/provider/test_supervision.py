@@ -39,7 +39,7 @@ class Watched:
         return self.engines[-1]
 
     async def saw(self, word: str, times: int = 1) -> None:
-        await asyncio.wait_for(self.changes.saw(word, times=times), 5)
+        await asyncio.wait_for(self.changes.saw(word, times=times), 60)
 
 
 @asynccontextmanager
