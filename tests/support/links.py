@@ -34,7 +34,7 @@ from hushnet.wire.limits import LINK_PATH, LinkLimits
 NETWORK = "hushnet-test"
 ENVELOPE = b"an envelope, as far as the link can tell"
 TOKEN = "hk_provider_1_" + "t" * 43
-QUICK = LinkLimits(backoff_s_min=0.001, backoff_s_max=0.002, close_s=0.05)
+QUICK = LinkLimits(backoff_s_min=0.001, backoff_s_max=0.002, close_s=0.5)
 """Redials at once, so that a test never waits for a backoff."""
 
 
@@ -445,7 +445,7 @@ async def raw_coordinator() -> AsyncIterator[tuple[list[RawPeer], Chronicle, str
 def hello_frame(**changes: Any) -> dict[str, Any]:
     """A hello as JSON values."""
     nonce = "A" * 43 + "="
-    return {"type": "hello", "versions": [1], "network": NETWORK, "nonce": nonce, "register_within_s": 1.0, **changes}
+    return {"type": "hello", "versions": [1], "network": NETWORK, "nonce": nonce, "register_within_s": 30.0, **changes}
 
 
 def registered_frame(who: Identity | None = None, **changes: Any) -> dict[str, Any]:

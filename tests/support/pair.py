@@ -93,7 +93,7 @@ async def pair(template: Path, tmp_path: Path, *, limits: MeshLimits = QUICK) ->
             network = await stack.enter_async_context(Network.open(database))
             workers.append(await stack.enter_async_context(worker_of(network, path, number, limits=limits)))
         for worker in workers:
-            assert await worker.bus.mesh.complete(timeout_s=5)
+            assert await worker.bus.mesh.complete(timeout_s=60)
         yield workers[0], workers[1]
         for worker in workers:
             await worker.network.settled()  # while the other still is there

@@ -33,8 +33,8 @@ def path() -> Iterator[Path]:
 
 async def test_frames_arrive_in_order_and_what_is_sent_in_one_pass_leaves_as_one_write(path: Path) -> None:
     async with worker(path, 1) as (first, heard), worker(path, 2) as (second, _):
-        assert await second.complete(timeout_s=5)
-        assert await first.complete(timeout_s=5)
+        assert await second.complete(timeout_s=60)
+        assert await first.complete(timeout_s=60)
         peer = second.peer(1)
         assert peer is not None
         writes: list[int] = []
@@ -60,7 +60,7 @@ async def test_frames_arrive_in_order_and_what_is_sent_in_one_pass_leaves_as_one
 
 async def test_what_leaves_now_takes_along_what_waits_before_it(path: Path) -> None:
     async with worker(path, 1) as (_, heard), worker(path, 2) as (second, _):
-        assert await second.complete(timeout_s=5)
+        assert await second.complete(timeout_s=60)
         peer = second.peer(1)
         assert peer is not None
         peer.send(Grant(1, 1))
@@ -77,7 +77,7 @@ async def test_every_pair_of_three_workers_is_connected_once(path: Path) -> None
         worker(path, 2, count=3) as (second, _),
     ):
         for mesh in (first, second, third):
-            assert await mesh.complete(timeout_s=5)
+            assert await mesh.complete(timeout_s=60)
             assert sorted(peer.worker for peer in mesh.peers) == sorted({1, 2, 3} - {mesh.worker})
 
 
@@ -101,10 +101,10 @@ async def test_a_dead_peer_is_told_once_and_its_open_questions_are_answered_with
 async def test_a_worker_that_comes_back_is_dialled_again(path: Path) -> None:
     async with worker(path, 2) as (second, heard):
         async with worker(path, 1):
-            assert await second.complete(timeout_s=5)
+            assert await second.complete(timeout_s=60)
         await until(lambda: len(heard.lost) == 1)
         async with worker(path, 1):
-            assert await second.complete(timeout_s=5)
+            assert await second.complete(timeout_s=60)
             assert len(heard.joined) == 2
 
 
@@ -120,7 +120,7 @@ async def test_a_worker_is_joined_also_after_many_dials_that_failed(path: Path) 
         await until(lambda: next(dialled) > 100)
         assert len(second._strangers) <= 1
         async with worker(path, 1):
-            assert await second.complete(timeout_s=5)
+            assert await second.complete(timeout_s=60)
 
 
 async def test_a_worker_that_says_hello_again_takes_the_place_of_its_old_connection(path: Path) -> None:
@@ -243,7 +243,7 @@ async def test_a_stranger_that_says_nothing_is_hung_up_on(path: Path) -> None:
 
 async def test_the_largest_envelope_crosses_whole(path: Path) -> None:
     async with worker(path, 1) as (_, heard), worker(path, 2) as (second, _):
-        assert await second.complete(timeout_s=5)
+        assert await second.complete(timeout_s=60)
         peer = second.peer(1)
         assert peer is not None
         envelope = bytes(16 * 1024 * 1024)

@@ -70,6 +70,8 @@ class Hops:
 def _sockets() -> Iterator[socket.socket]:
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
+            if not entry.is_socket():
+                continue
             found = socket.socket(fileno=os.dup(int(entry.name)))
             if found.family in (socket.AF_INET, socket.AF_INET6) and found.type == socket.SOCK_STREAM:
                 yield found
