@@ -17,12 +17,14 @@ from hushnet.coordinator.ledger.model import UsageOutcome, UsageRecord
 from hushnet.coordinator.routing.model import RouteRequest
 from hushnet.coordinator.serving.store import Silence
 from hushnet.foundation.ids import ProviderId
+from hushnet.sealing.errors import WireCode
 from simulation.consumers import Outcome
 from simulation.watching import RequestSeen, WatchedLink
 
 if TYPE_CHECKING:
     from simulation.world import World
 
+NO_ROOM: Final = f"refused {WireCode.CAPACITY:d}"
 SLACK_S: Final = 2.0
 """A pass of the pulse, a look at the deadlines, and the delays of the store."""
 
@@ -203,8 +205,12 @@ class RightProvider:
         for request in self._world.watch.requests.values():
             tried = Counter(attempt.provider for attempt in request.attempts if attempt.dispatched_s is not None)
             most = 1 if request.is_sealed else limits.attempts_at_one_max
+            # Whoever had no room may have it later.
+            full = Counter(
+                each.provider for each in request.attempts if each.ending == NO_ROOM and not request.is_sealed
+            )
             bound = max(limits.attempts_max + limits.refusals_max, len(tried))
-            if tried and (max(tried.values()) > most or tried.total() > bound):
+            if tried and (max((tried - full).values(), default=0) > most or tried.total() > bound):
                 self._world.watch.broke("right provider", f"{request.tag} was tried {dict(tried)}")
 
     def _judge(self, provider_id: ProviderId, request: RouteRequest) -> None:

@@ -1,9 +1,8 @@
-"""Simulated networks keep their laws, whatever goes wrong in them; the seeds that must, and a few that nobody has seen."""
+"""Simulated networks keep their laws, whatever goes wrong in them. `make simulate` draws new seeds; these are always the same."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +13,8 @@ from simulation.world import Report, simulate
 
 TESTS = Path(__file__).resolve().parent.parent
 
-FIXED_SEEDS = (1, 2, 4, 5, 6, 7, 9, 16, 19, 21, 24)
+SEEDS = (1, 2, 4, 5, 6, 7, 9, 16, 19, 21, 24, 31, 37, 41, 43)
 """Every family of scenarios; in 6 and 7 consumers read nothing when the coordinator stops."""
-FRESH_SEEDS = 4
 
 
 def held(seed: int) -> Report:
@@ -28,16 +26,11 @@ def held(seed: int) -> Report:
     return report
 
 
-@pytest.mark.parametrize("seed", FIXED_SEEDS)
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_known_world_keeps_every_law(seed: int) -> None:
     report = held(seed)
     assert report.requests
     assert report.outcomes.get("whole")
-
-
-@pytest.mark.parametrize("number", range(FRESH_SEEDS))
-def test_a_world_that_nobody_has_seen_keeps_every_law(number: int) -> None:
-    held(secrets.randbits(48))
 
 
 def test_one_seed_gives_one_history_in_every_process() -> None:
