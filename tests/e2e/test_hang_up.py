@@ -1,6 +1,6 @@
 """Cancel means stop: a hang-up reaches the engine from every phase, streaming and not, in both modes.
 
-How fast is measured by bench/cancel.py (the promise is 100 ms); here a hang-up has to stop the engine long before it would end.
+How fast is measured by bench/cancel.py; the bound here is the promise of 100 ms with room for a loaded machine.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from support.paced_server import PacedServer, Seen, paced_server
 from support.waiting import eventually
 
 PHASES = {"before content": "first=60 tokens=2", "mid-stream": "tokens=100000 gap=0.01"}
-STOP_S_MAX = 10.0
-"""An answer that nobody stops goes on for a minute at least."""
+STOP_S_MAX = 1.0
 
 
 @pytest.fixture(scope="module")

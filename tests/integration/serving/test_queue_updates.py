@@ -71,6 +71,16 @@ async def test_a_failure_after_the_first_comment_is_an_event_and_no_proper_end(n
     assert not waiting.is_done
 
 
+async def told_and_served(network: Network) -> tuple[Exchange, Exchange, ServedAttempt]:
+    """One who was told its place and whose attempt has now reached the provider; the request before it; that attempt."""
+    key = await network.consumer()
+    provider, attempt, running = await full(network, key)
+    waiting = network.chat(key=key, headers=ASKS)
+    await waiting.said(": queue position=1")
+    says("one")(attempt)
+    return waiting, running, await provider.attempt(2)
+
+
 DETAIL = b'{"error": {"message": "no\\nsuch role", "type": "invalid_request_error"}}'
 
 
@@ -85,13 +95,7 @@ def as_an_answer(attempt: ServedAttempt) -> None:
 
 @pytest.mark.parametrize("sent", [as_an_error, as_an_answer])
 async def test_a_providers_error_after_the_first_comment_is_shown_as_an_event(network: Network, sent: Part) -> None:
-    key = await network.consumer()
-    provider, attempt, running = await full(network, key)
-    waiting = network.chat(key=key, headers=ASKS)
-    await waiting.said(": queue position=1")
-    says("one")(attempt)
-
-    refused = await provider.attempt(2)
+    waiting, running, refused = await told_and_served(network)
     refused.head(status=400, content_type="application/json")
     sent(refused)
     await waiting.finished()
@@ -103,13 +107,7 @@ async def test_a_providers_error_after_the_first_comment_is_shown_as_an_event(ne
 
 @pytest.mark.parametrize(("status", "kind"), [(200, "application/json"), (429, "text/event-stream")])
 async def test_what_is_not_shown_after_the_first_comment_is_not_paid(network: Network, status: int, kind: str) -> None:
-    key = await network.consumer()
-    provider, attempt, running = await full(network, key)
-    waiting = network.chat(key=key, headers=ASKS)
-    await waiting.said(": queue position=1")
-    says("one")(attempt)
-
-    odd = await provider.attempt(2)
+    waiting, running, odd = await told_and_served(network)
     odd.head(status=status, content_type=kind)
     odd.say(*["word "] * 40)
     odd.end()
@@ -121,13 +119,7 @@ async def test_what_is_not_shown_after_the_first_comment_is_not_paid(network: Ne
 
 
 async def test_an_error_that_is_no_number_ends_the_stream_plainly(network: Network) -> None:
-    key = await network.consumer()
-    provider, attempt, running = await full(network, key)
-    waiting = network.chat(key=key, headers=ASKS)
-    await waiting.said(": queue position=1")
-    says("one")(attempt)
-
-    odd = await provider.attempt(2)
+    waiting, running, odd = await told_and_served(network)
     odd.head(status=400, content_type="application/json")
     odd.error(WireCode.CONTEXT_TOO_LONG, b'{"error": {"message": "no", "much": 1e999}}')
     await waiting.finished()

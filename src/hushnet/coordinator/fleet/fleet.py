@@ -71,7 +71,7 @@ class Slot:
     def beside(self) -> int:
         """How many other attempts run there now, as far as that is known here.
 
-        A provider's later word counts for less neighbours, never for more: those that it shows only when an answer ends
+        A provider's later word counts for fewer neighbours, never for more: those that it shows only when an answer ends
         would excuse how long it took, and cost it nothing when it was chosen.
         """
         offer = self.provider.offers.get(self.model)

@@ -54,8 +54,7 @@ class Finaliser:
         if attempt is not None:
             await self._wait_for_the_last_word(attempt, stopped)
             final, fault = proven(attempt)
-            if attempt.reader.status < ERROR_STATUS_MIN:  # an error is no answer, whatever its length
-                decided = bill(self.body.facts, self.outlet.relayed, final=final, fault=fault or _fault_of(attempt))
+            decided = self._billed(attempt, final=final, fault=fault or _fault_of(attempt))
             for kind in decided.findings:
                 note_finding(self.desk, attempt, kind, self.request_id)
             if decided.is_delivered and _ending_of(attempt) is Ending.COMPLETE:
@@ -75,11 +74,15 @@ class Finaliser:
     def note_draft(self, attempt: Attempt) -> None:
         """Tell the ledger what the settlement would be now, for a sweeper that may have to make it."""
         if self.reservation is not None:
-            decided = bill(self.body.facts, self.outlet.relayed, final=None)
-            if attempt.reader.status >= ERROR_STATUS_MIN:
-                decided = Bill.nothing()
+            decided = self._billed(attempt, final=None)
             draft = self._close(attempt, decided, UsageOutcome.ORPHANED, self.reservation)
             self.desk.ledger.note_draft(draft)
+
+    def _billed(self, attempt: Attempt, *, final: Meter | None, fault: str = "") -> Bill:
+        """Decide what to charge; an error is no answer, whatever its length."""
+        if attempt.reader.status >= ERROR_STATUS_MIN:
+            return Bill.nothing()
+        return bill(self.body.facts, self.outlet.relayed, final=final, fault=fault)
 
     async def _wait_for_the_last_word(self, attempt: Attempt, stopped: Stop | None) -> None:
         """Wait until everything is written, or never will be, and for the final record of an attempt we cut short."""
