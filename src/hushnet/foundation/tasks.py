@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from itertools import count
 
 _LOG = logging.getLogger(__name__)
+_PAUSE_S_MAX = 60.0
 
 
 class TaskSet:
@@ -45,3 +47,18 @@ class TaskSet:
         self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOG.error("background task failed", extra={"task": task.get_name(), "error": type(error).__name__})
+
+
+async def keep_running(work: Callable[[], Awaitable[None]], *, name: str, pause_s: float = 1.0) -> None:
+    """Run `work` and, whenever it fails, run it again after `pause_s` seconds, doubled each time, a minute at most.
+
+    For work that must go on while the process lives: one row that it cannot deal with does not end it for all others.
+    """
+    for failures in count():
+        try:
+            await work()
+        except Exception as error:  # what it may be is not known here; only its type is told
+            _LOG.error("background work failed", extra={"task": name, "error": type(error).__name__})
+        else:
+            return
+        await asyncio.sleep(min(pause_s * 2 ** min(failures, 16), _PAUSE_S_MAX))

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from hushnet.foundation.tasks import TaskSet
+from hushnet.foundation.tasks import TaskSet, keep_running
 
 
 async def test_closing_the_set_cancels_and_awaits_every_task() -> None:
@@ -47,3 +47,32 @@ async def test_a_closed_set_takes_no_more_work() -> None:
     await tasks.aclose()
     with pytest.raises(RuntimeError):
         tasks.spawn(work(), name="late")
+
+
+async def test_work_that_fails_is_begun_again_and_its_error_told_by_type(caplog: pytest.LogCaptureFixture) -> None:
+    tries: list[int] = []
+
+    async def work() -> None:
+        tries.append(len(tries))
+        if len(tries) < 4:
+            raise ValueError("the canary prompt")
+
+    with caplog.at_level(logging.ERROR):
+        await keep_running(work, name="fails", pause_s=0)
+    assert tries == [0, 1, 2, 3]
+    assert [record.error for record in caplog.records] == ["ValueError"] * 3  # type: ignore[attr-defined]
+    assert "canary" not in caplog.text
+
+
+async def test_work_that_is_cancelled_is_not_begun_again() -> None:
+    begun: list[bool] = []
+
+    async def work() -> None:
+        begun.append(True)
+        await asyncio.Event().wait()
+
+    tasks = TaskSet()
+    tasks.spawn(keep_running(work, name="waits"), name="waits")
+    await asyncio.sleep(0)
+    await tasks.aclose()
+    assert begun == [True]

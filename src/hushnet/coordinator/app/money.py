@@ -30,7 +30,7 @@ from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
 from hushnet.coordinator.storage.money import SqlMoneyStore
 from hushnet.coordinator.storage.money.request_keys import SqlRequestKeys
 from hushnet.foundation.clock import Clock
-from hushnet.foundation.tasks import TaskSet
+from hushnet.foundation.tasks import TaskSet, keep_running
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +61,12 @@ class Money:
     def start(self) -> None:
         """Start what goes on in the background."""
         for name, work in [("inbox", self.inbox.run), ("calls", self.calls.run), *self.works]:
-            self._tasks.spawn(_run(work), name=name)
+            self._tasks.spawn(keep_running(work, name=name), name=name)
 
     async def aclose(self) -> None:
         """Stop: a call that is being sent is taken up again at the next start, under the same key."""
         await self._tasks.aclose()
         await asyncio.gather(*(close() for close in self.closes))
-
-
-async def _run(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
 
 
 @dataclass(frozen=True, slots=True)
