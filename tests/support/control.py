@@ -57,6 +57,12 @@ class Network:
         self._clients.append(client)
         return client
 
+    async def second_operator(self) -> httpx.AsyncClient:
+        """Make another operator's key, as `hush coordinator keys create` does, and a client that sends it."""
+        owner, _ = await self.coordinator.accounts.create_account(OPERATOR_ACCOUNT)
+        made = await self.coordinator.accounts.create_key(owner.id, Scope.OPERATOR, "second")
+        return self.client(made.text.reveal())
+
     async def account(self, name: str, *, credit_usd: str = "", scope: str = "user") -> Account:
         """Make an account through the admin interface."""
         made = await self.operator.post("/v1/admin/accounts", json={"name": name})

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hushnet.cli import console
+from hushnet.cli import console, operator_keys
+from hushnet.cli.operator_keys import ConfigFile, DatabaseUrl
 from hushnet.cli.options import AsJson, Home
 from hushnet.foundation.errors import ConfigurationError
 
@@ -17,15 +18,8 @@ if TYPE_CHECKING:
     from hushnet.coordinator.settings import CoordinatorSettings
 
 app = typer.Typer()
+app.add_typer(operator_keys.app, name="keys")
 
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", help="A TOML file (HUSH_CONFIG; default: coordinator.toml in home).", metavar="FILE"),
-]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option("--database", help="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.", metavar="URL"),
-]
 Others = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any other setting; `hush coordinator settings` lists them.", metavar="NAME=VALUE"),
@@ -60,7 +54,7 @@ def init(
     config: ConfigFile = None,
     others: Others = None,
     is_new_key_wanted: Annotated[
-        bool, typer.Option("--new-key", help="Revoke the operator's keys and make a new one.")
+        bool, typer.Option("--new-key", help="Revoke every operator's key and make a new one.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -82,7 +82,7 @@ async def test_a_user_makes_keys_for_users_and_providers_and_none_for_operators(
         made = await ann.http.post("/v1/keys", json={"scope": "provider"})
         assert (made.status_code, made.json()["scope"]) == (201, "provider")
         answer = await ann.http.post("/v1/keys", json={"scope": "operator"})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported_value")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "operator_key")
 
 
 async def test_nobody_revokes_or_lists_keys_of_another_account(tmp_path: Path) -> None:

@@ -144,9 +144,7 @@ async def test_a_request_is_credited_once_a_number_and_its_provider_returns_its_
 async def test_an_adjustment_above_the_limit_needs_two_operators_keys(tmp_path: Path) -> None:
     async with network(tmp_path, incentives__adjustment_limit=1_000) as net:
         ann = await net.account("ann")
-        owner = (await net.coordinator.accounts.create_account("operator"))[0].id
-        path = f"/v1/admin/accounts/{owner}/keys"
-        second = net.client((await net.operator.post(path, json={"scope": "operator", "name": "2"})).json()["key"])
+        second = await net.second_operator()
         wish = {"account_id": ann.id, "bucket": "paid", "amount_micro_usd": 1_001, "reason": "wire of May 3"}
         asked = await net.operator.put(f"/v1/admin/adjustments/{UUID}", json=wish)
         assert (asked.status_code, asked.json()["state"]) == (202, "pending")

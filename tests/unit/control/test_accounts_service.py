@@ -59,19 +59,15 @@ class MemoryStore:
     async def keys_of(self, account_id: AccountId) -> Sequence[ApiKey]:
         return [key for key in self.keys.values() if key.account == account_id]
 
+    async def keys_of_scope(self, scope: str) -> Sequence[ApiKey]:
+        return [key for key in self.keys.values() if key.scope.value == scope]
+
     async def revoke_key(self, key_id: ApiKeyId, *, account_id: AccountId, at_ms: int) -> bool:
         key = self.keys.get(key_id)
         if key is None or key.account != account_id:
             return False
         self.keys[key_id] = ApiKey(key.id, key.account, key.scope, key.name, key.digest, key.created_ms, at_ms)
         return True
-
-    async def has_live_key(self, account_name: str, scope: str) -> bool:
-        account = self.accounts.get(account_name)
-        return account is not None and any(
-            key.account == account.id and key.scope.value == scope and key.revoked_ms is None
-            for key in self.keys.values()
-        )
 
 
 class Bench:

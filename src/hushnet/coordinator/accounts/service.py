@@ -145,6 +145,11 @@ class Accounts:
         """Return the account's keys, oldest first, revoked ones too."""
         return await self._store.keys_of(account_id)
 
+    async def operator_keys(self, *, is_revoked_too: bool = False) -> Sequence[ApiKey]:
+        """Return the operators' keys of every account, oldest first: those that work, or all."""
+        found = await self._store.keys_of_scope(Scope.OPERATOR)
+        return [key for key in found if is_revoked_too or key.revoked_ms is None]
+
     async def revoke_key(self, key_id: ApiKeyId, *, account_id: AccountId) -> bool:
         """Revoke a key of that account, at once; True also when it was revoked before, False when it has none such."""
         found = await self._store.revoke_key(key_id, account_id=account_id, at_ms=self._clock.now_ms())
@@ -157,7 +162,7 @@ class Accounts:
 
     async def is_initialised(self) -> bool:
         """Say whether somebody holds an operator key."""
-        return await self._store.has_live_key(OPERATOR_ACCOUNT, Scope.OPERATOR)
+        return bool(await self.operator_keys())
 
     def _remembered(self, key_id: ApiKeyId) -> _Remembered | None:
         known = self._memory.get(key_id)

@@ -32,10 +32,10 @@ class AccountStore(Protocol):
         """Return the account's keys, oldest first, revoked ones too."""
         ...
 
-    async def revoke_key(self, key_id: ApiKeyId, *, account_id: AccountId, at_ms: int) -> bool:
-        """Mark a key of that account revoked; True also when it was before; False when the account has none such."""
+    async def keys_of_scope(self, scope: str) -> Sequence[ApiKey]:
+        """Return the keys of a scope of every account, oldest first, revoked ones too; there are few operators'."""
         ...
 
-    async def has_live_key(self, account_name: str, scope: str) -> bool:
-        """Say whether the account of that name has a live key of that scope."""
+    async def revoke_key(self, key_id: ApiKeyId, *, account_id: AccountId, at_ms: int) -> bool:
+        """Mark a key of that account revoked; True also when it was before; False when the account has none such."""
         ...

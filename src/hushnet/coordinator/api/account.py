@@ -21,7 +21,7 @@ from hushnet.coordinator.ledger.chart import SPENDABLE
 from hushnet.coordinator.ledger.model import Balance, UsageRecord
 from hushnet.coordinator.ledger.reports.store import ReportStore
 from hushnet.coordinator.ledger.service import Ledger
-from hushnet.foundation.errors import RequestError
+from hushnet.foundation.errors import AccessError, RequestError
 from hushnet.foundation.ids import RequestId
 
 SETTLED_S_MAX: Final = 2.0
@@ -62,7 +62,7 @@ class AccountApi:
         caller = await self._caller(request)
         wish = await read_json(request, KeyWish)
         if wish.scope is Scope.OPERATOR:
-            raise RequestError("scope is `user` or `provider`", code="unsupported_value")
+            raise AccessError("no request makes an operator's key", code="operator_key")
         ceilings = ceilings_of(wish.budgets)
         if ceilings and wish.scope is not Scope.USER:
             raise RequestError("only a key of scope `user` spends", code="unsupported_value")

@@ -108,6 +108,7 @@ ROWS: Final = (
     Row("wrong_scope", 403, _FORBIDDEN, "this key is for something else", "use a key of the scope that the message names"),
     Row("budgeted_key", 403, _FORBIDDEN, "a key with a budget of its own makes requests and reads, and nothing else", "use a key of this account that has no budget"),
     Row("account_closed", 403, _FORBIDDEN, "this account is closed"),
+    Row("operator_key", 403, _FORBIDDEN, "operators' keys are made on the coordinator's own machine", "`hush coordinator keys create NAME` there"),
     Row("second_approver", 403, _FORBIDDEN, "another operator's key has to approve this"),
     Row("account_frozen", 403, _FORBIDDEN, "this account may not spend now", "ask the operator"),
     Row("payer_barred", 403, _FORBIDDEN, "this wallet owes for a request that it did not pay", "ask the operator"),

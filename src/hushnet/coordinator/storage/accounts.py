@@ -8,6 +8,7 @@ from typing import TypeVar
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     LargeBinary,
     MetaData,
@@ -120,10 +121,10 @@ class SqlAccountStore:
         return KeyStanding(_key(row), row.closed_ms is not None, referrer)
 
     async def keys_of(self, account_id: AccountId) -> Sequence[ApiKey]:
-        order = (API_KEYS.c.created_ms, API_KEYS.c.id)
-        statement = select(API_KEYS).where(API_KEYS.c.account == account_id).order_by(*order)
-        rows = await self._read(lambda connection: connection.execute(statement).all())
-        return [_key(row) for row in rows]
+        return await self._keys(API_KEYS.c.account == account_id)
+
+    async def keys_of_scope(self, scope: str) -> Sequence[ApiKey]:
+        return await self._keys(API_KEYS.c.scope == scope)
 
     async def revoke_key(self, key_id: ApiKeyId, *, account_id: AccountId, at_ms: int) -> bool:
         statement = (
@@ -133,11 +134,10 @@ class SqlAccountStore:
         )
         return await self._write(lambda connection: connection.execute(statement).rowcount) == 1
 
-    async def has_live_key(self, account_name: str, scope: str) -> bool:
-        joined = API_KEYS.join(ACCOUNTS, ACCOUNTS.c.id == API_KEYS.c.account)
-        conditions = (ACCOUNTS.c.name == account_name, API_KEYS.c.scope == scope, API_KEYS.c.revoked_ms.is_(None))
-        statement = select(API_KEYS.c.id).select_from(joined).where(*conditions).limit(1)
-        return await self._read(lambda connection: connection.execute(statement).first()) is not None
+    async def _keys(self, condition: ColumnElement[bool]) -> Sequence[ApiKey]:
+        statement = select(API_KEYS).where(condition).order_by(API_KEYS.c.created_ms, API_KEYS.c.id)
+        rows = await self._read(lambda connection: connection.execute(statement).all())
+        return [_key(row) for row in rows]
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         with storage_faults():

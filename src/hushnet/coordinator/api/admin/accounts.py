@@ -21,7 +21,7 @@ from hushnet.coordinator.fleet.reputation.explain import summary
 from hushnet.coordinator.incentives.grants import Grants
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.foundation.clock import Clock
-from hushnet.foundation.errors import RequestError
+from hushnet.foundation.errors import AccessError, RequestError
 from hushnet.foundation.ids import AccountId, ProviderId
 from hushnet.foundation.money import PRICE_MICRO_USD_MAX, Price, parse_usd
 
@@ -41,6 +41,8 @@ class AccountWish(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class KeyWish(msgspec.Struct, forbid_unknown_fields=True):
+    """`scope` is `user` or `provider`: an operator's key that could make another would be two of them."""
+
     scope: Scope
     name: str = ""
 
@@ -154,9 +156,12 @@ class AdminApi:
         return json_response({"object": "list", "data": [shown_key(key) for key in keys]})
 
     async def create_key(self, request: Request) -> Response:
+        """Make a key of scope `user` or `provider`; operators' keys are made on the coordinator's machine."""
         await self._operator(request)
         account = await self._account(request)
         wish = await read_json(request, KeyWish)
+        if wish.scope is Scope.OPERATOR:
+            raise AccessError("no request makes an operator's key", code="operator_key")
         made = await self._accounts.create_key(account.id, wish.scope, wish.name)
         return json_response(shown_new_key(made), status=201, headers={"cache-control": "no-store"})
 
