@@ -109,8 +109,10 @@ class Events:
         owner, pool = self._owner(rng), self._history.pool()
         left = self._history.model.room(pool)
         amount = max(1, rng.choice([left, left + 1, *(rng.randint(1, 60) for _ in range(4))]))
-        leg = Leg(REWARD_EXPENSE, user_account(owner, Kind.EARNINGS), amount)
-        self._fact(rng, owner, Code.REWARD, leg, caps=(pool,))
+        first = rng.randint(1, amount)
+        parts = [(Kind.EARNINGS, first), (Kind.PROMO, amount - first)]
+        legs = [Leg(REWARD_EXPENSE, user_account(owner, kind), part) for kind, part in parts if part]
+        self._fact(rng, owner, Code.REWARD, *legs, caps=(pool,))
 
     def dispute(self, rng: Random) -> None:
         """Funds withdrawn: taken from whatever there is that is not held."""

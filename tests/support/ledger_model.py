@@ -160,14 +160,15 @@ class PlainLedger:
             self.balance[debit] -= amount
             self.balance[credit] += amount
             moved.append(Leg(debit, credit, amount))
+        counted = sum(leg.amount for leg in fact.legs if isinstance(leg, Leg))
         for use in fact.caps:
-            if wrong is None and self.room(use) < moved[0].amount:
+            if wrong is None and self.room(use) < counted:
                 wrong = Capped(use.cap, max(self.room(use), 0))
         if wrong is not None:
             self.balance = before
             return wrong
         for use in fact.caps:
-            self.spent[use] += moved[0].amount
+            self.spent[use] += counted
         self._freeze(fact, before)
         self.facts[fact.key] = content
         return Posted(tuple(moved))

@@ -252,6 +252,14 @@ async def test_the_reward_pool_is_never_exceeded(books: OpenLedger) -> None:
     assert await balances(books) == {Kind.EARNINGS: 90}
 
 
+async def test_every_plain_leg_of_a_fact_counts_against_its_caps(books: OpenLedger) -> None:
+    await books.set_cap(POOL.cap, 95)
+    legs = (Leg(REWARD_EXPENSE, EARNINGS, 1), Leg(REWARD_EXPENSE, user_account(CONSUMER, Kind.PAID), 49))
+    assert isinstance(await books.ledger.fact(fact(*legs, key="reward:a", caps=(POOL,))), Posted)
+    assert await books.ledger.fact(fact(*legs, key="reward:b", caps=(POOL,))) == Capped(POOL.cap, 45)
+    assert await books.store.inspect(lambda found: list(found.windows())) == [WindowDelta(*POOL, 50, 0)]
+
+
 async def test_a_crossing_of_assets_is_one_fact_through_fx(books: OpenLedger) -> None:
     coin, fx_coin, usdc = (
         coin_account("BTC", "bitcoin", "coin"),

@@ -243,7 +243,7 @@ class Fact:
 
     Key, code, owner and legs are its content: the same key with the same content is `AlreadyPosted`. Legs that depend on
     balances are evaluated in order, under the lock, and the ledger gives the fact an id when `id` is 0. Each of the
-    `caps` must have room for the first leg's amount, which then counts as spent.
+    `caps` must have room for what its plain legs come to together, which then counts as spent.
     """
 
     key: str

@@ -259,7 +259,7 @@ class _Planner:
         resolved = resolve(fact.legs, self.working)
         if not isinstance(resolved, Resolved):
             return resolved
-        refusal = self._over_a_cap(fact.caps, resolved.legs[0].amount) if fact.caps else None
+        refusal = self._over_a_cap(fact.caps, _capped(fact)) if fact.caps else None
         if refusal is not None:
             return refusal
         self._post(fact, resolved, digest)
@@ -272,12 +272,18 @@ class _Planner:
             for leg, move in enumerate(resolved.legs)
         ]
         row = FactRow(fact.id, fact.key, digest, fact.code, fact.owner, fact.actor, fact.note, self._moment.now_ms)
-        self.working.post_fact(row, rows, fact.caps)
+        self.working.post_fact(row, rows)
+        self.working.spend(fact.caps, _capped(fact))
         for owner, is_frozen in resolved.freezes.items():
             self.working.freeze(owner, is_frozen=is_frozen)
 
     def _row(self, fact: int, leg: int, code: Code, move: Leg) -> Transfer:
         return Transfer(fact, leg, Phase.POSTED, code, move.debit, move.credit, move.amount, self._moment.now_ms)
+
+
+def _capped(fact: Fact) -> int:
+    """Return what counts against a fact's caps: its plain legs, and not what depends on balances."""
+    return sum(leg.amount for leg in fact.legs if isinstance(leg, Leg))
 
 
 def _writes(working: Working, moment: Moment) -> Writes | None:

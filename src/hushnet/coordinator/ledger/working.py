@@ -128,12 +128,15 @@ class Working:
         self._move(rows)
         self.usage[hold.id] = record
 
-    def post_fact(self, row: FactRow, rows: Sequence[Transfer], caps: Iterable[CapUse] = ()) -> None:
-        """Post a fact's legs under its key; the first one's amount is spent in each budget window of `caps`."""
+    def post_fact(self, row: FactRow, rows: Sequence[Transfer]) -> None:
+        """Post a fact's legs under its key."""
         self.facts[row.key] = row
         self._move(rows)
+
+    def spend(self, caps: Iterable[CapUse], amount: int) -> None:
+        """Count a fact's amount as spent in each budget window of `caps`."""
         for use in caps:
-            self._touched(use).spent += rows[0].amount
+            self._touched(use).spent += amount
 
     def freeze(self, owner: int, *, is_frozen: bool) -> None:
         """Close the owner's spendable accounts, or open them again."""
