@@ -33,6 +33,10 @@ BENCH_HOME: Final = ROOT / ".bench"
 LINK_SETTINGS: Final = {"access.requests_per_s": "0"}
 """What an operator sets for one busy consumer: the key of the load is not held to 1,000 requests a second."""
 CREDIT_USD: Final = "1000000"
+CREDIT_SETTINGS: Final = dict.fromkeys(
+    ("incentives.adjustment_limit", "incentives.adjustment_day_limit"), f"{CREDIT_USD}000000"
+)
+"""In micro-USD: what the load may spend is granted by one operator's key."""
 STOP_S_MAX: Final = 45.0
 
 
@@ -151,7 +155,7 @@ class HushnetNetwork:
             raise RuntimeError(f"hush coordinator init: {made.stderr[-2000:]}")
         self.operator_key = json.loads(made.stdout)["operator_key"]
         arguments = ["serve", "--json", "--port", "0", "--link-port", "0", "--log-level", "warning", *common]
-        for name, value in {**LINK_SETTINGS, **self.settings}.items():
+        for name, value in {**LINK_SETTINGS, **CREDIT_SETTINGS, **self.settings}.items():
             arguments += ["--set", f"{name}={value}"]
         if self.workers > 1:
             arguments += ["--workers", str(self.workers)]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from hushnet.coordinator.accounts import Account
 from hushnet.coordinator.incentives.model import Bucket
+from hushnet.coordinator.incentives.programmes import OneKey
 from hushnet.coordinator.ledger.chart import LANE_MASK, Kind, operator_account
 from hushnet.coordinator.ledger.model import UsageOutcome, UsageRecord
 from hushnet.coordinator.ledger.prices import Reservation, Terms, settlement
 from hushnet.coordinator.storage.accounts import SqlAccountStore
 from hushnet.foundation.ids import AccountId, RequestId
-from hushnet.foundation.money import Price
+from hushnet.foundation.money import TRANSFER_MICRO_USD_MAX, Price
 from support.ledger import PROVIDER, usage
 from support.money import OpenMoney
 
+AMPLE = OneKey(TRANSFER_MICRO_USD_MAX, TRANSFER_MICRO_USD_MAX)
+"""For tests that are about something else."""
 FREE_INPUT = Price(input=0, cached=0, output=1_000_000)
 """One micro-USD an output token."""
 

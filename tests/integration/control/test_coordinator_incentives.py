@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from hushnet.coordinator.ledger.chart import Kind, operator_account
+from hushnet.coordinator.ledger.model import Code, Fact, Leg
 from support.control import MODEL, Account, Network, network
 
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "one two three"}], "max_tokens": 32}
@@ -87,6 +89,9 @@ async def test_only_operators_make_invites_and_corrections(tmp_path: Path) -> No
             ("GET", "/v1/admin/invites"),
             ("DELETE", "/v1/admin/invites/2"),
             ("PUT", "/v1/admin/generations/2/credits/1"),
+            ("GET", "/v1/admin/programmes"),
+            ("GET", "/v1/admin/suspense"),
+            ("PUT", f"/v1/admin/suspense/{UUID}"),
             ("GET", "/v1/admin/adjustments"),
             ("PUT", f"/v1/admin/adjustments/{UUID}"),
             ("POST", f"/v1/admin/adjustments/{UUID}/approve"),
@@ -158,6 +163,50 @@ async def test_an_adjustment_above_the_limit_needs_two_operators_keys(tmp_path: 
         assert (await ann.http.get("/v1/balance")).json()["paid_micro_usd"] == 1_001
         assert (await net.operator.get("/v1/admin/adjustments?all=true")).json()["data"] == [made.json()]
         assert (await second.get("/v1/admin/adjustments")).json()["data"] == []
+
+
+async def test_one_operators_key_alone_gives_no_more_than_its_limits(tmp_path: Path) -> None:
+    limits = {"incentives__adjustment_limit": 1_000_000, "incentives__adjustment_day_limit": 1_500_000}
+    async with network(tmp_path, **limits) as net:
+        ann = await net.account("ann")
+        grants = f"/v1/admin/accounts/{ann.id}/grants"
+        above = await net.operator.post(grants, json={"amount_usd": "1.01", "grant_id": "g"})
+        assert code_of(above) == (403, "second_approver")
+        assert "hush correct balance" in above.json()["error"]["hint"]
+        invite = {"amount_usd": "1.01"}
+        assert code_of(await net.operator.post("/v1/admin/invites", json=invite)) == (403, "second_approver")
+        assert (await net.operator.post(grants, json={"amount_usd": "1", "grant_id": "g"})).status_code == 201
+        again = {"amount_usd": "0.51", "grant_id": "h"}
+        assert code_of(await net.operator.post(grants, json=again)) == (403, "second_approver")
+        wish = {"account_id": ann.id, "bucket": "earnings", "amount_micro_usd": 510_000, "reason": "a mistake"}
+        asked = await net.operator.put(f"/v1/admin/adjustments/{UUID}", json=wish)
+        assert (asked.status_code, asked.json()["state"]) == (202, "pending")
+        balance = (await ann.http.get("/v1/balance")).json()
+        assert (balance["promo_micro_usd"], balance["earnings_micro_usd"]) == (1_000_000, 0)
+        one_key, rewards = (await net.operator.get("/v1/admin/programmes")).json()["data"]
+        assert (one_key["name"], one_key["period"], one_key["left_micro_usd"]) == ("one_key", "day", 500_000)
+        assert (rewards["name"], rewards["period"], rewards["amount_micro_usd"]) == ("base_rewards", "month", 0)
+
+
+async def test_money_in_suspense_goes_to_its_owner_by_two_keys_above_the_limit(tmp_path: Path) -> None:
+    async with network(tmp_path, incentives__adjustment_limit=1_000) as net:
+        ann, second = await net.account("ann"), await net.second_operator()
+        leg = Leg(operator_account(Kind.STRIPE), operator_account(Kind.SUSPENSE), 5_000)
+        await net.coordinator.ledger.fact(Fact("stripe:pi:1", Code.SUSPENSE, (leg,), actor="stripe"))
+        path = f"/v1/admin/suspense/{UUID}"
+        wish = {"account_id": ann.id, "amount_micro_usd": 2_000, "reason": "wire of May 3"}
+        assert code_of(await net.operator.put(path, json={**wish, "amount_micro_usd": -1})) == (
+            400,
+            "amount_out_of_bounds",
+        )
+        assert code_of(await net.operator.put(path, json={**wish, "account_id": 5})) == (404, "account_not_found")
+        asked = await net.operator.put(path, json=wish)
+        assert (asked.status_code, asked.json()["source"], asked.json()["state"]) == (202, "suspense", "pending")
+        approve = f"/v1/admin/adjustments/{UUID}/approve"
+        assert code_of(await net.operator.post(approve)) == (403, "second_approver")
+        assert (await second.post(approve)).json()["state"] == "posted"
+        assert (await ann.http.get("/v1/balance")).json()["paid_micro_usd"] == 2_000
+        assert (await net.operator.get("/v1/admin/suspense")).json()["amount_micro_usd"] == 3_000
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from hushnet.coordinator.incentives.corrections import Corrections, Wish
 from hushnet.coordinator.incentives.model import Adjustment, AdjustmentState, ServiceCredit
+from hushnet.coordinator.incentives.programmes import OneKey
 from hushnet.coordinator.ledger.chart import Kind
 from hushnet.foundation.errors import AccessError, RequestError
 from hushnet.foundation.ids import RequestId
@@ -16,6 +17,7 @@ from support.ledger import CONSUMER, PROVIDER
 from support.money import OpenMoney
 
 LIMIT = 1_000
+DAY_LIMIT = 10_000
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 OTHER_UUID = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
@@ -27,7 +29,7 @@ def wish(amount: int, *, actor: str = "key:1") -> Wish:
 @pytest.fixture
 async def corrections(money: OpenMoney) -> Corrections:
     await open_account(money, CONSUMER)
-    return Corrections(money.store, limit=LIMIT)
+    return Corrections(money.store, OneKey(LIMIT, DAY_LIMIT))
 
 
 async def mixed(money: OpenMoney) -> RequestId:

@@ -13,7 +13,7 @@ from hushnet.coordinator.incentives.model import Invite, PromoGrant, Redemption
 from hushnet.coordinator.ledger.faults import APPLY_AFTER_COMMIT, APPLY_BEFORE_COMMIT
 from hushnet.foundation.errors import AccessError, CapacityError, HushnetError, RequestError
 from hushnet.foundation.ids import AccountId
-from support.incentives import close_account, open_account
+from support.incentives import AMPLE, close_account, open_account
 from support.ledger import CONSUMER, database_url
 from support.money import OpenMoney, open_money
 
@@ -26,7 +26,7 @@ class Killed(BaseException):
 
 async def invited(money: OpenMoney, *, amount: int = 500, uses_max: int = 1, credit_ms: int = 0) -> NewInvite:
     ends_ms = money.clock.now_ms() + HOUR_MS
-    return await Invites(money.store, money.clock).create(
+    return await Invites(money.store, money.clock, AMPLE).create(
         amount, uses_max=uses_max, expires_ms=ends_ms, credit_ms=credit_ms, note="friends"
     )
 
@@ -47,7 +47,7 @@ async def state(money: OpenMoney, owner: AccountId = CONSUMER) -> tuple[int, int
 async def test_a_code_gives_its_credit_once_and_the_same_again_tells_so(money: OpenMoney) -> None:
     await open_account(money, CONSUMER)
     made = await invited(money, credit_ms=HOUR_MS)
-    invites = Invites(money.store, money.clock)
+    invites = Invites(money.store, money.clock, AMPLE)
 
     first = await invites.redeem(CONSUMER, made.code.reveal())
     again = await invites.redeem(CONSUMER, made.code.reveal().lower().replace("-", " "))
@@ -82,7 +82,7 @@ async def test_an_invite_is_used_and_credited_together_or_not_at_all(
         async with open_money(url, reach=reach) as money:
             await open_account(money, CONSUMER)
             made = await invited(money)
-            invites = Invites(money.store, money.clock)
+            invites = Invites(money.store, money.clock, AMPLE)
             armed = True
             with pytest.raises(Killed):
                 await invites.redeem(CONSUMER, made.code.reveal())
@@ -94,7 +94,7 @@ async def test_an_invite_is_used_and_credited_together_or_not_at_all(
 
 async def test_a_closed_or_unknown_account_cannot_redeem(money: OpenMoney) -> None:
     made = await invited(money)
-    invites = Invites(money.store, money.clock)
+    invites = Invites(money.store, money.clock, AMPLE)
     assert await refused(invites, CONSUMER, made.code.reveal()) == "account_not_found"
     await open_account(money, CONSUMER)
     await close_account(money, CONSUMER)
@@ -106,7 +106,7 @@ async def test_a_closed_or_unknown_account_cannot_redeem(money: OpenMoney) -> No
 async def test_twenty_at_once_get_no_more_than_the_invite_allows(money: OpenMoney) -> None:
     owners = [await open_account(money, AccountId(CONSUMER + number)) for number in range(20)]
     made = await invited(money, uses_max=7)
-    invites = Invites(money.store, money.clock)
+    invites = Invites(money.store, money.clock, AMPLE)
 
     async def take(owner: AccountId) -> str:
         try:
@@ -123,7 +123,7 @@ async def test_twenty_at_once_get_no_more_than_the_invite_allows(money: OpenMone
 async def test_one_account_redeems_once_however_often_it_tries_at_once(money: OpenMoney) -> None:
     await open_account(money, CONSUMER)
     made = await invited(money, uses_max=9)
-    invites = Invites(money.store, money.clock)
+    invites = Invites(money.store, money.clock, AMPLE)
     answers = await asyncio.gather(*(invites.redeem(CONSUMER, made.code.reveal()) for _ in range(6)))
     assert sum(answer.is_new for answer in answers) == 1
     assert await state(money) == (500, 1, 1, 1)
@@ -132,7 +132,7 @@ async def test_one_account_redeems_once_however_often_it_tries_at_once(money: Op
 async def test_an_account_uses_one_invite_and_no_second(money: OpenMoney) -> None:
     await open_account(money, CONSUMER)
     first, second = await invited(money), await invited(money)
-    invites = Invites(money.store, money.clock)
+    invites = Invites(money.store, money.clock, AMPLE)
     await invites.redeem(CONSUMER, first.code.reveal())
     assert await refused(invites, CONSUMER, second.code.reveal()) == "already_redeemed"
     assert (await money.ledger.balance(CONSUMER)).promo == 500
@@ -141,7 +141,7 @@ async def test_an_account_uses_one_invite_and_no_second(money: OpenMoney) -> Non
 async def test_an_invite_that_ended_or_was_revoked_gives_nothing(money: OpenMoney) -> None:
     await open_account(money, CONSUMER)
     revoked, ended = await invited(money), await invited(money)
-    invites = Invites(money.store, money.clock)
+    invites = Invites(money.store, money.clock, AMPLE)
     assert await invites.revoke(revoked.invite.id) is not None
     assert await refused(invites, CONSUMER, revoked.code.reveal()) == "invite_over"
     await money.books.advance(3_600)
@@ -154,7 +154,7 @@ async def test_an_invite_that_ended_or_was_revoked_gives_nothing(money: OpenMone
 async def test_guessing_is_slowed_down_for_each_account(money: OpenMoney) -> None:
     await open_account(money, CONSUMER)
     made = await invited(money)
-    invites = Invites(money.store, money.clock)
+    invites = Invites(money.store, money.clock, AMPLE)
     for _ in range(TRIES_BURST):
         assert await refused(invites, CONSUMER, "ABCDE-FGHJK-MNPQR-STVWX") == "invite_not_found"
     with pytest.raises(CapacityError):
@@ -179,5 +179,5 @@ async def test_an_invite_out_of_bounds_is_not_made(money: OpenMoney, numbers: di
     plain = {"amount": 5, "uses_max": 1, "credit_ms": 0, "expires_ms": money.clock.now_ms() + HOUR_MS}
     wanted = {**plain, **numbers}
     with pytest.raises(RequestError):
-        await Invites(money.store, money.clock).create(wanted.pop("amount"), **wanted)
+        await Invites(money.store, money.clock, AMPLE).create(wanted.pop("amount"), **wanted)
     assert await money.all_of(Invite) == []

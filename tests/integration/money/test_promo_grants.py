@@ -10,7 +10,7 @@ from hushnet.coordinator.incentives.grants import Grants
 from hushnet.coordinator.incentives.model import PromoGrant
 from hushnet.coordinator.ledger.chart import Kind
 from hushnet.foundation.errors import RequestError
-from support.incentives import open_account, operator_balance, spend
+from support.incentives import AMPLE, open_account, operator_balance, spend
 from support.ledger import CONSUMER, post
 from support.money import OpenMoney
 
@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 
 async def give(money: OpenMoney, amount: int, grant_id: str, *, days: int = 0) -> bool:
     ends_ms = money.clock.now_ms() + days * DAY_MS if days else None
-    return await Grants(money.store).grant(CONSUMER, amount, grant_id=grant_id, actor="test", expires_ms=ends_ms)
+    return await Grants(money.store, AMPLE).grant(CONSUMER, amount, grant_id=grant_id, actor="test", expires_ms=ends_ms)
 
 
 async def promo(money: OpenMoney) -> int:
@@ -32,7 +32,7 @@ async def expired(money: OpenMoney) -> dict[str, int | None]:
 
 async def pass_days(money: OpenMoney, days: int) -> None:
     await money.books.advance(days * 86_400)
-    await Grants(money.store).expire_due(money.clock.now_ms())
+    await Grants(money.store, AMPLE).expire_due(money.clock.now_ms())
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +109,7 @@ async def test_what_is_held_is_not_taken_back(money: OpenMoney) -> None:
     await give(money, 100, "a", days=1)
     await money.books.advance(2 * 86_400)
     hold, _ = await money.books.held(70)
-    await Grants(money.store).expire_due(money.clock.now_ms())
+    await Grants(money.store, AMPLE).expire_due(money.clock.now_ms())
     assert await expired(money) == {"promo:a": 30}
     assert await promo(money) == 70
     assert hold.amount == 70
@@ -130,10 +130,10 @@ async def test_expiry_beside_spending_takes_no_more_than_is_left(money: OpenMone
 
     async def expire() -> None:
         for _ in range(6):
-            await Grants(money.store).expire_due(money.clock.now_ms() + 7 * DAY_MS)
+            await Grants(money.store, AMPLE).expire_due(money.clock.now_ms() + 7 * DAY_MS)
 
     await asyncio.gather(settle(), expire())
-    await Grants(money.store).expire_due(money.clock.now_ms() + 7 * DAY_MS)
+    await Grants(money.store, AMPLE).expire_due(money.clock.now_ms() + 7 * DAY_MS)
     taken = sum(amount or 0 for amount in (await expired(money)).values())
     assert taken + 200 + await promo(money) == 600
     assert await promo(money) >= 0

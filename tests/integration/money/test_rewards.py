@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import pytest
 
 from hushnet.coordinator.incentives.model import RewardDue
+from hushnet.coordinator.incentives.programmes import month_start_ms
 from hushnet.coordinator.incentives.rewards import Rewards, RewardTerms
 from hushnet.coordinator.incentives.rewards.attendance import Attended, Epoch, Present
 from hushnet.coordinator.incentives.rewards.payer import LOOK_S
-from hushnet.coordinator.incentives.rewards.rules import EPOCH_MS, EPOCHS_A_MONTH, month_start_ms
+from hushnet.coordinator.incentives.rewards.rules import EPOCH_MS, EPOCHS_A_MONTH
 from hushnet.coordinator.ledger.chart import Kind
 from hushnet.foundation.ids import AccountId, ProviderId
 from support.incentives import operator_balance

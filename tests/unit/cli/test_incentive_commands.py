@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from hushnet.cli.main import build
 from hushnet.cli.money.corrections import parse_amount
-from hushnet.foundation.errors import RequestError
+from hushnet.cli.route.operator import operator_client
+from hushnet.foundation.errors import AccessError, RequestError
 from hushnet.sdk.client import Client
 
 INVITE = {"id": "12", "amount_micro_usd": 5_000_000, "uses": 1, "uses_max": 3, "expires_ms": 0, "note": "launch"}
@@ -19,10 +20,28 @@ ADJUSTMENT = {
     "account_id": 70_000,
     "bucket": "paid",
     "amount_micro_usd": -3_500_000,
+    "source": "goodwill",
     "reason": "wire",
     "actor": "key:a",
     "approver": None,
     "state": "pending",
+}
+REVERSAL = {"id": "9", "kind": "refund", "state": "asked", "amount_micro_usd": 7_500_000, "refund_id": "r"}
+DEPOSIT = {
+    "id": "12",
+    "account_id": 70_000,
+    "amount_micro_usd": 20_000_000,
+    "state": "paid",
+    "checkout": "cs_1",
+    "payment_intent": None,
+}
+BUDGET = {"scope": "account", "amount_micro_usd": 5_000_000, "period": "day", "left_micro_usd": None}
+PROGRAMME = {
+    "name": "one_key",
+    "period": "day",
+    "amount_micro_usd": 5_000_000,
+    "spent_micro_usd": 3_000_000,
+    "left_micro_usd": 2_000_000,
 }
 CREDIT = {"account_id": 70_000, "promo_micro_usd": 42, "paid_micro_usd": 0, "earnings_micro_usd": 7}
 
@@ -94,6 +113,53 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *words: str, answer: An
             ),
             "-$3.50 paid, pending",
         ),
+        (
+            ("correct", "suspense", "70000", "--amount", "20", "--reason", "wire", "--id", "u"),
+            {**ADJUSTMENT, "amount_micro_usd": 20_000_000, "source": "suspense"},
+            (
+                "PUT",
+                "/v1/admin/suspense/u",
+                {"account_id": 70_000, "amount_micro_usd": 20_000_000, "reason": "wire"},
+            ),
+            "$20.00 paid, pending",
+        ),
+        (("correct", "suspense"), {"amount_micro_usd": 5}, ("GET", "/v1/admin/suspense"), "$0.000005 in suspense"),
+        (
+            ("correct", "refund", "12", "7.50", "--id", "r"),
+            REVERSAL,
+            ("POST", "/v1/admin/deposits/12/refunds", {"amount_usd": "7.50", "refund_id": "r"}),
+            "refund r: $7.50, asked",
+        ),
+        (
+            ("correct", "deposit", "1/2"),
+            {**DEPOSIT, "reversals": [REVERSAL]},
+            ("GET", "/v1/admin/deposits/1%2F2"),
+            "refund r: $7.50, asked",
+        ),
+        (
+            ("budget", "list", "--account", "70000"),
+            {"data": []},
+            ("GET", "/v1/admin/accounts/70000/budgets"),
+            "no budgets",
+        ),
+        (
+            ("budget", "set", "5/day", "--account", "70000"),
+            BUDGET,
+            ("PUT", "/v1/admin/accounts/70000/budgets", {"period": "day", "amount_usd": "5"}),
+            "account budget: $5.00 per day",
+        ),
+        (
+            ("budget", "remove", "day", "--account", "70000"),
+            {},
+            ("DELETE", "/v1/admin/accounts/70000/budgets?period=day"),
+            "removed",
+        ),
+        (
+            ("budget", "programmes"),
+            {"data": [PROGRAMME]},
+            ("GET", "/v1/admin/programmes"),
+            "$2.00",
+        ),
         (("correct", "pending"), {"data": [ADJUSTMENT]}, ("GET", "/v1/admin/adjustments"), "wire"),
         (("correct", "approve", "u"), ADJUSTMENT, ("POST", "/v1/admin/adjustments/u/approve"), "pending"),
         (("correct", "refuse", "u"), ADJUSTMENT, ("POST", "/v1/admin/adjustments/u/refuse"), "pending"),
@@ -118,3 +184,16 @@ def test_an_amount_is_read_exactly(text: str, micros: int) -> None:
 def test_any_other_amount_is_refused(text: str) -> None:
     with pytest.raises(RequestError):
         parse_amount(text)
+
+
+def test_a_budget_is_of_a_key_or_of_an_account(tmp_path: Path) -> None:
+    arguments = ["budget", "list", "--key", "k", "--account", "70000", "--api-key", "hk_x_1_x", "--home", str(tmp_path)]
+    result = CliRunner().invoke(build(arguments), arguments)
+    assert isinstance(result.exception, RequestError)
+
+
+def test_what_a_key_may_not_do_alone_is_no_matter_of_having_another_key(tmp_path: Path) -> None:
+    refusal = AccessError("not alone", code="second_approver", hint="ask another operator")
+    with pytest.raises(AccessError) as refused, operator_client(None, "hk_operator_1_x", tmp_path):
+        raise refusal
+    assert refused.value.hint() == "ask another operator"

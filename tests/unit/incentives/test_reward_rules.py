@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from hushnet.attestation.tiers import Tier
 from hushnet.coordinator.fleet.fleet import Fleet
+from hushnet.coordinator.incentives.programmes import month_start_ms
 from hushnet.coordinator.incentives.rewards.attendance import Attendance, Attended, Epoch, Present, fit
 from hushnet.coordinator.incentives.rewards.rules import (
     EPOCHS_A_MONTH,
     RewardTerms,
-    month_start_ms,
     reward,
 )
 from hushnet.foundation.clock import ManualClock

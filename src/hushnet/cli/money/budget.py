@@ -1,8 +1,14 @@
-"""`hush budget`: how much the account, or one of its keys, may cost per day, week, month, request or life."""
+"""`hush budget`: how much the account, or one of its keys, may cost per day, week, month, request or life.
+
+With `--account` it is the operator's: budgets that the account cannot raise. `programmes` are what the operator gives.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -10,8 +16,10 @@ import typer
 
 from hushnet.cli import console
 from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, client_of
+from hushnet.cli.route.operator import OperatorKey, operator_client
 from hushnet.foundation.errors import RequestError
 from hushnet.foundation.money import format_usd, parse_usd
+from hushnet.sdk.client import Client
 
 app = typer.Typer()
 
@@ -20,16 +28,24 @@ Key = Annotated[
     str | None,
     typer.Option("--key", help="The id of a key, as `hush keys list` shows it: its budgets, not the account's."),
 ]
+Account = Annotated[
+    int | None,
+    typer.Option("--account", help="An account's id: the operator's budgets for it, with the operator's key."),
+]
 
 
 @app.command("list")
 def list_budgets(
-    key: Key = None, base_url: BaseUrl = None, api_key: ApiKey = None, home: Home = None, as_json: AsJson = False
+    key: Key = None,
+    account: Account = None,
+    base_url: BaseUrl = None,
+    api_key: ApiKey = None,
+    home: Home = None,
+    as_json: AsJson = False,
 ) -> None:
     """List every budget that requests count against, with what is spent, held and left."""
-    with client_of(base_url, api_key, home) as client:
-        client.settings.require_key()
-        found = client.request("GET", _path(key))["data"]
+    with _client(account, base_url, api_key, home) as client:
+        found = client.request("GET", _path(key, account))["data"]
     if as_json:
         console.print_json(found)
         return
@@ -49,6 +65,7 @@ def list_budgets(
 def set_budget(
     budget: Annotated[str, typer.Argument(help="An amount in USD and its period: 5/day, 0.10/request, 100/life.")],
     key: Key = None,
+    account: Account = None,
     base_url: BaseUrl = None,
     api_key: ApiKey = None,
     home: Home = None,
@@ -56,9 +73,8 @@ def set_budget(
 ) -> None:
     """Set a budget; it acts on the next request, and takes the place of one of the same period."""
     wish = parse_budget(budget)
-    with client_of(base_url, api_key, home) as client:
-        client.settings.require_key()
-        made = client.request("PUT", _path(key), wish)
+    with _client(account, base_url, api_key, home) as client:
+        made = client.request("PUT", _path(key, account), wish)
     if as_json:
         console.print_json(made)
         return
@@ -70,15 +86,33 @@ def set_budget(
 def remove(
     period: Annotated[str, typer.Argument(help=f"Which one: {', '.join(PERIODS)}.")],
     key: Key = None,
+    account: Account = None,
     base_url: BaseUrl = None,
     api_key: ApiKey = None,
     home: Home = None,
 ) -> None:
     """Remove a budget."""
-    with client_of(base_url, api_key, home) as client:
-        client.settings.require_key()
-        client.request("DELETE", f"{_path(key)}?period={quote(period, safe='')}")
+    with _client(account, base_url, api_key, home) as client:
+        client.request("DELETE", f"{_path(key, account)}?period={quote(period, safe='')}")
     console.err().print(f"the budget per {period} is removed")
+
+
+@app.command("programmes")
+def programmes(
+    base_url: BaseUrl = None, api_key: OperatorKey = None, home: Home = None, as_json: AsJson = False
+) -> None:
+    """List what the operator gives in a period, and what is left of it; settings of the coordinator set it. For operators."""
+    with operator_client(base_url, api_key, home) as client:
+        found = client.request("GET", "/v1/admin/programmes")["data"]
+    if as_json:
+        console.print_json(found)
+        return
+    amounts = ("ceiling", "given", "left")
+    table = console.table("programme", "per", *amounts, numeric=frozenset(amounts))
+    for row in found:
+        shown = (format_usd(row[f"{name}_micro_usd"]) for name in ("amount", "spent", "left"))
+        table.add_row(row["name"], row["period"], *shown)
+    console.print_table(table)
 
 
 def parse_budget(text: str) -> dict[str, str]:
@@ -90,8 +124,24 @@ def parse_budget(text: str) -> dict[str, str]:
     return {"period": period, "amount_usd": amount}
 
 
-def _path(key: str | None) -> str:
+def _path(key: str | None, account: int | None) -> str:
+    if key is not None and account is not None:
+        raise RequestError("--key and --account do not go together", code="invalid_request")
+    if account is not None:
+        return f"/v1/admin/accounts/{account}/budgets"
     return "/v1/budgets" if key is None else f"/v1/keys/{quote(key, safe='')}/budgets"
+
+
+@contextmanager
+def _client(account: int | None, base_url: str | None, api_key: str | None, home: Path | None) -> Iterator[Client]:
+    """Make a client that sends the account's own key, or the operator's where it is about another's account."""
+    if account is not None:
+        with operator_client(base_url, api_key, home) as client:
+            yield client
+        return
+    with client_of(base_url, api_key, home) as client:
+        client.settings.require_key()
+        yield client
 
 
 def _reset(row: dict[str, Any]) -> str:

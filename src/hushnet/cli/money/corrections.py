@@ -1,4 +1,4 @@
-"""`hush correct`: credits for requests that went wrong, and adjustments of balances. For operators."""
+"""`hush correct`: credits for requests that went wrong, adjustments, money in suspense, refunds. For operators."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from uuid import uuid4
 import typer
 
 from hushnet.cli import console
+from hushnet.cli.money import refunds
 from hushnet.cli.options import AsJson, BaseUrl, Home
 from hushnet.cli.route.operator import OperatorKey, operator_client
 from hushnet.foundation.errors import RequestError
 from hushnet.foundation.money import format_usd
 
 app = typer.Typer()
+refunds.add_to(app)
 
 _USD = re.compile(r"(-?)([0-9]{1,9})(?:\.([0-9]{1,6}))?", re.ASCII)
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the books.")]
@@ -85,6 +87,34 @@ def adjust(
     _print(made, as_json=as_json)
 
 
+@app.command("suspense")
+def suspense(
+    account: Annotated[
+        int | None, typer.Argument(help="Whose money it is; left out: tell how much is in suspense.")
+    ] = None,
+    amount: Annotated[str, typer.Option("--amount", help="US dollars.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="How it is known; it stands in the books.")] = "",
+    adjustment: Annotated[
+        str, typer.Option("--id", help="A UUID of yours: the same again is the same adjustment.")
+    ] = "",
+    base_url: BaseUrl = None,
+    api_key: OperatorKey = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pay money in suspense to its owner; above the limit it waits until another operator's key approves it."""
+    with operator_client(base_url, api_key, home) as client:
+        if account is None:
+            made = client.request("GET", "/v1/admin/suspense")
+        else:
+            wish = {"account_id": account, "amount_micro_usd": parse_amount(amount), "reason": reason}
+            made = client.request("PUT", f"/v1/admin/suspense/{quote(adjustment or str(uuid4()), safe='')}", wish)
+    if account is None and not as_json:
+        console.out().print(f"{format_usd(made['amount_micro_usd'])} in suspense")
+    else:
+        _print(made, as_json=as_json)
+
+
 @app.command("pending")
 def pending(
     is_all: Annotated[bool, typer.Option("--all", help="Also those that were decided.")] = False,
@@ -104,6 +134,7 @@ def pending(
         "account",
         "bucket",
         "amount",
+        "from",
         "reason",
         "by",
         "state",
@@ -113,7 +144,9 @@ def pending(
     for row in found:
         amount = format_usd(row["amount_micro_usd"])
         who = row["actor"] if row["approver"] is None else f"{row['actor']}, {row['approver']}"
-        table.add_row(row["id"], str(row["account_id"]), row["bucket"], amount, row["reason"], who, row["state"])
+        table.add_row(
+            row["id"], str(row["account_id"]), row["bucket"], amount, row["source"], row["reason"], who, row["state"]
+        )
     console.print_table(table)
 
 

@@ -23,6 +23,7 @@ ADVICE: Final = (
     "(--new-key replaces a lost one), and `hush up` keeps the one of its own network in its home"
 )
 TIMEOUT_S: Final = 60.0
+_KEY_REFUSED: Final = frozenset({"invalid_api_key", "wrong_scope", "account_closed"})
 
 OperatorKey = Annotated[
     str | None,
@@ -40,6 +41,8 @@ def operator_client(base_url: str | None, api_key: str | None, home: Path | None
         try:
             yield client
         except AccessError as error:
+            if error.error_code not in _KEY_REFUSED:
+                raise
             raise AccessError(str(error), code=error.error_code, hint=ADVICE) from None
 
 

@@ -12,6 +12,7 @@ from hushnet.coordinator.app.money import Money
 from hushnet.coordinator.incentives.corrections import Corrections
 from hushnet.coordinator.incentives.grants import Grants
 from hushnet.coordinator.incentives.invites import Invites
+from hushnet.coordinator.incentives.programmes import OneKey, Programmes, base_rewards
 from hushnet.coordinator.incentives.referrals import Referrals
 from hushnet.coordinator.incentives.rewards import Rewards, RewardTerms
 from hushnet.coordinator.incentives.rewards.attendance import fit
@@ -34,15 +35,17 @@ def join_incentives(
     """Make the incentives and give `money` their routes and works; `is_payer`: this process looks who stands by."""
     store, clock = money.store, serving.clock
     terms = reward_terms(settings)
+    one_key = OneKey(settings.adjustment_limit, settings.adjustment_day_limit)
     rewards = None
     if terms.pool and is_payer:
         rewards = Rewards(store, clock, terms, present=partial(fit, serving.fleet, trust=terms.trust))
         money.works.append(("base-rewards", rewards.run))
     incentives = Incentives(
-        grants=Grants(store),
-        invites=Invites(store, clock),
+        grants=Grants(store, one_key),
+        invites=Invites(store, clock, one_key),
         referrals=Referrals(store, SqlReferralShares(database)),
-        corrections=Corrections(store, limit=settings.adjustment_limit),
+        corrections=Corrections(store, one_key),
+        programmes=Programmes(store, clock, [one_key.programme, base_rewards(settings.reward_pool)]),
         rewards=rewards,
         clock=clock,
     )

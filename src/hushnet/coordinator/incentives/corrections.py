@@ -2,7 +2,8 @@
 
 A credit goes back where the settlement took from, in reverse order (earnings, paid, promo), and all credits of a request
 together never give more than it cost. Where the provider is at fault it is asked for as much of its part as it has left.
-An adjustment above the limit waits for a second operator's key.
+What one operator's key may not give alone (`OneKey`) waits, as an adjustment, for a second key.
+Money in suspense that has found its owner is an adjustment too: out of suspense into paid, where it repays debt first.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from typing import Final
 from hushnet.coordinator.incentives.model import (
     Adjustment,
     AdjustmentState,
+    Bucket,
+    Done,
     FinishedRequest,
     Movement,
     ServiceCredit,
 )
 from hushnet.coordinator.incentives.posting import refusals_told, require_account
-from hushnet.coordinator.ledger.chart import SPENDABLE, Kind, operator_account, user_account
-from hushnet.coordinator.ledger.model import Code, Fact, Leg, Phase, UpTo
-from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction
+from hushnet.coordinator.incentives.programmes import OneKey, another_key
+from hushnet.coordinator.ledger.chart import LANE_MASK, SPENDABLE, Kind, operator_account, user_account
+from hushnet.coordinator.ledger.model import Capped, CapUse, Code, Fact, Leg, Phase, Repay, UpTo
+from hushnet.coordinator.ledger.transaction import MoneyStore, PostingRefusedError, Transaction, View
 from hushnet.foundation.errors import AccessError, RequestError
 from hushnet.foundation.ids import AccountId, RequestId
 from hushnet.foundation.money import TRANSFER_MICRO_USD_MAX, require_int
@@ -34,6 +38,9 @@ CREDITS_MAX: Final = 100
 """Credits of one request."""
 PAGE_MAX: Final = 200
 _GOODWILL: Final = operator_account(Kind.GOODWILL_EXPENSE)
+_SUSPENSE_LANES: Final = [operator_account(Kind.SUSPENSE, lane) for lane in range(LANE_MASK + 1)]
+_SUSPENSE_MARK: Final = "suspense"
+"""The row that whoever gives money of suspense away locks first."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -62,43 +69,73 @@ def allot(amount: int, taken: Mapping[Kind, int], given: Mapping[Kind, int]) -> 
 
 
 class Corrections:
-    """Service credits and adjustments. `limit` is the largest adjustment, in micro-USD, that one operator's key may make."""
+    """Service credits and adjustments, as far as one operator's key makes them alone, and what a second one approves."""
 
-    def __init__(self, store: MoneyStore, *, limit: int) -> None:
+    def __init__(self, store: MoneyStore, one_key: OneKey) -> None:
         self._store = store
-        self._limit = limit
+        self._one_key = one_key
 
     async def credit(
         self, request_id: RequestId, nth: int, wish: Wish, *, is_provider_at_fault: bool = False
     ) -> tuple[ServiceCredit, bool]:
         """Give back a part of a settled request as its `nth` credit; the same again is answered, not given, again.
 
-        Raises `RequestError` `request_not_found`, `amount_out_of_bounds`, `conflict` (another credit has this number).
+        Raises `RequestError` `request_not_found`, `amount_out_of_bounds`, `conflict` (another credit has this number),
+        `AccessError` `second_approver` for more than one key gives alone.
         """
         require_int("nth", nth, 1, CREDITS_MAX)
         require_int("amount", wish.amount, 1, TRANSFER_MICRO_USD_MAX)
-        with refusals_told():
+        self._one_key.check(wish.amount)
+        with refusals_told(capped=another_key):
             credit, is_new = await self._store.transact(
-                lambda tx: _credit(tx, request_id, nth, wish, is_clawed_back=is_provider_at_fault)
+                lambda tx: _credit(tx, request_id, nth, wish, self._one_key, is_clawed_back=is_provider_at_fault)
             )
         if is_new:
             _LOG.info("service credit given", extra={"request_id": request_id})
         return credit, is_new
 
     async def adjust(self, uuid: str, owner: AccountId, bucket: Kind, wish: Wish) -> Adjustment:
-        """Ask for an adjustment under the client's own uuid; within the limit it is made at once.
+        """Ask for an adjustment under the client's own uuid; what one key may do alone is made at once.
 
         A negative amount takes out of the bucket, never more than is available. The same again tells where it stands.
         Raises `RequestError` `out_of_range`, `account_not_found`, `not_available`, `conflict`.
         """
+        require_int("amount", abs(wish.amount), 1, TRANSFER_MICRO_USD_MAX)
+        return await self._ask(uuid, owner, bucket, wish, source=Kind.GOODWILL_EXPENSE)
+
+    async def attribute(self, uuid: str, owner: AccountId, wish: Wish) -> Adjustment:
+        """Ask for money in suspense to be paid to its owner, as `adjust` does and under the same uuids.
+
+        Raises `RequestError` also `not_available` for more than there is in suspense.
+        """
+        require_int("amount", wish.amount, 1, TRANSFER_MICRO_USD_MAX)
+        return await self._ask(uuid, owner, Kind.PAID, wish, source=Kind.SUSPENSE)
+
+    async def in_suspense(self) -> int:
+        """Return what is in suspense, in micro-USD; below 0 when more was given away or taken back than came."""
+        return await self._store.read(_in_suspense)
+
+    async def _ask(self, uuid: str, owner: AccountId, bucket: Kind, wish: Wish, *, source: Kind) -> Adjustment:
         if _UUID.fullmatch(uuid) is None:
             raise RequestError("an adjustment is named by a UUID in lower case", code="out_of_range")
-        require_int("amount", abs(wish.amount), 1, TRANSFER_MICRO_USD_MAX)
         wanted = Adjustment(
-            id=uuid, owner=owner, bucket=bucket, amount=wish.amount, reason=wish.reason, actor=wish.actor, at_ms=0
+            id=uuid,
+            owner=owner,
+            bucket=bucket,
+            amount=wish.amount,
+            source=source,
+            reason=wish.reason,
+            actor=wish.actor,
+            at_ms=0,
         )
         with refusals_told():
-            return await self._store.transact(lambda tx: _adjust(tx, wanted, limit=self._limit))
+            try:
+                return await self._store.transact(lambda tx: _adjust(tx, wanted, self._one_key))
+            except PostingRefusedError as error:
+                if not isinstance(error.outcome, Capped):
+                    raise
+                # Single keys have given enough today: this one waits as if it were too large.
+                return await self._store.transact(lambda tx: _adjust(tx, wanted, None))
 
     async def decide(self, uuid: str, *, actor: str, is_approved: bool) -> Adjustment:
         """Approve or refuse an adjustment that waits; approving needs another key than the one that asked.
@@ -117,7 +154,7 @@ class Corrections:
 
 
 def _credit(
-    tx: Transaction, request_id: RequestId, nth: int, wish: Wish, *, is_clawed_back: bool
+    tx: Transaction, request_id: RequestId, nth: int, wish: Wish, one_key: OneKey, *, is_clawed_back: bool
 ) -> tuple[ServiceCredit, bool]:
     rows = tx.rows(ServiceCredit)
     request = tx.rows(FinishedRequest).get(request_id)  # two credits of one request follow each other
@@ -150,7 +187,7 @@ def _credit(
         at_ms=tx.now_ms,
     )
     rows.add(credit)
-    tx.post(*_credit_facts(credit, request))
+    tx.post(*_credit_facts(credit, request, one_key.caps(tx)))
     return credit, True
 
 
@@ -164,12 +201,18 @@ def _taken(tx: Transaction, request: FinishedRequest) -> Mapping[Kind, int]:
     return taken
 
 
-def _credit_facts(credit: ServiceCredit, request: FinishedRequest) -> tuple[Fact, ...]:
+def _credit_facts(credit: ServiceCredit, request: FinishedRequest, caps: tuple[CapUse, ...]) -> tuple[Fact, ...]:
     parts = {Kind.EARNINGS: credit.earnings, Kind.PAID: credit.paid, Kind.PROMO: credit.promo}
     legs = tuple(Leg(_GOODWILL, user_account(credit.owner, kind), amount) for kind, amount in parts.items() if amount)
     name = f"{credit.request}:{credit.nth}"
     given = Fact(
-        f"credit:{name}", Code.SERVICE_CREDIT, legs, actor=credit.actor, owner=credit.owner, note=credit.reason
+        f"credit:{name}",
+        Code.SERVICE_CREDIT,
+        legs,
+        actor=credit.actor,
+        owner=credit.owner,
+        note=credit.reason,
+        caps=caps,
     )
     if not credit.clawback:
         return (given,)
@@ -179,22 +222,28 @@ def _credit_facts(credit: ServiceCredit, request: FinishedRequest) -> tuple[Fact
     )
 
 
-def _adjust(tx: Transaction, wanted: Adjustment, *, limit: int) -> Adjustment:
+def _adjust(tx: Transaction, wanted: Adjustment, one_key: OneKey | None) -> Adjustment:
+    """Make an adjustment that `one_key` allows, or note it as waiting; without `one_key` it waits."""
     rows = tx.rows(Adjustment)
     require_account(tx, wanted.owner)
     before = rows.get(wanted.id)
     if before is not None:
-        if (before.owner, before.bucket, before.amount) != (wanted.owner, wanted.bucket, wanted.amount):
+        if _content(before) != _content(wanted):
             raise RequestError("this id was used before for another adjustment", code="conflict")
         return before
     wanted = replace(wanted, at_ms=tx.now_ms)
-    if abs(wanted.amount) <= limit:
+    is_made = one_key is not None and abs(wanted.amount) <= one_key.limit
+    if is_made:
         wanted = replace(wanted, state=AdjustmentState.POSTED, decided_ms=tx.now_ms)
     if not rows.add(wanted):
         raise RequestError("this id was used just now for another adjustment", code="conflict")
-    if wanted.state is AdjustmentState.POSTED:
-        tx.post(_adjustment_fact(wanted))
+    if one_key is not None and is_made:
+        _post(tx, wanted, one_key.caps(tx) if wanted.amount > 0 else ())
     return wanted
+
+
+def _content(adjustment: Adjustment) -> tuple[int, ...]:
+    return adjustment.owner, adjustment.bucket, adjustment.amount, adjustment.source
 
 
 def _decide(tx: Transaction, uuid: str, actor: str, *, is_approved: bool) -> Adjustment:
@@ -212,19 +261,42 @@ def _decide(tx: Transaction, uuid: str, actor: str, *, is_approved: bool) -> Adj
     decided = replace(found, state=state, approver=actor, decided_ms=tx.now_ms)
     rows.save(decided)
     if is_approved:
-        tx.post(_adjustment_fact(decided))
+        _post(tx, decided)
     return decided
 
 
-def _adjustment_fact(adjustment: Adjustment) -> Fact:
-    account = user_account(adjustment.owner, Kind(adjustment.bucket))
-    debit, credit = (_GOODWILL, account) if adjustment.amount > 0 else (account, _GOODWILL)
-    actor = adjustment.actor if not adjustment.approver else f"{adjustment.actor} {adjustment.approver}"
+def _post(tx: Transaction, adjustment: Adjustment, caps: tuple[CapUse, ...] = ()) -> None:
+    if adjustment.source == Kind.SUSPENSE:
+        _require_in_suspense(tx, adjustment.amount)
+    tx.post(_adjustment_fact(adjustment, caps))
+
+
+def _adjustment_fact(adjustment: Adjustment, caps: tuple[CapUse, ...]) -> Fact:
+    account, source = user_account(adjustment.owner, Kind(adjustment.bucket)), operator_account(Kind(adjustment.source))
+    debit, credit = (source, account) if adjustment.amount > 0 else (account, source)
+    is_found = adjustment.source == Kind.SUSPENSE
+    leg = Leg(debit, credit, abs(adjustment.amount))
     return Fact(
         f"admin:{adjustment.id}",
-        Code.ADJUSTMENT,
-        (Leg(debit, credit, abs(adjustment.amount)),),
-        actor=actor,
+        Code.SUSPENSE if is_found else Code.ADJUSTMENT,
+        (leg, Repay(adjustment.owner)) if is_found else (leg,),
+        actor=adjustment.actor if not adjustment.approver else f"{adjustment.actor} {adjustment.approver}",
         owner=adjustment.owner,
         note=adjustment.reason,
+        caps=caps,
     )
+
+
+def _require_in_suspense(tx: Transaction, amount: int) -> None:
+    """Raise `RequestError` `not_available` for more than suspense has; whoever gives from it waits for this one's end."""
+    marks = tx.rows(Done)
+    marks.add(Done(name=_SUSPENSE_MARK, value="", at_ms=tx.now_ms))
+    marks.get(_SUSPENSE_MARK)
+    if _in_suspense(tx) < amount:
+        raise RequestError("there is less than that in suspense", code="not_available", hint="`hush correct suspense`")
+
+
+def _in_suspense(view: View) -> int:
+    """Add up suspense over all lanes; read unlocked, because the ledger locks accounts in an order of its own."""
+    rows = view.rows(Bucket).find(id=_SUSPENSE_LANES, limit=len(_SUSPENSE_LANES))
+    return sum(row.credits - row.debits for row in rows)

@@ -13,8 +13,9 @@ from typing import Final
 
 from hushnet.coordinator.incentives.model import ROWS_MAX, Bucket, PromoGrant
 from hushnet.coordinator.incentives.posting import COORDINATOR, refusals_told, require_open_account
+from hushnet.coordinator.incentives.programmes import OneKey, another_key
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
-from hushnet.coordinator.ledger.model import Code, Fact, Leg, Posted
+from hushnet.coordinator.ledger.model import CapUse, Code, Fact, Leg, Posted
 from hushnet.coordinator.ledger.transaction import MoneyStore, PostingRefusedError, Transaction
 from hushnet.foundation.errors import HushnetError, RequestError
 from hushnet.foundation.ids import AccountId
@@ -64,17 +65,28 @@ def give(tx: Transaction, fact: Fact, grant: PromoGrant) -> bool:
     return False
 
 
-def grant_fact(key: str, owner: int, amount: int, *, actor: str, note: str = "", code: Code = Code.PROMO_GRANT) -> Fact:
+def grant_fact(
+    key: str,
+    owner: int,
+    amount: int,
+    *,
+    actor: str,
+    caps: tuple[CapUse, ...],
+    note: str = "",
+    code: Code = Code.PROMO_GRANT,
+) -> Fact:
     """Return the fact that credits promo."""
     leg = Leg(operator_account(Kind.PROMO_EXPENSE), user_account(owner, Kind.PROMO), amount)
-    return Fact(key, code, (leg,), actor=actor, owner=owner, note=note)
+    return Fact(key, code, (leg,), actor=actor, owner=owner, note=note, caps=caps)
 
 
 class Grants:
     """Promo credit of one coordinator."""
 
-    def __init__(self, store: MoneyStore) -> None:
+    def __init__(self, store: MoneyStore, one_key: OneKey) -> None:
+        """`one_key` bounds what is granted: a grant has no second key."""
         self._store = store
+        self._one_key = one_key
 
     async def grant(
         self,
@@ -89,9 +101,10 @@ class Grants:
         """Give an account promo credit, once for each grant id; False when it was given before.
 
         Raises `RequestError` for an amount or a time out of bounds, an unknown account, and an id that was used for
-        something else; `AccessError` for a closed account.
+        something else; `AccessError` for a closed account, and `second_approver` for more than one key gives alone.
         """
         require_int("amount", amount, 1, TRANSFER_MICRO_USD_MAX)
+        self._one_key.check(amount)
         key = f"promo:{grant_id}"
 
         def work(tx: Transaction) -> bool:
@@ -101,9 +114,10 @@ class Grants:
             row = PromoGrant(
                 id=tx.next_id(), grant_key=key, owner=owner, amount=amount, expires_ms=expires_ms, at_ms=tx.now_ms
             )
-            return give(tx, grant_fact(key, owner, amount, actor=actor, note=note), row)
+            fact = grant_fact(key, owner, amount, actor=actor, note=note, caps=self._one_key.caps(tx))
+            return give(tx, fact, row)
 
-        with refusals_told():
+        with refusals_told(capped=another_key):
             return await self._store.transact(work)
 
     async def expire_due(self, now_ms: int) -> int:

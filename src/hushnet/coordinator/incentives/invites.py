@@ -16,6 +16,7 @@ from hushnet.coordinator.incentives.codes import digest_of, new_invite_code, rea
 from hushnet.coordinator.incentives.grants import AHEAD_MS_MAX, give, grant_fact
 from hushnet.coordinator.incentives.model import Invite, PromoGrant, Redemption
 from hushnet.coordinator.incentives.posting import refusals_told, require_open_account
+from hushnet.coordinator.incentives.programmes import OneKey
 from hushnet.coordinator.ledger.model import Code
 from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction
 from hushnet.foundation.clock import Clock
@@ -56,16 +57,22 @@ class Redeemed:
 class Invites:
     """The invites of one coordinator."""
 
-    def __init__(self, store: MoneyStore, clock: Clock) -> None:
+    def __init__(self, store: MoneyStore, clock: Clock, one_key: OneKey) -> None:
+        """`one_key` bounds a code's amount, and what all codes give in a day together with everything else."""
         self._store = store
+        self._one_key = one_key
         self._clock = clock
         self._tries = RateLimit(rate=TRIES_PER_S, burst=TRIES_BURST, keys_max=ACCOUNTS_TRYING_MAX)
 
     async def create(
         self, amount: int, *, uses_max: int, expires_ms: int, credit_ms: int = 0, note: str = ""
     ) -> NewInvite:
-        """Make an invite; its code is in the answer and nowhere else. Raises `RequestError` for numbers out of bounds."""
+        """Make an invite; its code is in the answer and nowhere else.
+
+        Raises `RequestError` for numbers out of bounds, `AccessError` `second_approver` for more than one key gives alone.
+        """
         require_int("amount", amount, 1, AMOUNT_MAX)
+        self._one_key.check(amount)
         require_int("uses_max", uses_max, 1, USES_MAX)
         require_int("credit_ms", credit_ms, 0, AHEAD_MS_MAX)
         code = new_invite_code()
@@ -112,20 +119,20 @@ class Invites:
         """Give an account the credit of a code; the same code again tells what it gave.
 
         Raises `RequestError` `invite_not_found`, `invite_over` (used up or ended), `already_redeemed` (the account has
-        used another), `AccessError` `account_closed`, `CapacityError` `rate_limited` after too many tries.
+        used another), `insufficient_quota` (enough was given today), `AccessError` `account_closed`, `CapacityError` `rate_limited` after too many tries.
         """
         wait_s = self._tries.take(ApiKeyId(owner), self._clock.monotonic_s())
         if wait_s:
             raise CapacityError("too many codes were tried", code="rate_limited", retry_after_s=wait_s)
         digest = digest_of(read_invite_code(text))
         with refusals_told():
-            redeemed = await self._store.transact(lambda tx: _redeem(tx, owner, digest))
+            redeemed = await self._store.transact(lambda tx: _redeem(tx, owner, digest, self._one_key))
         if redeemed.is_new:
             _LOG.info("invite redeemed", extra={"account_id": owner})
         return redeemed
 
 
-def _redeem(tx: Transaction, owner: AccountId, digest: bytes) -> Redeemed:
+def _redeem(tx: Transaction, owner: AccountId, digest: bytes, one_key: OneKey) -> Redeemed:
     require_open_account(tx, owner)
     redemptions, invites = tx.rows(Redemption), tx.rows(Invite)
     found = invites.find(code_hash=digest, limit=1)
@@ -145,7 +152,8 @@ def _redeem(tx: Transaction, owner: AccountId, digest: bytes) -> Redeemed:
     grant = PromoGrant(
         id=tx.next_id(), grant_key=key, owner=owner, amount=invite.amount, expires_ms=ends_ms, at_ms=tx.now_ms
     )
-    give(tx, grant_fact(key, owner, invite.amount, actor=f"account:{owner}", code=Code.INVITE), grant)
+    caps = one_key.caps(tx)
+    give(tx, grant_fact(key, owner, invite.amount, actor=f"account:{owner}", code=Code.INVITE, caps=caps), grant)
     return Redeemed(invite.amount, ends_ms, is_new=True)
 
 

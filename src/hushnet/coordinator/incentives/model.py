@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Final
 
+from hushnet.coordinator.ledger.chart import Kind
+
 ROWS_MAX: Final = 10_000
 
 
@@ -185,6 +187,19 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PoolWindow:
+    """What a programme has spent since `start_ms`; the ledger alone writes it."""
+
+    TABLE: ClassVar[str] = "ledger_cap_windows"
+    KEY: ClassVar[tuple[str, ...]] = ("cap", "start_ms")
+    IS_LOOK: ClassVar[bool] = True
+
+    cap: int
+    start_ms: int
+    spent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceCredit:
     """What was given back of a request, bucket by bucket, and what its provider was asked to return."""
 
@@ -219,7 +234,10 @@ class AdjustmentState(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adjustment:
-    """What an operator puts right by hand: `amount` into a bucket, or out of it when negative."""
+    """What an operator puts right by hand: `amount` into a bucket, or out of it when negative.
+
+    `source` is the kind of the operator's account at the other end: goodwill, or money in suspense that has found its owner.
+    """
 
     TABLE: ClassVar[str] = "adjustments"
     KEY: ClassVar[tuple[str, ...]] = ("id",)
@@ -228,6 +246,7 @@ class Adjustment:
     owner: int
     bucket: int
     amount: int
+    source: int = Kind.GOODWILL_EXPENSE
     reason: str
     actor: str
     approver: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,22 +16,28 @@ COORDINATOR: Final = "coordinator"
 
 
 @contextmanager
-def refusals_told() -> Iterator[None]:
-    """Raise what the caller can do something about instead of `PostingRefusedError`."""
+def refusals_told(*, capped: Callable[[], HushnetError] | None = None) -> Iterator[None]:
+    """Raise what the caller can do something about instead of `PostingRefusedError`; `capped` for a budget that is full."""
     try:
         yield
     except PostingRefusedError as error:
-        raise _told(error) from None
+        raise _told(error, capped or _used_up) from None
 
 
-def _told(error: PostingRefusedError) -> HushnetError:
+def _used_up() -> HushnetError:
+    return RequestError(
+        "the budget of this programme is used up for today", code="insufficient_quota", hint="try again tomorrow (UTC)"
+    )
+
+
+def _told(error: PostingRefusedError, capped: Callable[[], HushnetError]) -> HushnetError:
     match error.outcome:
         case Conflict():
             return RequestError("this id was used before for something else", code="conflict")
         case Overdrawn():
             return RequestError("the account has less than that available", code="not_available")
         case Capped():
-            return RequestError("the budget of this programme is used up", code="insufficient_quota")
+            return capped()
         case Busy():
             return CapacityError("the ledger is busy", code="busy")
         case _:

@@ -11,6 +11,7 @@ from typing import Final
 from hushnet.coordinator.incentives.corrections import Corrections
 from hushnet.coordinator.incentives.grants import DUE_AT_ONCE, Grants
 from hushnet.coordinator.incentives.invites import Invites
+from hushnet.coordinator.incentives.programmes import Programmes
 from hushnet.coordinator.incentives.referrals import Referrals
 from hushnet.coordinator.incentives.rewards import Rewards
 from hushnet.foundation.clock import Clock
@@ -29,6 +30,7 @@ class Incentives:
     invites: Invites
     referrals: Referrals
     corrections: Corrections
+    programmes: Programmes
     rewards: Rewards | None
     clock: Clock
 

@@ -74,7 +74,14 @@ class IncentiveSettings:
     )
     adjustment_limit: int = setting(
         100_000_000,
-        "largest adjustment of a balance that one operator's key may make; above, a second one approves",
+        "most that one operator's key gives at once: grant, invite, credit, adjustment; above, a second one approves",
+        unit="micro-USD",
+        low=0,
+        high=TRANSFER_MICRO_USD_MAX,
+    )
+    adjustment_day_limit: int = setting(
+        1_000_000_000,
+        "most that is given so in a day (UTC), all keys and redeemed invites together; above, a second key approves",
         unit="micro-USD",
         low=0,
         high=TRANSFER_MICRO_USD_MAX,

@@ -49,6 +49,14 @@ class AdjustmentWish(msgspec.Struct, forbid_unknown_fields=True):
     reason: _Reason
 
 
+class SuspenseWish(msgspec.Struct, forbid_unknown_fields=True):
+    """Out of suspense, to the account whose money it turned out to be."""
+
+    account_id: int
+    amount_micro_usd: int
+    reason: _Reason
+
+
 class CorrectionsApi:
     """Routes for a key of scope `operator`; ids are the caller's, so that everything can be sent twice."""
 
@@ -59,6 +67,8 @@ class CorrectionsApi:
     def routes(self) -> list[Route]:
         return [
             route("/v1/admin/generations/{request_id}/credits/{nth}", {"PUT": self.credit}),
+            route("/v1/admin/suspense", {"GET": self.suspense}),
+            route("/v1/admin/suspense/{adjustment_id}", {"PUT": self.attribute}),
             route("/v1/admin/adjustments", {"GET": self.adjustments}),
             route("/v1/admin/adjustments/{adjustment_id}", {"PUT": self.adjust}),
             route("/v1/admin/adjustments/{adjustment_id}/approve", {"POST": self.approve}),
@@ -81,13 +91,29 @@ class CorrectionsApi:
         return json_response(_shown_credit(given), status=201 if is_new else 200)
 
     async def adjust(self, request: Request) -> Response:
-        """Adjust a bucket of an account under the caller's own UUID; above the limit it waits for another key."""
+        """Adjust a bucket of an account under the caller's own UUID; what one key may not do waits for another."""
         actor = await self._actor(request)
         wish = await read_json(request, AdjustmentWish)
         made = await self._corrections.adjust(
             request.path_params["adjustment_id"],
             AccountId(wish.account_id),
             Kind[wish.bucket.name],
+            Wish(wish.amount_micro_usd, wish.reason, actor),
+        )
+        return json_response(_shown(made), status=202 if made.state is AdjustmentState.PENDING else 200)
+
+    async def suspense(self, request: Request) -> Response:
+        """Tell how much money is in suspense: received, and nobody's yet."""
+        await self._actor(request)
+        return json_response({"object": "suspense", "amount_micro_usd": await self._corrections.in_suspense()})
+
+    async def attribute(self, request: Request) -> Response:
+        """Pay money in suspense to its owner under the caller's own UUID, as an adjustment; a debt is repaid first."""
+        actor = await self._actor(request)
+        wish = await read_json(request, SuspenseWish)
+        made = await self._corrections.attribute(
+            request.path_params["adjustment_id"],
+            AccountId(wish.account_id),
             Wish(wish.amount_micro_usd, wish.reason, actor),
         )
         return json_response(_shown(made), status=202 if made.state is AdjustmentState.PENDING else 200)
@@ -140,6 +166,7 @@ def _shown(adjustment: Adjustment) -> dict[str, Any]:
         "account_id": adjustment.owner,
         "bucket": Kind(adjustment.bucket).name.lower(),
         "amount_micro_usd": adjustment.amount,
+        "source": "suspense" if adjustment.source == Kind.SUSPENSE else "goodwill",
         "reason": adjustment.reason,
         "actor": adjustment.actor,
         "approver": adjustment.approver or None,

@@ -14,6 +14,7 @@ from hushnet.coordinator.api.bodies import json_response, read_json
 from hushnet.coordinator.api.dispatch import route
 from hushnet.coordinator.incentives.codes import TEXT_MAX
 from hushnet.coordinator.incentives.model import Invite
+from hushnet.coordinator.incentives.programmes import Standing
 from hushnet.coordinator.incentives.service import Incentives
 from hushnet.coordinator.ledger.prices import TermsTable
 from hushnet.foundation.errors import RequestError
@@ -56,6 +57,7 @@ class IncentivesApi:
             route("/v1/invites/redeem", {"POST": self.redeem}),
             route("/v1/referrals", {"GET": self.referrals}),
             route("/v1/referrals/referrer", {"PUT": self.name_referrer}),
+            route("/v1/admin/programmes", {"GET": self.programmes}),
             route("/v1/admin/invites", {"GET": self.list_invites, "POST": self.create_invite}),
             route("/v1/admin/invites/{invite_id}", {"DELETE": self.revoke_invite}),
         ]
@@ -94,6 +96,12 @@ class IncentivesApi:
             await self._accounts.refresh(caller.account_id)
         return json_response({"has_referrer": True, "outcome": "named" if is_new else "already"})
 
+    async def programmes(self, request: Request) -> Response:
+        """List what the operator gives in a period, and what is left of it; the ceilings are settings."""
+        await self._operator(request)
+        found = await self._incentives.programmes.standings()
+        return json_response({"object": "list", "data": [_shown_programme(each) for each in found]})
+
     async def create_invite(self, request: Request) -> Response:
         """Make an invite; its code is in this answer and nowhere else."""
         await self._operator(request)
@@ -128,6 +136,19 @@ class IncentivesApi:
 
     async def _operator(self, request: Request) -> Caller:
         return await self._accounts.authenticate(request.headers.get("authorization"), Scope.OPERATOR)
+
+
+def _shown_programme(standing: Standing) -> dict[str, Any]:
+    programme = standing.programme
+    return {
+        "name": programme.name,
+        "object": "programme",
+        "period": programme.period.name.lower(),
+        "amount_micro_usd": programme.ceiling,
+        "spent_micro_usd": standing.spent,
+        "left_micro_usd": max(0, programme.ceiling - standing.spent),
+        "window_start_ms": standing.start_ms,
+    }
 
 
 def _id_of(text: str) -> int:

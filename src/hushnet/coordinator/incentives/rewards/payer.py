@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from hushnet.coordinator.incentives.model import Pool, RewardDue
+from hushnet.coordinator.incentives.model import RewardDue
 from hushnet.coordinator.incentives.posting import COORDINATOR
+from hushnet.coordinator.incentives.programmes import base_rewards, month_start_ms
 from hushnet.coordinator.incentives.rewards.attendance import Attendance, Epoch, Present
-from hushnet.coordinator.incentives.rewards.rules import EPOCH_MS, RewardTerms, month_start_ms, reward
+from hushnet.coordinator.incentives.rewards.rules import EPOCH_MS, RewardTerms, reward
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
 from hushnet.coordinator.ledger.model import Capped, CapUse, Code, Fact, Leg
 from hushnet.coordinator.ledger.transaction import MoneyStore, PostingRefusedError, Transaction
@@ -30,10 +30,6 @@ LOOKS_MIN: Final = 15
 """An epoch that was looked at less than half of the time pays nobody: too little is known."""
 PAID_AT_ONCE: Final = 32
 DUE_AT_ONCE: Final = 500
-OPERATOR_SCOPE: Final = 4
-REWARDS_SUBJECT: Final = 1
-MONTHLY: Final = 3
-"""In the ledger's budgets: an operator's programme, this one, by calendar month."""
 
 
 class Rewards:
@@ -85,7 +81,7 @@ class Rewards:
 
     async def pay(self) -> int:
         """Post what is due; what the pool has no room for is not paid later. Returns how many were posted."""
-        pool = await self._store.transact(partial(_open_pool, ceiling=self._terms.pool))
+        pool = await self._store.transact(base_rewards(self._terms.pool).open)
         posted = 0
         while due := await self._store.read(lambda view: view.rows(RewardDue).find(limit=DUE_AT_ONCE)):
             for at in range(0, len(due), PAID_AT_ONCE):
@@ -124,20 +120,6 @@ def _fact(due: RewardDue, pool: int) -> Fact:
     window = CapUse(pool, month_start_ms(due.epoch * EPOCH_MS))
     key = f"reward:{due.machine}:{due.epoch}"
     return Fact(key, Code.REWARD, (leg,), actor=COORDINATOR, owner=due.owner, caps=(window,))
-
-
-def _open_pool(tx: Transaction, *, ceiling: int) -> int:
-    """Return the id of the pool's budget, made or brought to `ceiling` where need be."""
-    rows = tx.rows(Pool)
-    found = rows.find(scope=OPERATOR_SCOPE, subject=REWARDS_SUBJECT, period=MONTHLY, limit=1)
-    if not found:
-        made = Pool(id=tx.next_id(), scope=OPERATOR_SCOPE, subject=REWARDS_SUBJECT, period=MONTHLY, ceiling=ceiling)
-        if rows.add(made):
-            return made.id
-        found = rows.find(scope=OPERATOR_SCOPE, subject=REWARDS_SUBJECT, period=MONTHLY, limit=1)
-    if found[0].ceiling != ceiling:
-        rows.save(replace(found[0], ceiling=ceiling))
-    return found[0].id
 
 
 def _order(due: RewardDue) -> tuple[str, int]:

@@ -7,7 +7,6 @@ A machine's class is its memory; each class has a floor for a month of 30 days. 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from hushnet.attestation.tiers import Tier
@@ -49,9 +48,3 @@ def reward(floor: int, *, present: int, looks: int) -> int:
         return 0
     counted = max(0, 10 * present - 9 * looks)
     return floor * counted // (looks * EPOCHS_A_MONTH)
-
-
-def month_start_ms(at_ms: int) -> int:
-    """Return when the calendar month of a moment began, UTC."""
-    start = datetime.fromtimestamp(at_ms // 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return int(start.timestamp()) * 1000

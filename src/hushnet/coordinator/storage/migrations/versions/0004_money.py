@@ -206,8 +206,8 @@ _TABLES = (
     """
     CREATE TABLE adjustments (
       id text PRIMARY KEY, owner bigint NOT NULL, bucket smallint NOT NULL CHECK (bucket IN (1,2,3)),
-      amount bigint NOT NULL CHECK (amount <> 0), reason text NOT NULL, actor text NOT NULL,
-      approver text NOT NULL DEFAULT '', state smallint NOT NULL CHECK (state IN (0,1,2)),
+      amount bigint NOT NULL CHECK (amount <> 0), source smallint NOT NULL CHECK (source IN (21,31)),
+      reason text NOT NULL, actor text NOT NULL, approver text NOT NULL DEFAULT '', state smallint NOT NULL CHECK (state IN (0,1,2)),
       at_ms bigint NOT NULL, decided_ms bigint
     )
     """,
