@@ -91,7 +91,7 @@ ROWS: Final = (
     Row("conflict", 409, _CONFLICT, "the same id was used before for something else", "use a new id"),
     # Money out.
     Row("payout_too_small", 400, _BAD, "a payout is at least the minimum, in whole cents", "ask for more"),
-    Row("insufficient_withdrawable", 402, _FUNDS, "the earnings that may leave now are less than that", "earnings can leave a day after they came in"),
+    Row("insufficient_withdrawable", 402, _FUNDS, "the earnings that may leave now are less than that", "earnings can leave once they are old enough, by default after a day"),
     Row("payout_open", 409, _CONFLICT, "another payout of this account is on its way", "wait until it is there, or cancel it"),
     Row("payout_not_cancellable", 409, _CONFLICT, "this payout has been sent"),
     Row("payout_not_stuck", 409, _CONFLICT, "this payout waits for nobody's word"),

@@ -36,10 +36,12 @@ from hushnet.coordinator.fleet.beliefs import BeliefPolicy
 from hushnet.coordinator.fleet.reputation.keeper import RecordKeeper
 from hushnet.coordinator.ledger.prices import TermsTable
 from hushnet.coordinator.ledger.service import Ledger
+from hushnet.coordinator.ledger.writing.settings import LedgerSettings
 from hushnet.coordinator.routing.warmth import WarmLimits
 from hushnet.coordinator.serving.assembly import Serving, build_serving
 from hushnet.coordinator.serving.settings import ServingLimits
 from hushnet.coordinator.settings import CoordinatorSettings, PricingSettings, ServingSettings, by_tier
+from hushnet.coordinator.settings.payouts import HOUR_MS
 from hushnet.coordinator.storage import Database, open_ledger_store
 from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
 from hushnet.coordinator.storage.records import SqlRecordStore
@@ -64,7 +66,8 @@ async def build(settings: CoordinatorSettings, clock: Clock, *, place: Place | N
         store = open_ledger_store(database)
         if place is not None:
             await bury(store, place.fallen)
-        ledger = await Ledger.open(store, clock)
+        maturity_ms = settings.payouts.maturity_h * HOUR_MS
+        ledger = await Ledger.open(store, clock, settings=LedgerSettings(maturity_ms=maturity_ms))
     except BaseException:
         await database.aclose()
         raise

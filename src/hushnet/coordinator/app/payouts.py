@@ -22,10 +22,8 @@ from hushnet.coordinator.payments.payouts.stripe_rail import stripe_callers
 from hushnet.coordinator.payments.payouts.sweep import CoinWitness, PayoutWorker, StripeWitness, Witness
 from hushnet.coordinator.payments.stripe.connect import StripeConnect
 from hushnet.coordinator.payments.stripe.gateway import StripeGateway
-from hushnet.coordinator.settings.payouts import PayoutSettings
+from hushnet.coordinator.settings.payouts import HOUR_MS, PayoutSettings
 from hushnet.foundation.clock import Clock
-
-_HOUR_MS = 3_600_000
 
 
 @dataclass(slots=True)
@@ -77,9 +75,10 @@ def terms_of(settings: PayoutSettings) -> Terms:
     rails = {STRIPE: settings.stripe, COIN: settings.coins}
     return Terms(
         tariff=Tariff(settings.instant_fee_bps, settings.instant_fee_cents_min, settings.gross_cents_min),
-        cool_down_ms=settings.cool_down_h * _HOUR_MS,
+        maturity_ms=settings.maturity_h * HOUR_MS,
+        cool_down_ms=settings.cool_down_h * HOUR_MS,
         send_after_ms=settings.cancel_s * 1000,
-        overdue_ms=settings.overdue_days * 24 * _HOUR_MS,
+        overdue_ms=settings.overdue_days * 24 * HOUR_MS,
         rails=frozenset(rail for rail, is_on in rails.items() if is_on),
     )
 

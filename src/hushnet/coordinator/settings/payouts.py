@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from hushnet.coordinator.settings.declare import setting
+
+EARNINGS_MATURITY_H: Final = 24
+HOUR_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +23,9 @@ class PayoutSettings:
         "page that Stripe sends one back to after its questions",
         pattern=r"(https?://\S{1,2000})?",
         default_text="the coordinator's address",
+    )
+    maturity_h: int = setting(
+        EARNINGS_MATURITY_H, "earnings younger than this cannot be withdrawn", unit="hours", low=0, high=720
     )
     cool_down_h: int = setting(48, "a new payout method is used no sooner than this", unit="hours", low=0, high=720)
     cancel_s: int = setting(

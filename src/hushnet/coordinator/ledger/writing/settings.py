@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hushnet.coordinator.settings.payouts import EARNINGS_MATURITY_H, HOUR_MS
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerSettings:
@@ -24,7 +26,7 @@ class LedgerSettings:
     """How often drafts are saved, and how old a request must be for its draft to be worth saving."""
     outage_s_max: float = 30.0
     """How long operations in flight wait for a database that went away before their callers get an error."""
-    maturity_ms: int = 24 * 3600 * 1000
-    """Earnings younger than this are not withdrawable."""
+    maturity_ms: int = EARNINGS_MATURITY_H * HOUR_MS
+    """Earnings younger than this are not withdrawable; payouts go by the same setting."""
     clock_skew_ms_max: int | None = 5_000
     """Refuse to run when our clock and the database's differ by more; None when a test owns the clock."""

@@ -22,6 +22,7 @@ from hushnet.coordinator.payments.payouts.model import (
 )
 from hushnet.coordinator.payments.payouts.moves import Happened, UnknownPayoutError, advance
 from hushnet.coordinator.payments.payouts.transitions import PayoutEvent, Posting, Step
+from hushnet.coordinator.settings.payouts import EARNINGS_MATURITY_H, HOUR_MS
 from hushnet.foundation.errors import AccessError, RequestError
 from hushnet.foundation.ids import AccountId
 
@@ -65,7 +66,7 @@ class Terms:
     """Under which an operator pays out."""
 
     tariff: Tariff = field(default_factory=Tariff)
-    maturity_ms: int = 24 * 3_600_000
+    maturity_ms: int = EARNINGS_MATURITY_H * HOUR_MS
     """Earnings younger than this stay."""
     cool_down_ms: int = 48 * 3_600_000
     """A new method is used no sooner than this."""
@@ -175,7 +176,8 @@ def _funded(draft: Payout, wish: Wish, earnings: Earnings, terms: Terms) -> Payo
     gross = whole_cents(earnings.withdrawable) if wish.gross is None else wish.gross
     if gross > earnings.withdrawable or gross < max(wish.least, 1):
         raise WithdrawableError(
-            "the earnings that may leave now are less than that", hint="earnings can leave a day after they came in"
+            "the earnings that may leave now are less than that",
+            hint="earnings can leave once they are old enough, by default after a day",
         )
     amounts = _split(wish, gross, terms)
     return replace(draft, gross=amounts.gross, fee=amounts.fee, net=amounts.net)
