@@ -1,16 +1,17 @@
-"""The options that consumer commands share, and the client that they make of them."""
+"""The options that commands share, and the client that consumer commands make of them, imported only then."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hushnet.sdk.client import Client
-from hushnet.sdk.policy import VerificationPolicy
 from hushnet.sdk.settings import ConsumerSettings, resolve
+
+if TYPE_CHECKING:
+    from hushnet.sdk.client import Client
 
 BaseUrl = Annotated[
     str | None, typer.Option("--base-url", help="The coordinator's address (HUSH_BASE_URL).", metavar="URL")
@@ -45,6 +46,9 @@ def client_of(
     timeout_s: float = 600.0,
 ) -> Client:
     """Make the client that a command asked for."""
+    from hushnet.sdk.client import Client
+    from hushnet.sdk.policy import VerificationPolicy
+
     settings = settings_of(base_url, api_key, home)
     policy = VerificationPolicy(floor=trust)
     return Client(settings=settings, sealed=sealed, policy=policy, route=route, timeout=timeout_s)

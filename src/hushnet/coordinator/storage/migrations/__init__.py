@@ -20,11 +20,11 @@ _VERSIONS: Final = table("alembic_version", column("version_num"))
 
 def migrate(connection: Connection) -> None:
     """Bring the schema to the newest revision, inside the caller's transaction."""
+    if _is_current(connection):
+        return
     from alembic import command
     from alembic.config import Config
 
-    if _is_current(connection):
-        return
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
