@@ -8,8 +8,8 @@
 | time-out, reset, 5xx, an answer that cannot be read, another request under the same key | `Unknown` |
 
 The SDK never repeats a request by itself: the outbox does (`payments/calls.py`), and knows why. Nothing that Stripe writes
-in words is kept: codes outside our list become `refused_<status>`. The SDK is imported with the first gateway: a
-coordinator without Stripe needs none.
+in words is kept: codes outside our list become `refused_<status>`. The SDK and httpx are imported with the first gateway:
+a coordinator without Stripe needs neither.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-import httpx
 import msgspec
 
 from hushnet.coordinator.payments.calls import Again, Refused, Unknown
@@ -46,7 +45,6 @@ _CODES: Final = frozenset(
 TIMEOUT_S: Final = 20.0
 """Silence of Stripe after which a call's outcome is unknown; Stripe's own answers take below 5 s."""
 _NOT_NOW: Final = {401: "unauthorised", 409: "in_progress", 429: "rate_limited"}
-_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,7 @@ def _told(error: stripe.StripeError) -> Refused | Again | Unknown:
 
     status = error.http_status or 0
     if isinstance(error, stripe.APIConnectionError):
-        return Again("no_connection") if isinstance(error.__cause__, _NOT_SENT) else Unknown(_broken(error))
+        return _unconnected(error.__cause__)
     if status in _NOT_NOW:
         return Again(_NOT_NOW[status])
     if isinstance(error, stripe.IdempotencyError):
@@ -121,8 +119,12 @@ def _told(error: stripe.StripeError) -> Refused | Again | Unknown:
     return Unknown(f"http_{status}" if status >= 500 else "bad_answer")
 
 
-def _broken(error: stripe.APIConnectionError) -> str:
-    return "time_out" if isinstance(error.__cause__, httpx.TimeoutException) else "reset"
+def _unconnected(cause: BaseException | None) -> Again | Unknown:
+    import httpx
+
+    if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol):
+        return Again("no_connection")
+    return Unknown("time_out" if isinstance(cause, httpx.TimeoutException) else "reset")
 
 
 def _word(error: stripe.StripeError, status: int) -> str:

@@ -11,11 +11,11 @@ from collections import OrderedDict
 from typing import Final
 
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from hushnet.coordinator.serving.store import KEYED_MS, KeyedRequest
 from hushnet.coordinator.storage.database import Database
 from hushnet.coordinator.storage.faults import storage_faults
+from hushnet.coordinator.storage.money.rows import add_new
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError, StorageError
 from hushnet.foundation.ids import AccountId, RequestId
@@ -117,7 +117,6 @@ class SqlRequestKeys:
 def _claimed(connection: Connection, wanted: KeyedRequest) -> KeyedRequest | None:
     is_same = (_C.owner == wanted.owner) & (_C.key == wanted.key)
     connection.execute(delete(REQUEST_KEYS).where(is_same, _C.at_ms <= wanted.at_ms - KEYED_MS))
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     values = {
         "owner": wanted.owner,
         "key": wanted.key,
@@ -125,7 +124,7 @@ def _claimed(connection: Connection, wanted: KeyedRequest) -> KeyedRequest | Non
         "request": wanted.request_id,
         "at_ms": wanted.at_ms,
     }
-    if connection.execute(dialect.insert(REQUEST_KEYS).values(values).on_conflict_do_nothing()).rowcount == 1:
+    if add_new(connection, REQUEST_KEYS, values):
         return wanted
     row = connection.execute(select(REQUEST_KEYS).where(is_same)).one_or_none()
     if row is None:

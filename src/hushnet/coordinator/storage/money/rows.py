@@ -28,7 +28,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from hushnet.coordinator.ledger.transaction import Row
 from hushnet.foundation.errors import StorageError
@@ -86,9 +85,7 @@ class SqlRows(Generic[R]):
         return None if row is None else shape.row(row)
 
     def add(self, row: R) -> bool:
-        dialect = sqlite if self._connection.dialect.name == "sqlite" else postgresql
-        insert = dialect.insert(self._shape.table).values(self._shape.values(row)).on_conflict_do_nothing()
-        return self._connection.execute(insert).rowcount == 1
+        return add_new(self._connection, self._shape.table, self._shape.values(row))
 
     def save(self, row: R) -> None:
         shape = self._shape
@@ -124,6 +121,19 @@ class SqlRows(Generic[R]):
         if below is not None:
             statement = statement.where(columns[below[0]] < below[1])
         return [shape.row(row) for row in self._connection.execute(statement.limit(limit))]
+
+
+def add_new(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
+    """Insert a row unless its key is taken; return whether it is new. SQLAlchemy's other dialect is never imported."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        added = connection.execute(sqlite.insert(table).values(values).on_conflict_do_nothing())
+    else:
+        from sqlalchemy.dialects import postgresql
+
+        added = connection.execute(postgresql.insert(table).values(values).on_conflict_do_nothing())
+    return added.rowcount == 1
 
 
 def _plain(hint: Any) -> Any:

@@ -1,24 +1,28 @@
 """One gateway over HTTP: bounded answers, numbers as the text that was sent, and failures by what they leave in doubt.
 
 Three ways to fail, and callers never mix them up: refused (surely not done, and asking again changes nothing), busy
-(surely not done), unclear (may have been done). Answers and keys never get into a message or a log.
+(surely not done), unclear (may have been done). Answers and keys never get into a message or a log. httpx is imported with
+the first gateway: a coordinator without gateways does without it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 
 from hushnet.foundation.errors import CapacityError, ConfigurationError
 from hushnet.foundation.redaction import Secret
 
+if TYPE_CHECKING:
+    import httpx
+
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
-TIMEOUT: Final = httpx.Timeout(20.0, connect=5.0)
+TIMEOUT_S: Final = 20.0
+CONNECT_S: Final = 5.0
 _REFUSALS: Final = frozenset({400, 401, 402, 403, 404, 405, 410, 413, 415, 422})
 _BUSY: Final = frozenset({409, 425, 429})
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -63,18 +67,23 @@ class GatewayHttp:
         self, base_url: str, *, headers: Mapping[str, Secret], transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         """Raises `ConfigurationError` for an address that is neither https nor on this machine."""
+        import httpx
+
         where = urlsplit(base_url)
         if where.scheme != "https" and not (where.scheme == "http" and where.hostname in _LOOPBACK):
             raise ConfigurationError("a gateway's address begins with https://", code="bad_setting")
         self._headers = dict(headers)
         self._base = base_url.rstrip("/")
-        self._client = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, transport=transport)
+        timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_S)
+        self._client = httpx.AsyncClient(timeout=timeout, follow_redirects=False, transport=transport)
 
     async def call(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
         """Return the answer's JSON; every number in it is text.
 
         Raises `GatewayRefusedError`, `GatewayBusyError`, `GatewayUnclearError`.
         """
+        import httpx
+
         headers = {name: secret.reveal() for name, secret in self._headers.items()}
         body = None
         if document is not None:
