@@ -4,7 +4,6 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PYTEST_WORKERS ?= 2
 STEPS ?= 1000000
-HISTORIES ?= 100000
 
 .PHONY: help setup up demo test check format histories simulate bench bench-relay bench-routing bench-ledger profile-relay model docs lock clean
 
@@ -37,7 +36,7 @@ format: setup ## format the code and fix what the linter can fix
 	@$(BIN)/ruff format .
 
 histories: setup ## random histories of the ledger, every outcome and all books checked (HISTORIES= on each database)
-	@PYTHONPATH=tests $(BIN)/python -m support.ledger_volumes --histories $(HISTORIES)
+	@PYTHONPATH=tests $(BIN)/python -m support.ledger_volumes $(if $(HISTORIES),--histories $(HISTORIES))
 
 simulate: setup ## whole networks on a virtual clock, laws checked at every step (SEED= replays one, STEPS= is the budget)
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),--steps $(STEPS))

@@ -17,12 +17,14 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
+from typing import Final
 
 from hushnet.coordinator.ledger import plan
 from hushnet.foundation.clock import ManualClock
@@ -31,7 +33,8 @@ from support.ledger_history import CEILINGS, OWNERS, History, check_store, step
 from support.ledger_stores import Process, real_store
 from support.postgres import server_url
 
-KINDS = ("sqlite", "postgresql")
+EACH: Final = MappingProxyType({"sqlite": 100_000, "postgresql": 10_000})
+"""How many histories each kind of database lives through unless told otherwise: minutes of CI, not a quarter of an hour."""
 STEPS_A_BOOK = 80
 BOOKS_AT_ONCE = 8
 UNREST = 0.02
@@ -126,17 +129,21 @@ def volumes(histories: int, *, kind: str, seed: int, first: int = 0) -> Iterator
         first, left = first + books, left - books
 
 
-def run(
-    histories: int, *, kinds: Sequence[str] = KINDS, seed: int = 0, processes: int | None = None
-) -> dict[str, Tally]:
+def shares(histories: int | None, kinds: str = "") -> dict[str, int]:
+    """Return how many histories each kind of database gets; None: as many as `EACH` says."""
+    named = kinds.split(",") if kinds else list(EACH)
+    return {kind: EACH[kind] if histories is None else histories for kind in named}
+
+
+def run(histories: Mapping[str, int], *, seed: int = 0, processes: int | None = None) -> dict[str, Tally]:
     """Live so many histories on each kind of database, in several processes at once."""
-    if "postgresql" in kinds:
+    if "postgresql" in histories:
         os.environ["HUSH_TEST_POSTGRES_URL"] = server_url().render_as_string(hide_password=False)
     tallies = {}
     with ProcessPoolExecutor(processes or os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        for kind in kinds:
+        for kind, wanted in histories.items():
             started_s, tally = time.monotonic(), Tally()
-            for done in pool.map(write, volumes(histories, kind=kind, seed=seed)):
+            for done in pool.map(write, volumes(wanted, kind=kind, seed=seed)):
                 tally += done
             tallies[kind] = tally
             print(
@@ -150,19 +157,21 @@ def run(
 def main() -> int:
     """Run what the arguments ask for; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m support.ledger_volumes", description="Random ledger histories.")
-    parser.add_argument("--histories", type=int, default=100_000, help="on each database (default: %(default)s)")
-    parser.add_argument("--kinds", default=",".join(KINDS), help="of database (default: %(default)s)")
+    parser.add_argument(
+        "--histories", type=int, default=None, help="on each database (default: 100000, Postgres 10000)"
+    )
+    parser.add_argument("--kinds", default="", help="of database (default: sqlite,postgresql)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=None, help="default: one a core")
     parser.add_argument("--json", default=None, help="a file for the totals")
     parser.add_argument("--first", type=int, default=None, help="with --books: these alone, in one volume")
     parser.add_argument("--books", type=int, default=1)
     given = parser.parse_args()
-    kinds = given.kinds.split(",")
+    wanted = shares(given.histories, given.kinds)
     if given.first is not None:
-        print(write(Volume(kinds[0], given.seed, given.first, given.books)))
+        print(write(Volume(next(iter(wanted)), given.seed, given.first, given.books)))
         return 0
-    tallies = run(given.histories, kinds=kinds, seed=given.seed, processes=given.processes)
+    tallies = run(wanted, seed=given.seed, processes=given.processes)
     if given.json:
         Path(given.json).write_text(json.dumps({kind: asdict(tally) for kind, tally in tallies.items()}))
     return 0

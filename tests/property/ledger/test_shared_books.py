@@ -50,3 +50,9 @@ def test_every_history_is_in_one_volume() -> None:
 
     assert [volume.first for volume in found] == [0, 1_000, 2_000]
     assert sum(volume.books for volume in found) * OWNERS == 12_005
+
+
+def test_a_number_that_is_asked_for_holds_for_every_database() -> None:
+    assert ledger_volumes.shares(None) == {"sqlite": 100_000, "postgresql": 10_000}
+    assert ledger_volumes.shares(1_000_000) == {"sqlite": 1_000_000, "postgresql": 1_000_000}
+    assert ledger_volumes.shares(None, "postgresql") == {"postgresql": 10_000}
