@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -31,6 +30,7 @@ from hushnet.foundation.clock import ManualClock
 from support.ledger_batches import BATCH_MAX, Batches
 from support.ledger_history import CEILINGS, OWNERS, History, check_store, step
 from support.ledger_stores import Process, real_store
+from support.memory import memory_folder
 from support.postgres import server_url
 
 EACH: Final = MappingProxyType({"sqlite": 100_000, "postgresql": 10_000})
@@ -75,7 +75,10 @@ def write(volume: Volume) -> Tally:
     clock, rng = ManualClock(), Random(f"{volume.seed}:{volume.first}")
     books: list[History] = []
     operations = 0
-    with tempfile.TemporaryDirectory(dir=_memory()) as folder, real_store(volume.kind, Path(folder)) as store:
+    with (
+        tempfile.TemporaryDirectory(dir=memory_folder(room=_ROOM)) as folder,
+        real_store(volume.kind, Path(folder)) as store,
+    ):
         store.set_ceilings(CEILINGS)
         batches = Batches(Process(store, clock, plan), None, clock, unrest=UNREST, crashes=CRASHES)
         try:
@@ -112,12 +115,6 @@ def _closed(book: History) -> History:
     book.check_model()
     book.past.clear()
     return book
-
-
-def _memory() -> str | None:
-    """Where files cost no disk: nobody waits for what a power failure would leave."""
-    shared = Path("/dev/shm")
-    return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > _ROOM else None
 
 
 def volumes(histories: int, *, kind: str, seed: int, first: int = 0) -> Iterator[Volume]:
