@@ -38,6 +38,7 @@ def payout_row(rail: str, *, instant: bool = True, **columns: object) -> Payout:
         network="base" if is_coin else None,
         units=UNITS if is_coin else None,
         rate=10_000 if is_coin else None,
+        gateway=None,
         txid=None,
         is_reversed=False,
         reason="",

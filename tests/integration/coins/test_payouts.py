@@ -12,14 +12,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, inspect, text
 
+from hushnet.coordinator.payments.calls import Calls
 from hushnet.coordinator.payments.coins.addresses import check_address
 from hushnet.coordinator.payments.coins.assets import pair_named
 from hushnet.coordinator.payments.coins.by_hand import BATCH_TYPE, batch_document, waiting_by_hand
 from hushnet.coordinator.payments.coins.rail import ByHand, GatewayRail
 from hushnet.coordinator.payments.coins.settlement import Batch, Settlement, SettlementDay
 from hushnet.coordinator.payments.coins.units import format_units
-from hushnet.coordinator.payments.payouts.model import PayoutState
+from hushnet.coordinator.payments.payouts.coin_rail import coin_callers
+from hushnet.coordinator.payments.payouts.model import PayoutMethod, PayoutState
 from hushnet.coordinator.payments.payouts.moves import Happened, advance
+from hushnet.coordinator.payments.payouts.sweep import CoinWitness
 from hushnet.coordinator.payments.payouts.transitions import PayoutEvent
 from hushnet.foundation.ids import AccountId
 from hushnet.identity.keys import IdentityKey
@@ -192,7 +195,7 @@ async def test_payouts_by_hand_are_in_one_signed_file_until_they_are_confirmed(w
     asked = await world.request_payout(pair="USDC.base")
     await world.send()
     assert (await world.payout(asked.id)).state is PayoutState.IN_TRANSIT
-    orders = await world.money.store.read(lambda view: waiting_by_hand(view, world.rail))
+    orders = await world.money.store.read(waiting_by_hand)
     key = IdentityKey.generate()
     document = batch_document(orders, network="test", made_ms=7, key=key)
     payload = base64.b64decode(document["signed"]["payload"])
@@ -217,7 +220,7 @@ async def test_payouts_by_hand_are_in_one_signed_file_until_they_are_confirmed(w
     )
     confirmed = Happened(event=PayoutEvent.COINS_CONFIRMED, txid="0xabc")
     await world.money.store.transact(lambda tx: advance(tx, asked.id, confirmed, actor="operator"))
-    assert await world.money.store.read(lambda view: waiting_by_hand(view, world.rail)) == []
+    assert await world.money.store.read(waiting_by_hand) == []
     assert (await world.balances())["fx"] == NET
 
 
@@ -225,13 +228,34 @@ async def test_what_a_gateway_took_is_not_sent_by_hand_too(world: CoinWorld) -> 
     """A pair that goes by hand from now on: what was ordered before is the gateway's, and would be paid twice."""
     await world.request_payout()
     await world.send()
+    world.rail.gateways |= GatewayRail(ByHand({"BTC.bitcoin": "BTC.bitcoin"})).gateways
+    assert await world.money.store.read(waiting_by_hand) == []
+
+
+async def test_a_send_of_unknown_outcome_stays_with_its_gateway(world: CoinWorld) -> None:
+    """Its answer is lost and its pair goes by hand from then on: whoever asks the operator's hands would pay it twice."""
+    asked = await world.request_payout()
+    world.btcpay_server.faults += [Fault("payouts/Pay1", "drop_after", "POST")]
+    await world.send()
     by_hand = GatewayRail(ByHand({"BTC.bitcoin": "BTC.bitcoin"}))
-    assert await world.money.store.read(lambda view: waiting_by_hand(view, by_hand)) == []
+    elsewhere = Calls(world.money.store, world.money.clock, coin_callers(world.money.store, by_hand))
+    await world.money.books.advance(60)
+    await elsewhere.step()
+    assert (await world.payout(asked.id)).state is PayoutState.SENDING
+    assert await world.money.store.read(waiting_by_hand) == []
+    witness = CoinWitness(by_hand)
+    (method,) = await world.money.all_of(PayoutMethod)
+    assert await witness.ask(await world.payout(asked.id), method) == []
+    assert await world.findings() == ["coin_gateway_gone"]
+    await world.money.books.advance(3600)
+    await world.settle_calls()
+    assert (await world.payout(asked.id)).state is PayoutState.IN_TRANSIT
+    assert [made["state"] for made in world.btcpay_server.payouts.values()] == ["AwaitingPayment"]
 
 
 async def test_an_order_stays_in_the_operators_hands(world: CoinWorld) -> None:
     payout = await world.request_payout(pair="USDC.base")
     await world.send()
-    elsewhere = GatewayRail(world.btcpay.for_payouts({"USDC.base": "USDC"}))
-    orders = await world.money.store.read(lambda view: waiting_by_hand(view, elsewhere))
+    world.rail.gateways |= GatewayRail(world.btcpay.for_payouts({"USDC.base": "USDC"})).gateways
+    orders = await world.money.store.read(waiting_by_hand)
     assert [order.payout for order in orders] == [payout.id]

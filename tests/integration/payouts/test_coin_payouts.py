@@ -58,7 +58,7 @@ class CoinDesk:
         await self.payouts.add_coin_method(PROVIDER, "USDC", "base", "0xAB", None)
         payout = await self.payouts.request(Wish(PROVIDER, "c1", GROSS))
         assert await self.worker.send_requested() == 0, "batches claim coins, not the worker"
-        claim = {"units": UNITS, "rate": USD, "actor": "batch"}
+        claim = {"units": UNITS, "rate": USD, "gateway": "scripted", "actor": "batch"}
         await self.money.store.transact(lambda tx: claim_coins(tx, payout.id, **claim))
         self.gateway.sends, self.gateway.sees = list(sends), list(sees)
         return payout

@@ -44,7 +44,7 @@ def join_coins(
     rail = rail_of(coins, gateways)
     settlement = Settlement(money.store, clock, rail, rates=rates, limits=batch_limits(coins), sent=money.calls.wake)
     office = CoinOffice(
-        accounts, money.store, clock, rail, settlement, settings.network, lambda: load_book_keys(settings.home).identity
+        accounts, money.store, clock, settlement, settings.network, lambda: load_book_keys(settings.home).identity
     )
     money.routes.extend(CoinOperatorApi(office).routes())
     if not rail.gateways:

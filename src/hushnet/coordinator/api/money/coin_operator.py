@@ -21,7 +21,6 @@ from hushnet.coordinator.ledger.transaction import MoneyStore
 from hushnet.coordinator.payments.coins.assets import find_pair, pair_of
 from hushnet.coordinator.payments.coins.by_hand import batch_document, waiting_by_hand
 from hushnet.coordinator.payments.coins.operator import CoinOperator
-from hushnet.coordinator.payments.coins.rail import GatewayRail
 from hushnet.coordinator.payments.coins.settlement import Batch, Item, Settlement
 from hushnet.coordinator.payments.coins.units import format_units, parse_units
 from hushnet.foundation.clock import Clock
@@ -61,7 +60,6 @@ class CoinOffice:
     accounts: Accounts
     store: MoneyStore
     clock: Clock
-    rail: GatewayRail
     settlement: Settlement
     network: str
     key: Callable[[], IdentityKey]
@@ -95,7 +93,7 @@ class CoinOperatorApi:
         """Show the payouts that wait to be sent by hand, signed by the coordinator's own key."""
         await self._actor(request)
         office = self._office
-        orders = await office.store.read(lambda view: waiting_by_hand(view, office.rail))
+        orders = await office.store.read(waiting_by_hand)
         document = batch_document(orders, network=office.network, made_ms=office.clock.now_ms(), key=office.key())
         return json_response(document)
 

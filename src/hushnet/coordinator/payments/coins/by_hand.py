@@ -6,7 +6,6 @@ address. It is the same until a payout is confirmed or given back: sending from 
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,12 +14,10 @@ import msgspec
 
 from hushnet.coordinator.ledger.transaction import View
 from hushnet.coordinator.payments.coins.assets import pair_of
-from hushnet.coordinator.payments.coins.rail import MANUAL, GatewayRail
+from hushnet.coordinator.payments.coins.rail import MANUAL
 from hushnet.coordinator.payments.coins.units import format_units
-from hushnet.coordinator.payments.model import Call, CallState
 from hushnet.coordinator.payments.payouts.coin_rail import CoinOrder, order_for
 from hushnet.coordinator.payments.payouts.model import COIN, Payout, PayoutMethod, PayoutState
-from hushnet.coordinator.payments.payouts.transitions import RailCall
 from hushnet.identity.keys import IdentityKey
 from hushnet.sealing.encoding import pae
 
@@ -30,27 +27,17 @@ _WAITING: Final = (PayoutState.SENDING, PayoutState.IN_TRANSIT)
 """Claimed with its quote: by hand there is nothing that could still refuse it."""
 
 
-def waiting_by_hand(view: View, rail: GatewayRail) -> list[CoinOrder]:
+def waiting_by_hand(view: View) -> list[CoinOrder]:
     """Return the orders that the operator has to send, the oldest first.
 
-    Only those that were handed to the operator, whoever pays their pair out by now: one that a gateway took is its own.
+    Only those that were handed to the operator, whoever pays their pair out by now: one that a gateway got is its own.
     """
-    found = view.rows(Payout).find(state=_WAITING, rail=COIN, order_by="created_ms", limit=_PAGE_MAX)
+    found = view.rows(Payout).find(state=_WAITING, rail=COIN, gateway=MANUAL, order_by="created_ms", limit=_PAGE_MAX)
     orders = []
     for payout in found:
-        if _is_in_our_hands(view, payout, rail):
-            (method,) = view.rows(PayoutMethod).find(id=payout.method)
-            orders.append(order_for(payout, method.address, method.tag))
+        (method,) = view.rows(PayoutMethod).find(id=payout.method)
+        orders.append(order_for(payout, method.address, method.tag))
     return orders
-
-
-def _is_in_our_hands(view: View, payout: Payout, rail: GatewayRail) -> bool:
-    calls = view.rows(Call).find(rail=COIN, action=RailCall.SEND.value, subject=payout.id)
-    done = (call.outcome if call.state is CallState.DONE else "{}" for call in calls)
-    takers = {json.loads(outcome).get("gateway", "") for outcome in done}
-    asset, network, _ = payout.coins
-    # Nobody has taken it yet, or it is so long ago that it was forgotten: then the settings say.
-    return MANUAL in takers or (takers == {""} and rail.is_by_hand(pair_of(asset, network)))
 
 
 def batch_document(orders: Sequence[CoinOrder], *, network: str, made_ms: int, key: IdentityKey) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hushnet.coordinator.ledger.transaction import Transaction
 from hushnet.coordinator.payments.calls import Absent, Again, CannotTell, Done, Refused, Seen, Unknown
 from hushnet.coordinator.payments.calls import Sent as Answer
 from hushnet.coordinator.payments.coins.addresses import Destination
-from hushnet.coordinator.payments.coins.assets import Pair, pair_of
+from hushnet.coordinator.payments.coins.assets import pair_of
 from hushnet.coordinator.payments.coins.gateways.base import Order, PayoutGateway, Sending, Sent, Webhook
 from hushnet.coordinator.payments.coins.gateways.btcpay import BtcPay
 from hushnet.coordinator.payments.coins.gateways.http import (
@@ -25,7 +25,7 @@ from hushnet.coordinator.payments.coins.gateways.http import (
 )
 from hushnet.coordinator.payments.inbox import Applied, Ignored, Verdict
 from hushnet.coordinator.payments.model import note_finding
-from hushnet.coordinator.payments.payouts.coin_rail import ACTOR, CoinOrder, told_by_gateway
+from hushnet.coordinator.payments.payouts.coin_rail import ACTOR, NO_GATEWAY, CoinOrder, told_by_gateway
 from hushnet.coordinator.payments.payouts.moves import UnknownPayoutError, advance
 
 MANUAL: Final = "manual"
@@ -50,19 +50,20 @@ class ByHand:
 
 
 class GatewayRail:
-    """Sends orders through the gateway of their pair; the first that pays it out is taken."""
+    """Sends each order through the gateway that it names; new ones name the first that pays their pair out."""
 
     def __init__(self, *gateways: PayoutGateway) -> None:
         self.gateways: dict[str, PayoutGateway] = {
             pair: gateway for gateway in reversed(gateways) for pair in gateway.codes
         }
-        """By the pair's name."""
+        """Who pays a pair out from now on, by the pair's name."""
+        self._each = {(gateway.name, pair): gateway for gateway in gateways for pair in gateway.codes}
 
     async def send(self, order: CoinOrder) -> Answer:
         """See `CoinRail.send`."""
         gateway, ordered = self._of(order)
         if gateway is None:
-            return Again("no_gateway")  # one that was configured once: its orders wait until it is again
+            return Again(NO_GATEWAY)  # one that was configured once: its orders wait until it is again
         try:
             return _done(gateway, await gateway.send(ordered))
         except GatewayRefusedError:
@@ -76,7 +77,7 @@ class GatewayRail:
         """See `CoinRail.look_up`."""
         gateway, ordered = self._of(order)
         if gateway is None:
-            return CannotTell("no_gateway")
+            return CannotTell(NO_GATEWAY)
         try:
             found = await gateway.find(ordered)
         except GatewayError:
@@ -86,12 +87,8 @@ class GatewayRail:
     def _of(self, order: CoinOrder) -> tuple[PayoutGateway | None, Order]:
         pair = pair_of(order.asset, order.network)
         to = Destination(order.address, order.tag)
-        return self.gateways.get(pair.name), Order(reference=order.reference, pair=pair, to=to, units=order.units)
-
-    def is_by_hand(self, pair: Pair) -> bool:
-        """Whether the operator pays this pair out."""
-        gateway = self.gateways.get(pair.name)
-        return gateway is not None and gateway.name == MANUAL
+        gateway = self._each.get((order.gateway, pair.name))
+        return gateway, Order(reference=order.reference, pair=pair, to=to, units=order.units)
 
 
 async def payout_told(gateway: BtcPay, webhook: Webhook) -> Callable[[Transaction], Verdict]:

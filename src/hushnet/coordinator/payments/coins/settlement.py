@@ -16,7 +16,7 @@ from typing import ClassVar, Final
 from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction, View
 from hushnet.coordinator.payments.coins.addresses import AddressError, Destination, check_address
 from hushnet.coordinator.payments.coins.assets import Family, Pair, pair_of
-from hushnet.coordinator.payments.coins.rail import GatewayRail
+from hushnet.coordinator.payments.coins.rail import MANUAL, GatewayRail
 from hushnet.coordinator.payments.coins.rates import RateError, RateSource
 from hushnet.coordinator.payments.coins.units import UnitsError, units_for
 from hushnet.coordinator.payments.model import note_finding
@@ -55,7 +55,7 @@ class SettlementDay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One payout of a batch: `units` for `net` micro-USD at `rate` micro-USD per coin."""
+    """One payout of a batch: `units` for `net` micro-USD at `rate` micro-USD per coin, sent by `gateway`."""
 
     payout: int
     owner: int
@@ -64,7 +64,11 @@ class Item:
     net: int
     units: int
     rate: int
-    is_by_hand: bool
+    gateway: str
+
+    @property
+    def is_by_hand(self) -> bool:
+        return self.gateway == MANUAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +188,7 @@ class Settlement:
             net=payout.net,
             units=units,
             rate=rate,
-            is_by_hand=self._rail.is_by_hand(pair),
+            gateway=self._rail.gateways[pair.name].name,
         )
 
     def _claim(self, tx: Transaction, item: Item) -> bool:
@@ -199,7 +203,7 @@ class Settlement:
         if locked.usd + payout.net > self._limits.day_usd_max:
             return False
         days.save(SettlementDay(day=locked.day, usd=locked.usd + payout.net))
-        claim_coins(tx, payout.id, units=item.units, rate=item.rate, actor="settlement")
+        claim_coins(tx, payout.id, units=item.units, rate=item.rate, gateway=item.gateway, actor="settlement")
         return True
 
 

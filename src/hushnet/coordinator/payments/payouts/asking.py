@@ -160,6 +160,7 @@ def _draft(tx: Transaction, wish: Wish, method: PayoutMethod, amounts: Split) ->
         network=method.network if is_coin else None,
         units=None,
         rate=None,
+        gateway=None,
         txid=None,
         is_reversed=False,
         reason="",

@@ -11,20 +11,26 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction
-from hushnet.coordinator.payments.calls import Caller, Seen, Sent
-from hushnet.coordinator.payments.model import Call
+from hushnet.coordinator.payments.calls import Again, Caller, Seen, Sent
+from hushnet.coordinator.payments.model import Call, note_finding
 from hushnet.coordinator.payments.payouts.calling import PayoutCall
 from hushnet.coordinator.payments.payouts.model import COIN, Payout, PayoutState
 from hushnet.coordinator.payments.payouts.moves import Happened, Moved, advance
 from hushnet.coordinator.payments.payouts.transitions import PayoutEvent, RailCall
 
 ACTOR: Final = "gateway"
+NO_GATEWAY: Final = "no_gateway"
+"""The gateway of an order is not configured for its coin any more; it may have sent the coins."""
+GONE_FINDING: Final = "coin_gateway_gone"
 _STATUS_EVENTS: Final = {"confirmed": PayoutEvent.COINS_CONFIRMED, "lost": PayoutEvent.COINS_LOST}
 
 
 @dataclass(frozen=True, slots=True)
 class CoinOrder:
-    """Coins to be sent: `units` of `asset` on `network`; `reference` is the same for every try of one payout."""
+    """Coins to be sent: `units` of `asset` on `network`; `reference` is the same for every try of one payout.
+
+    `gateway` was named with the quote: whoever pays the coin out by now, no other may take an order that it may have sent.
+    """
 
     payout: int
     asset: str
@@ -33,6 +39,7 @@ class CoinOrder:
     tag: int | None
     units: int
     reference: str
+    gateway: str
 
 
 class CoinRail(Protocol):
@@ -50,9 +57,9 @@ def coin_callers(store: MoneyStore, rail: CoinRail) -> dict[tuple[str, str], Cal
     return {(COIN, RailCall.SEND.value): CoinCall(store, rail)}
 
 
-def claim_coins(tx: Transaction, payout_id: int, *, units: int, rate: int, actor: str) -> Moved:
-    """Fix the quote of a requested payout and make its sending due; `rate` in micro-USD per whole coin."""
-    claimed = Happened(event=PayoutEvent.CLAIMED, units=units, rate=rate)
+def claim_coins(tx: Transaction, payout_id: int, *, units: int, rate: int, gateway: str, actor: str) -> Moved:
+    """Fix the quote and the gateway of a requested payout and make its sending due; `rate` in micro-USD per whole coin."""
+    claimed = Happened(event=PayoutEvent.CLAIMED, units=units, rate=rate, gateway=gateway)
     return advance(tx, payout_id, claimed, actor=actor)
 
 
@@ -69,7 +76,7 @@ def order_of(call: Call) -> CoinOrder:
     """Read the order that a call carries. Its reference outlives attempts: the gateway knows the payout by it."""
     asked = json.loads(call.request)
     place = (asked["asset"], asked["network"], asked["address"], asked["tag"])
-    return CoinOrder(call.subject, *place, asked["units"], _reference(call.subject))
+    return CoinOrder(call.subject, *place, asked["units"], _reference(call.subject), asked["gateway"])
 
 
 def _reference(payout_id: int) -> str:
@@ -79,7 +86,7 @@ def _reference(payout_id: int) -> str:
 def order_for(payout: Payout, address: str, tag: int | None) -> CoinOrder:
     """Return the order of a payout that was sent, to look it up."""
     asset, network, units = payout.coins
-    return CoinOrder(payout.id, asset, network, address, tag, units, _reference(payout.id))
+    return CoinOrder(payout.id, asset, network, address, tag, units, _reference(payout.id), payout.gateway or "")
 
 
 class CoinCall(PayoutCall):
@@ -92,7 +99,12 @@ class CoinCall(PayoutCall):
         self._rail = rail
 
     async def send_wanted(self, call: Call) -> Sent:
-        return await self._rail.send(order_of(call))
+        sent = await self._rail.send(order_of(call))
+        if sent == Again(NO_GATEWAY):
+            await self._store.transact(
+                lambda tx: note_finding(tx, GONE_FINDING, str(call.subject), order_of(call).gateway)
+            )
+        return sent
 
     async def look_up(self, call: Call) -> Seen:
         return await self._rail.look_up(order_of(call))

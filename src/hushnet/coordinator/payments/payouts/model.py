@@ -116,6 +116,8 @@ class Payout:
     network: str | None
     units: int | None
     rate: int | None
+    gateway: str | None
+    """Who sends its coins, fixed with the quote: nobody else is ever asked to."""
     txid: str | None
     is_reversed: bool
     """Somebody else reversed the transfer: the money is out of the connected account."""

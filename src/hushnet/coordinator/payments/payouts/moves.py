@@ -40,7 +40,7 @@ class UnknownPayoutError(RequestError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
-    """One event with what it tells: ids of the rail, the reason of a failure, the quote under which coins are sent."""
+    """One event with what it tells: ids of the rail, the reason of a failure, the quote under which coins are sent, and by whom."""
 
     event: PayoutEvent
     transfer: str | None = None
@@ -49,6 +49,7 @@ class Happened:
     txid: str | None = None
     units: int | None = None
     rate: int | None = None
+    gateway: str | None = None
     reason: str = ""
 
 
@@ -120,7 +121,7 @@ def _apply(
 def _with_ids(tx: Transaction, payout: Payout, happened: Happened) -> Payout:
     """Note what the event tells; a second transfer or payout for one of ours is an alarm, never an overwrite."""
     changes: dict[str, Any] = {}
-    for name in ("transfer", "payout", "reversal", "txid", "units", "rate"):
+    for name in ("transfer", "payout", "reversal", "txid", "units", "rate", "gateway"):
         told, known = getattr(happened, name), getattr(payout, name)
         if told is None or told == known:
             continue
@@ -163,4 +164,4 @@ def _request(tx: Transaction, payout: Payout, call: RailCall) -> dict[str, Any]:
             return {**amount, "account": method.address, "method": speed, "metadata": metadata}
         case RailCall.SEND:
             place = {"asset": method.asset, "network": method.network, "address": method.address, "tag": method.tag}
-            return {**place, "units": payout.units, "payout": payout.id}
+            return {**place, "units": payout.units, "payout": payout.id, "gateway": payout.gateway}

@@ -110,7 +110,7 @@ _TABLES = (
       gross bigint NOT NULL CHECK (gross > 0), fee bigint NOT NULL CHECK (fee >= 0),
       net bigint NOT NULL CHECK (net > 0 AND net % 10000 = 0),
       state smallint NOT NULL CHECK (state BETWEEN 0 AND 8), transfer text UNIQUE, payout text UNIQUE, reversal text UNIQUE,
-      asset text, network text, units bigint, rate bigint, txid text,
+      asset text, network text, units bigint, rate bigint, gateway text, txid text,
       is_reversed boolean NOT NULL DEFAULT false, reason text NOT NULL DEFAULT '',
       client text NOT NULL CHECK (length(client) BETWEEN 1 AND 64), wish text NOT NULL,
       created_ms bigint NOT NULL, updated_ms bigint NOT NULL, UNIQUE (owner, client), CHECK (gross = fee + net)
