@@ -37,7 +37,7 @@ HOUR_S = 3600
 class Rail:
     """Answers what it is told to, in turn; the last answer for ever. Remembers what it was asked."""
 
-    def __init__(self, *answers: Sent | Exception, sees: Sequence[Seen] = (CannotTell(),)) -> None:
+    def __init__(self, *answers: Sent | Exception, sees: Sequence[Seen | Exception] = (CannotTell(),)) -> None:
         self.answers = list(answers)
         self.sees = list(sees)
         self.sent: list[tuple[str, str]] = []
@@ -53,7 +53,10 @@ class Rail:
 
     async def look_up(self, call: Call) -> Seen:
         self.looked += 1
-        return self.sees.pop(0) if len(self.sees) > 1 else self.sees[0]
+        seen = self.sees.pop(0) if len(self.sees) > 1 else self.sees[0]
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
 
     def done(self, tx: Transaction, call: Call, outcome: Mapping[str, Any]) -> None:
         self.ended.append("done")
@@ -109,6 +112,38 @@ async def test_a_refusal_is_final(money: OpenMoney) -> None:
     await calls.step()
     assert rail.ended == ["refused insufficient_balance"]
     assert await calls.step() == 0
+
+
+@pytest.mark.parametrize("first", [Unknown("timeout"), ConnectionResetError()])
+@pytest.mark.parametrize(
+    ("seen", "ended", "state"),
+    [
+        (Done({"id": "tr_1"}), ["done"], CallState.DONE),
+        (Absent(), ["refused no_longer"], CallState.REFUSED),
+        (CannotTell(), [], CallState.DUE),
+        (OSError(), [], CallState.DUE),
+    ],
+)
+async def test_a_refusal_of_a_later_try_says_nothing_of_the_earlier(
+    money: OpenMoney, first: Sent | Exception, seen: Seen | Exception, ended: list[str], state: CallState
+) -> None:
+    rail = Rail(first, Refused("no_longer"), sees=[seen])
+    await ask(money)
+    await pass_over(money, calls_of(money, rail), 2)
+    assert (rail.looked, rail.ended, (await only(money)).state) == (1, ended, state)
+
+
+async def test_a_refusal_of_a_process_that_went_on_with_a_dead_ones_call_is_looked_up(money: OpenMoney) -> None:
+    def die(reached: str) -> None:
+        if reached == CALL_AFTER_SEND:
+            raise Died
+
+    rail = Rail(Done({}), Refused("card_declined"), sees=[Done({})])
+    await ask(money)
+    with pytest.raises(Died):
+        await calls_of(money, rail, die).step()
+    await pass_over(money, calls_of(money, rail), 1)
+    assert (rail.looked, rail.ended) == (1, ["done"])
 
 
 @pytest.mark.parametrize(

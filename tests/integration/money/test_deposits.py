@@ -12,6 +12,8 @@ import pytest
 from hushnet.coordinator.ledger.chart import Kind, user_account
 from hushnet.coordinator.ledger.model import Code, Fact, Held, Leg
 from hushnet.coordinator.ledger.transaction import Transaction
+from hushnet.coordinator.payments.calls import Refused, Sent, Unknown
+from hushnet.coordinator.payments.deposits.callers import CheckoutCall
 from hushnet.coordinator.payments.deposits.model import Deposit, DepositState, ReversalState
 from hushnet.coordinator.payments.deposits.service import OPEN_MAX
 from hushnet.coordinator.payments.inbox import Inbox
@@ -418,6 +420,26 @@ async def test_whatever_happens_to_the_call_one_checkout_is_used(bench: CardBenc
     bench.stripe.pay(deposit.checkout or "")
     await bench.tell()
     assert await bench.user() == {"paid": 2000 * CENT}
+
+
+async def test_a_refusal_after_a_lost_answer_fails_no_checkout_that_was_made(
+    bench: CardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The customer pays the Checkout of the first try; the second is refused, say because the key may no longer make any."""
+    send = CheckoutCall.send
+
+    async def lose(self: CheckoutCall, call: Call) -> Sent:
+        monkeypatch.setattr(CheckoutCall, "send", refuse)
+        await send(self, call)
+        return Unknown("time_out")
+
+    async def refuse(self: CheckoutCall, call: Call) -> Sent:
+        return Refused("refused_403")
+
+    monkeypatch.setattr(CheckoutCall, "send", lose)
+    deposit = await bench.ask(2000)
+    assert (deposit.state, deposit.url != "") == (DepositState.OPEN, True)
+    assert list(bench.stripe.world.objects["sessions"]) == [deposit.checkout]
 
 
 async def test_stored_500_leads_to_a_look_up(bench: CardBench) -> None:

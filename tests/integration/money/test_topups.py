@@ -233,3 +233,13 @@ async def test_a_forgotten_card_is_forgotten_at_stripe_too(bench: CardBench) -> 
     assert await bench.rail.topups.step() == 0
     with pytest.raises(RequestError):
         await bench.rail.topups.turn_on(CONSUMER, WISH)
+
+
+async def test_a_card_that_stripe_has_forgotten_itself_is_not_asked_about_for_ever(bench: CardBench) -> None:
+    card = (await bench.rail.topups.customer(CONSUMER)).method or ""
+    bench.stripe.fail(f"POST /v1/payment_methods/{card}/detach", Fault.DROP_BEFORE)
+    await bench.rail.topups.forget_card(CONSUMER)
+    await bench.calls.step()
+    del bench.stripe.world.objects["payment_methods"][card]
+    await bench.settle()
+    assert bench.stripe.asked(f"POST /v1/payment_methods/{card}/detach") == 2

@@ -4,7 +4,8 @@
 |---|---|---|
 | due | claimed for 60 s | sending |
 | sending | done, or proof that it happened | done, with the domain's rows and facts, in one transaction |
-| | definite refusal | refused, likewise |
+| | definite refusal of the first try | refused, likewise |
+| | definite refusal of a later try | what the rail says of the earlier: done, refused if proven absent, else unknown |
 | | surely not done (in progress, too many, no connection) | due, 1 s to 10 minutes later |
 | | unknown (time-out, reset, 5xx, the process died) | due, the same key and body: unknown is never a refusal |
 | | the third equal 5xx, or 23 hours after the first try | look up: rails replay stored answers, and forget keys after a day |
@@ -96,7 +97,10 @@ class Caller(Protocol):
     """What one kind of call means."""
 
     async def send(self, call: Call) -> Sent:
-        """Send the frozen request under its key. What it raises counts as unknown."""
+        """Send the frozen request under its key. What it raises counts as unknown.
+
+        A refusal is this try's alone: what became of earlier ones is looked up by whoever calls.
+        """
         ...
 
     async def look_up(self, call: Call) -> Seen:
@@ -217,7 +221,10 @@ class Calls:
     async def _send(self, caller: Caller, call: Call) -> Sent:
         try:
             async with asyncio.timeout(_SEND_S_MAX):
-                return await caller.send(call)
+                sent = await caller.send(call)
+                if isinstance(sent, Refused) and call.tries > 1:
+                    return _unless_done(sent, await caller.look_up(call))
+                return sent
         except Exception as error:
             return Unknown(type(error).__name__.lower())
 
@@ -299,6 +306,17 @@ def _claim(tx: Transaction, call: Call) -> Call | None:
     claimed = replace(row, state=state, tries=row.tries + 1, first_ms=first_ms, lease_ms=lease_ms, next_ms=lease_ms)
     rows.save(claimed)
     return claimed
+
+
+def _unless_done(refused: Refused, seen: Seen) -> Sent:
+    """Say what a refusal is worth after earlier tries, of which it says nothing."""
+    match seen:
+        case Done():
+            return seen
+        case Absent():
+            return refused
+        case CannotTell(reason):
+            return Unknown(reason)
 
 
 def _is_key_old(row: Call, now_ms: int) -> bool:

@@ -25,6 +25,7 @@ from hushnet.coordinator.payments.deposits.transitions import DepositEvent, Reve
 from hushnet.coordinator.payments.model import Call
 from hushnet.coordinator.payments.stripe.gateway import Answered, StripeGateway
 from hushnet.coordinator.payments.stripe.objects import REFUND, Card, Intent, Named, Page, Refund, Session
+from hushnet.foundation.errors import RequestError
 
 T = TypeVar("T")
 
@@ -160,7 +161,12 @@ class DetachCall:
 
     async def look_up(self, call: Call) -> Seen:
         method = json.loads(call.request)["method"]
-        found = await self._gateway.read(lambda v1: v1.payment_methods.retrieve_async(method), Card)
+        try:
+            found = await self._gateway.read(lambda v1: v1.payment_methods.retrieve_async(method), Card)
+        except RequestError as error:
+            if error.error_code == "resource_missing":
+                return Done({})  # forgotten more than was asked
+            raise
         return Done({}) if found.customer is None else Absent()
 
     def done(self, tx: Transaction, call: Call, outcome: Mapping[str, Any]) -> None:

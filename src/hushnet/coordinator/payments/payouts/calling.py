@@ -1,7 +1,7 @@
 """What every call of a payout observes: it is sent only while the payout waits for it.
 
 A call that has never been sent and that nobody waits for is given up. One that may have been sent is never sent again
-for nothing: the rail is asked what became of it, and likewise when a later try is refused.
+for nothing: it is refused like by a rail, and the outbox asks what became of it (`payments/calls.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import Final
 
 from hushnet.coordinator.ledger.transaction import MoneyStore
-from hushnet.coordinator.payments.calls import Absent, CannotTell, Done, Refused, Seen, Sent, Unknown
+from hushnet.coordinator.payments.calls import Refused, Seen, Sent
 from hushnet.coordinator.payments.model import Call
 from hushnet.coordinator.payments.payouts.model import Payout, PayoutState
 
@@ -28,21 +28,9 @@ class PayoutCall(ABC):
     async def send(self, call: Call) -> Sent:
         """See `payments.calls.Caller.send`."""
         payout = await self.payout_of(call)
-        if payout is not None and payout.state is self.waited_in:
-            sent: Sent = await self.send_wanted(call)
-        else:
-            sent = Refused(NOT_WANTED)
-        return await self._unless_done(call, sent) if isinstance(sent, Refused) and call.tries > 1 else sent
-
-    async def _unless_done(self, call: Call, refused: Refused) -> Sent:
-        """Ask what became of earlier tries: that this one is refused says nothing of them."""
-        match await self.look_up(call):
-            case Done() as done:
-                return done
-            case Absent():
-                return refused
-            case CannotTell(reason):
-                return Unknown(reason)
+        if payout is None or payout.state is not self.waited_in:
+            return Refused(NOT_WANTED)
+        return await self.send_wanted(call)
 
     @abstractmethod
     async def send_wanted(self, call: Call) -> Sent:
