@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from hushnet.coordinator.payments.coins.accounting import quoted
 from hushnet.coordinator.payments.coins.addresses import AddressError, Destination
 from hushnet.coordinator.payments.coins.assets import pair_named
+from hushnet.coordinator.payments.coins.gateways import http
 from hushnet.coordinator.payments.coins.gateways.base import Order, Sending
 from hushnet.coordinator.payments.coins.gateways.btcpay import BtcPay
 from hushnet.coordinator.payments.coins.gateways.coinpay import CoinPay, CoinPayDialect
@@ -19,6 +21,7 @@ from hushnet.coordinator.payments.coins.gateways.http import (
     GatewayUnclearError,
     read_json,
 )
+from hushnet.coordinator.payments.coins.gateways.listing import ListReader
 from hushnet.coordinator.payments.coins.model import CoinInvoice, Sighting
 from hushnet.coordinator.payments.coins.rates import RateError
 from hushnet.coordinator.payments.coins.units import parse_units
@@ -256,22 +259,26 @@ ORDER = Order(
 )
 
 
+async def yes() -> bool:
+    return True
+
+
 async def test_a_payout_is_approved_once_whatever_answer_is_lost(btcpay: BtcPay, btcpay_server: FakeBtcPay) -> None:
     for path, method in (("payouts", "POST"), ("payouts/Pay1", "POST")):
         btcpay_server.faults.append(Fault(path, "drop_after", method))
     for _ in range(2):
         with pytest.raises(GatewayUnclearError):
-            await btcpay.send(ORDER)
-    sent = await btcpay.send(ORDER)
+            await btcpay.send(ORDER, is_wanted=yes)
+    sent = await btcpay.send(ORDER, is_wanted=yes)
     assert (sent.gateway_id, sent.state) == ("Pay1", Sending.ACCEPTED)
     assert [payout["state"] for payout in btcpay_server.payouts.values()] == ["AwaitingPayment"]
 
 
 async def test_of_two_payouts_that_lost_answers_left_one_is_approved(btcpay: BtcPay, btcpay_server: FakeBtcPay) -> None:
-    await btcpay.send(ORDER)
+    await btcpay.send(ORDER, is_wanted=yes)
     twin = btcpay_server.payouts["Pay1"] | {"id": "Pay2", "state": "AwaitingApproval"}
     btcpay_server.payouts["Pay2"] = twin
-    assert (await btcpay.send(ORDER)).gateway_id == "Pay1"
+    assert (await btcpay.send(ORDER, is_wanted=yes)).gateway_id == "Pay1"
     assert twin["state"] == "AwaitingApproval"
 
 
@@ -283,29 +290,98 @@ async def test_a_payout_that_says_something_else_is_cancelled(
     spoil: dict[str, str], btcpay: BtcPay, btcpay_server: FakeBtcPay
 ) -> None:
     btcpay_server.spoil = spoil
-    assert (await btcpay.send(ORDER)).state is Sending.FAILED
+    assert (await btcpay.send(ORDER, is_wanted=yes)).state is Sending.FAILED
     assert [payout["state"] for payout in btcpay_server.payouts.values()] == ["Cancelled"]
 
 
 async def test_a_payout_that_cannot_be_cancelled_is_not_refused(btcpay: BtcPay, btcpay_server: FakeBtcPay) -> None:
     btcpay_server.faults += [Fault("payouts/Pay1", 400, "POST"), Fault("payouts/Pay1", 404, "DELETE")]
     with pytest.raises(GatewayUnclearError):
-        await btcpay.send(ORDER)
-    assert (await btcpay.send(ORDER)).state is Sending.ACCEPTED
+        await btcpay.send(ORDER, is_wanted=yes)
+    assert (await btcpay.send(ORDER, is_wanted=yes)).state is Sending.ACCEPTED
 
 
 async def test_a_payout_that_somebody_approved_is_sent(btcpay: BtcPay, btcpay_server: FakeBtcPay) -> None:
     btcpay_server.faults.append(Fault("payouts/Pay1", "drop_before", "POST"))
     with pytest.raises(GatewayUnclearError):
-        await btcpay.send(ORDER)
+        await btcpay.send(ORDER, is_wanted=yes)
     btcpay_server.payouts["Pay1"]["state"] = "AwaitingPayment"
-    assert (await btcpay.send(ORDER)).state is Sending.ACCEPTED
+    assert (await btcpay.send(ORDER, is_wanted=yes)).state is Sending.ACCEPTED
     assert len(btcpay_server.payouts) == 1
+
+
+async def test_who_was_overtaken_before_it_made_a_payout_approves_none(
+    btcpay: BtcPay, btcpay_server: FakeBtcPay
+) -> None:
+    """Stopped between its listing and its payout for longer than its lease, while another process sent the order."""
+
+    async def overtaken() -> bool:
+        btcpay_server.payouts["Pay2"] = btcpay_server.payouts["Pay1"] | {"id": "Pay2", "state": "AwaitingPayment"}
+        return False
+
+    with pytest.raises(GatewayUnclearError):
+        await btcpay.send(ORDER, is_wanted=overtaken)
+    assert {one["id"]: one["state"] for one in btcpay_server.payouts.values()} == {
+        "Pay1": "Cancelled",
+        "Pay2": "AwaitingPayment",
+    }
+    told = await btcpay.payout("Pay1")
+    assert (told[0], told[1] and told[1].state) == ("payout:2", Sending.ACCEPTED)
+    assert (await btcpay.send(ORDER, is_wanted=yes)).gateway_id == "Pay2"
+
+
+async def test_who_was_overtaken_leaves_the_payout_that_it_found_to_who_goes_on(
+    btcpay: BtcPay, btcpay_server: FakeBtcPay
+) -> None:
+    async def no() -> bool:
+        return False
+
+    btcpay_server.faults.append(Fault("payouts", "drop_after", "POST"))
+    with pytest.raises(GatewayUnclearError):
+        await btcpay.send(ORDER, is_wanted=yes)
+    with pytest.raises(GatewayUnclearError):
+        await btcpay.send(ORDER, is_wanted=no)
+    assert (await btcpay.send(ORDER, is_wanted=yes)).state is Sending.ACCEPTED
+    assert len(btcpay_server.payouts) == 1
+
+
+async def test_a_payout_that_waits_beside_a_cancelled_one_is_not_given_up(
+    btcpay: BtcPay, btcpay_server: FakeBtcPay
+) -> None:
+    btcpay_server.faults.append(Fault("payouts", "drop_after", "POST"))
+    with pytest.raises(GatewayUnclearError):
+        await btcpay.send(ORDER, is_wanted=yes)
+    for n, state in ((0, "Cancelled"), (2, "AwaitingApproval")):
+        btcpay_server.payouts[f"Pay{n}"] = btcpay_server.payouts["Pay1"] | {"id": f"Pay{n}", "state": state}
+    assert await btcpay.find(ORDER) is None
+    assert (await btcpay.send(ORDER, is_wanted=yes)).gateway_id == "Pay1"
+    states = {one["id"]: one["state"] for one in btcpay_server.payouts.values()}
+    assert states == {"Pay0": "Cancelled", "Pay1": "AwaitingPayment", "Pay2": "Cancelled"}
+
+
+async def test_a_payout_is_found_among_tens_of_thousands(btcpay: BtcPay, btcpay_server: FakeBtcPay) -> None:
+    """The server lists every payout there ever was, in one answer."""
+    await btcpay.send(ORDER, is_wanted=yes)
+    row = btcpay_server.payouts["Pay1"] | {"state": "Completed", "metadata": {"note": "x" * 500}}
+    btcpay_server.payouts |= {f"Old{n}": row | {"id": f"Old{n}"} for n in range(10_000)}
+    found = await btcpay.find(ORDER)
+    assert found is not None
+    assert found.gateway_id == "Pay1"
+
+
+async def test_a_list_beyond_every_bound_says_nothing(
+    btcpay: BtcPay, btcpay_server: FakeBtcPay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await btcpay.send(ORDER, is_wanted=yes)
+    monkeypatch.setattr(http, "ListReader", partial(ListReader, bytes_max=100))
+    with pytest.raises(GatewayUnclearError) as caught:
+        await btcpay.find(ORDER)
+    assert caught.value.reason == "answer_too_large"
 
 
 async def test_a_payout_is_found_by_its_reference(btcpay: BtcPay, btcpay_server: FakeBtcPay) -> None:
     assert await btcpay.find(ORDER) is None
-    await btcpay.send(ORDER)
+    await btcpay.send(ORDER, is_wanted=yes)
     found = await btcpay.find(ORDER)
     assert found is not None
     assert found.state is Sending.ACCEPTED

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -230,6 +233,48 @@ async def test_what_a_gateway_took_is_not_sent_by_hand_too(world: CoinWorld) -> 
     await world.send()
     world.rail.gateways |= GatewayRail(ByHand({"BTC.bitcoin": "BTC.bitcoin"})).gateways
     assert await world.money.store.read(waiting_by_hand) == []
+
+
+async def test_two_processes_that_send_one_order_pay_it_once(world: CoinWorld) -> None:
+    """The first is stopped before it makes its payout until its lease is over and the second has sent the order."""
+    asked = await world.request_payout()
+    await world.settlement().run()
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    call, is_stopped = world.btcpay._http.call, True
+
+    async def stopped(method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
+        nonlocal is_stopped
+        if is_stopped and method == "POST":
+            is_stopped = False
+            reached.set()
+            await go_on.wait()
+        return await call(method, path, document)
+
+    world.btcpay._http.call = stopped  # type: ignore[method-assign]
+    first = asyncio.create_task(world.calls.step())
+    await reached.wait()
+    await world.money.books.advance(61)
+    await world.settle_calls()
+    assert (await world.payout(asked.id)).state is PayoutState.IN_TRANSIT
+    go_on.set()
+    await first
+    assert sorted(made["state"] for made in world.btcpay_server.payouts.values()) == ["AwaitingPayment", "Cancelled"]
+    (lost,) = [one["id"] for one in world.btcpay_server.payouts.values() if one["state"] == "Cancelled"]
+    await world.payout_news(lost, "Cancelled")
+    assert (await world.payout(asked.id)).state is PayoutState.IN_TRANSIT
+
+
+async def test_a_cancelled_payout_gives_no_money_back_while_its_order_is_being_sent(world: CoinWorld) -> None:
+    asked = await world.request_payout()
+    world.btcpay_server.faults += [Fault("payouts/Pay1", "drop_before", "POST")]
+    await world.send()
+    await world.payout_news("Pay1", "Cancelled")
+    assert (await world.payout(asked.id)).state is PayoutState.SENDING
+    await world.money.books.advance(60)
+    await world.settle_calls()
+    assert (await world.payout(asked.id)).state is PayoutState.RETURNED
+    await world.settle_inbox()
+    assert (await world.balances())["earnings"] == NET
 
 
 async def test_a_send_of_unknown_outcome_stays_with_its_gateway(world: CoinWorld) -> None:

@@ -11,7 +11,7 @@ from hushnet.coordinator.ledger.chart import Kind, coin_account, operator_accoun
 from hushnet.coordinator.payments.calls import Absent, Again, Calls, CannotTell, Done, Refused, Seen, Sent, Unknown
 from hushnet.coordinator.payments.model import Call, CallState
 from hushnet.coordinator.payments.payouts.asking import Wish
-from hushnet.coordinator.payments.payouts.coin_rail import CoinOrder, claim_coins, coin_callers
+from hushnet.coordinator.payments.payouts.coin_rail import CoinOrder, StillWanted, claim_coins, coin_callers
 from hushnet.coordinator.payments.payouts.methods import Place
 from hushnet.coordinator.payments.payouts.model import COIN, Payout, PayoutState
 from hushnet.coordinator.payments.payouts.service import Payouts, Resolution
@@ -33,7 +33,7 @@ class ScriptedGateway:
     sees: list[Seen] = field(default_factory=list)
     orders: list[CoinOrder] = field(default_factory=list)
 
-    async def send(self, order: CoinOrder) -> Sent:
+    async def send(self, order: CoinOrder, *, is_wanted: StillWanted) -> Sent:
         self.orders.append(order)
         return self.sends.pop(0)
 

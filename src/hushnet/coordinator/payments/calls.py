@@ -138,6 +138,15 @@ def enqueue(
     return known
 
 
+async def is_still_claimed(store: MoneyStore, call: Call) -> bool:
+    """Say whether nobody has gone on with a call since it was claimed.
+
+    For rails that forget keys or have none: a process may have been stopped for longer than its lease.
+    """
+    row = await store.read(lambda view: view.rows(Call).get(call.id))
+    return row is not None and row.state is CallState.SENDING and row.lease_ms == call.lease_ms
+
+
 class Calls:
     """The calls of every rail, and the task that makes them. Any process may make any call; a lease says who does."""
 

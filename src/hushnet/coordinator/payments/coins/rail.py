@@ -23,9 +23,10 @@ from hushnet.coordinator.payments.coins.gateways.http import (
     GatewayRefusedError,
     GatewayUnclearError,
 )
-from hushnet.coordinator.payments.inbox import Applied, Ignored, Verdict
+from hushnet.coordinator.payments.inbox import Applied, Ignored, Verdict, Waiting
 from hushnet.coordinator.payments.model import note_finding
-from hushnet.coordinator.payments.payouts.coin_rail import ACTOR, NO_GATEWAY, CoinOrder, told_by_gateway
+from hushnet.coordinator.payments.payouts.coin_rail import ACTOR, NO_GATEWAY, CoinOrder, StillWanted, told_by_gateway
+from hushnet.coordinator.payments.payouts.model import Payout, PayoutState
 from hushnet.coordinator.payments.payouts.moves import UnknownPayoutError, advance
 
 MANUAL: Final = "manual"
@@ -40,8 +41,9 @@ class ByHand:
     def __init__(self, pairs: Mapping[str, str]) -> None:
         self.codes = dict(pairs)
 
-    async def send(self, order: Order) -> Sent:
+    async def send(self, order: Order, *, is_wanted: StillWanted) -> Sent:
         """See `PayoutGateway.send`."""
+        del is_wanted
         return Sent(gateway_id=order.reference, state=Sending.ACCEPTED)
 
     async def find(self, order: Order) -> Sent | None:
@@ -59,13 +61,13 @@ class GatewayRail:
         """Who pays a pair out from now on, by the pair's name."""
         self._each = {(gateway.name, pair): gateway for gateway in gateways for pair in gateway.codes}
 
-    async def send(self, order: CoinOrder) -> Answer:
+    async def send(self, order: CoinOrder, *, is_wanted: StillWanted) -> Answer:
         """See `CoinRail.send`."""
         gateway, ordered = self._of(order)
         if gateway is None:
             return Again(NO_GATEWAY)  # one that was configured once: its orders wait until it is again
         try:
-            return _done(gateway, await gateway.send(ordered))
+            return _done(gateway, await gateway.send(ordered, is_wanted=is_wanted))
         except GatewayRefusedError:
             return Refused("gateway_refused")
         except GatewayBusyError:
@@ -102,6 +104,9 @@ async def payout_told(gateway: BtcPay, webhook: Webhook) -> Callable[[Transactio
             return Ignored("not_ours")
         if sent is None:
             return Ignored("says_nothing")
+        payout = tx.rows(Payout).get(int(number))
+        if sent.state is Sending.FAILED and payout is not None and payout.state is PayoutState.SENDING:
+            return Waiting("call_open")  # whoever sends it may be about to approve another one
         try:
             advance(tx, int(number), *told_by_gateway(_STATUS[sent.state], sent.txid), actor=ACTOR)
         except UnknownPayoutError:

@@ -6,12 +6,12 @@ Coins that are sent do not come back: a payout is returned only on a definite re
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction
-from hushnet.coordinator.payments.calls import Again, Caller, Seen, Sent
+from hushnet.coordinator.payments.calls import Again, Caller, Seen, Sent, is_still_claimed
 from hushnet.coordinator.payments.model import Call, note_finding
 from hushnet.coordinator.payments.payouts.calling import PayoutCall
 from hushnet.coordinator.payments.payouts.model import COIN, Payout, PayoutState
@@ -42,10 +42,14 @@ class CoinOrder:
     gateway: str
 
 
+StillWanted: TypeAlias = Callable[[], Awaitable[bool]]
+"""Says whether an order is still to be sent, and by whoever asks: another process may have gone on with it."""
+
+
 class CoinRail(Protocol):
     """A gateway that sends coins. `Done` carries `txid` (or "") and `status`: `accepted`, `confirmed` or `lost`."""
 
-    async def send(self, order: CoinOrder) -> Sent: ...
+    async def send(self, order: CoinOrder, *, is_wanted: StillWanted) -> Sent: ...
 
     async def look_up(self, order: CoinOrder) -> Seen:
         """Find the order by its reference; `lost` and `Absent` only on proof."""
@@ -99,12 +103,16 @@ class CoinCall(PayoutCall):
         self._rail = rail
 
     async def send_wanted(self, call: Call) -> Sent:
-        sent = await self._rail.send(order_of(call))
+        sent = await self._rail.send(order_of(call), is_wanted=lambda: self._is_wanted(call))
         if sent == Again(NO_GATEWAY):
             await self._store.transact(
                 lambda tx: note_finding(tx, GONE_FINDING, str(call.subject), order_of(call).gateway)
             )
         return sent
+
+    async def _is_wanted(self, call: Call) -> bool:
+        payout = await self.payout_of(call)
+        return payout is not None and payout.state is self.waited_in and await is_still_claimed(self._store, call)
 
     async def look_up(self, call: Call) -> Seen:
         return await self._rail.look_up(order_of(call))

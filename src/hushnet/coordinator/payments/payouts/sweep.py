@@ -91,6 +91,8 @@ class CoinWitness:
         seen = await self._rail.look_up(order_for(payout, method.address, method.tag))
         if not isinstance(seen, Done):
             return []  # absence is for the call to act on
+        if payout.state is PayoutState.SENDING and seen.outcome["status"] == "lost":
+            return []  # and so is what was given up while it goes on
         return told_by_gateway(seen.outcome["status"], seen.outcome.get("txid"))
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from hushnet.coordinator.payments.coins.addresses import Destination
 from hushnet.coordinator.payments.coins.assets import Pair
 from hushnet.coordinator.payments.coins.model import CoinInvoice, Quote, Sighting
+from hushnet.coordinator.payments.payouts.coin_rail import StillWanted
 
 REFERENCE = "hush_reference"
 """The member of a gateway's metadata that names our side: an invoice's or a payout's id, and nothing about its owner."""
@@ -149,8 +150,12 @@ class PayoutGateway(Protocol):
     @property
     def codes(self) -> Mapping[str, str]: ...
 
-    async def send(self, order: Order) -> Sent:
-        """Send an order once, however often it is asked; raises `GatewayError`."""
+    async def send(self, order: Order, *, is_wanted: StillWanted) -> Sent:
+        """Send an order once, however often it is asked; raises `GatewayError`.
+
+        Who has no idempotency keys asks `is_wanted` before the step that cannot be taken back, after what that step is
+        about can be found by others: whoever goes on with the order from then on sees it.
+        """
         ...
 
     async def find(self, order: Order) -> Sent | None:

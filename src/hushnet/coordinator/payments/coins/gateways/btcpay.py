@@ -3,7 +3,9 @@
 Webhooks only say that something happened: invoices and payouts are fetched, and units come from the single payments.
 Nothing here has an idempotency key, so what may have been done before is looked for first, by our reference. A payout is
 made unapproved, compared with what was asked, and only then approved: of two that a lost answer may have left, one is.
-One that differs, or that is not approved, is cancelled before it counts as not sent.
+Before that it is asked whether the order is still this process's to send: a process that goes on with it later lists the
+payout that was made before the question, and takes that one up. One that differs, or that is not approved, is cancelled
+before it counts as not sent. There are no pages of payouts, nor a filter by reference: the list is read as it comes.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from hushnet.coordinator.payments.coins.gateways.signatures import is_body_signa
 from hushnet.coordinator.payments.coins.model import CoinInvoice, Quote, Sighting
 from hushnet.coordinator.payments.coins.rates import RateError, parse_rate
 from hushnet.coordinator.payments.coins.units import UnitsError, format_units, parse_units
+from hushnet.coordinator.payments.payouts.coin_rail import StillWanted
 from hushnet.foundation.redaction import Secret
 
 NAME: Final = "btcpay"
@@ -185,9 +188,9 @@ class BtcPay:
 
     # Payouts.
 
-    async def send(self, order: Order) -> Sent:
+    async def send(self, order: Order, *, is_wanted: StillWanted) -> Sent:
         """See `PayoutGateway.send`. Only a payout that says exactly what was ordered is approved."""
-        known = await self._payouts_of(order)
+        known = await self._payouts_of(order.reference)
         standing = _standing(known)
         if standing is not None:
             return _sent(standing)
@@ -196,6 +199,12 @@ class BtcPay:
         )
         made = waiting[0] if waiting else await self._http.call("POST", f"{self._store}/payouts", self._wish(order))
         path = f"{self._store}/payouts/{quoted(text_of(made, 'id'), safe='')}"
+        for twin in waiting[1:]:
+            await self._withdrawn(f"{self._store}/payouts/{quoted(text_of(twin, 'id'), safe='')}")
+        if not await is_wanted():
+            if not waiting:  # else whoever overtook us sends this one
+                await self._withdrawn(path)
+            raise GatewayUnclearError("overtaken")
         if not self._is_right(made, order):
             return await self._withdrawn(path)
         try:
@@ -206,13 +215,18 @@ class BtcPay:
 
     async def find(self, order: Order) -> Sent | None:
         """See `PayoutGateway.find`. One that waits for our approval was not sent, and can be taken up again."""
-        standing = _standing(await self._payouts_of(order))
+        standing = _standing(await self._payouts_of(order.reference))
         return None if standing is None else _sent(standing)
 
     async def payout(self, gateway_id: str) -> tuple[str, Sent | None]:
-        """Fetch a payout: our reference in it, and how far it is (None while it waits for approval)."""
+        """Fetch a payout: our reference in it, and how far its order is (None while that waits for approval).
+
+        One that was cancelled says nothing of another one of the same order.
+        """
         found = await self._http.call("GET", f"{self._store}/payouts/{quoted(gateway_id, safe='')}")
         reference = text_of(found.get("metadata") if isinstance(found, Mapping) else None, REFERENCE)
+        if text_of(found, "state") == "Cancelled" and reference:
+            found = _standing(await self._payouts_of(reference))
         return reference, _sent(found) if text_of(found, "state") in _PAYOUT_STATES else None
 
     async def aclose(self) -> None:
@@ -275,17 +289,19 @@ class BtcPay:
         except GatewayRefusedError:
             raise GatewayUnclearError("payout_not_withdrawn") from None
 
-    async def _payouts_of(self, order: Order) -> list[Any]:
-        found = await self._http.call("GET", f"{self._store}/payouts?includeCancelled=true")
-        alike = [payout for payout in found if isinstance(payout, Mapping)] if isinstance(found, list) else []
-        return [payout for payout in alike if text_of(payout.get("metadata"), REFERENCE) == order.reference]
+    async def _payouts_of(self, reference: str) -> list[Any]:
+        def is_of_it(payout: Mapping[str, Any]) -> bool:
+            return text_of(payout.get("metadata"), REFERENCE) == reference
+
+        return await self._http.picked(f"{self._store}/payouts?includeCancelled=true", is_of_it)
 
 
 def _standing(payouts: list[Any]) -> Any:
-    """Return the payout that was approved, else one that was cancelled; None when neither is there."""
-    approved = [payout for payout in payouts if text_of(payout, "state") in _PAYOUT_STATES]
-    going = [payout for payout in approved if text_of(payout, "state") != "Cancelled"]
-    return (going or approved or [None])[0]
+    """Return the payout that was approved, else one that was cancelled when no other waits for approval."""
+    cancelled = [payout for payout in payouts if text_of(payout, "state") == "Cancelled"]
+    going = [p for p in payouts if text_of(p, "state") in _PAYOUT_STATES and p not in cancelled]
+    is_waiting = any(text_of(payout, "state") == "AwaitingApproval" for payout in payouts)
+    return (going or ([] if is_waiting else cancelled) or [None])[0]
 
 
 def _sent(payout: Any) -> Sent:

@@ -8,17 +8,21 @@ the first gateway: a coordinator without gateways does without it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
+from hushnet.coordinator.payments.coins.gateways.listing import ListReader, TooLongError
 from hushnet.foundation.errors import CapacityError, ConfigurationError
 from hushnet.foundation.redaction import Secret
 
 if TYPE_CHECKING:
     import httpx
+
+T = TypeVar("T")
 
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 TIMEOUT_S: Final = 20.0
@@ -82,6 +86,20 @@ class GatewayHttp:
 
         Raises `GatewayRefusedError`, `GatewayBusyError`, `GatewayUnclearError`.
         """
+        return _decoded(await self._exchange(method, path, document, _bounded))
+
+    async def picked(self, path: str, is_wanted: Callable[[Mapping[str, Any]], bool]) -> list[Any]:
+        """Return those objects of a list that are wanted, however long it is (`listing.py`); raises as `call` does."""
+        return await self._exchange("GET", path, None, partial(_picked, is_wanted=is_wanted))
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        document: Mapping[str, Any] | None,
+        read: Callable[[httpx.Response], Awaitable[T]],
+    ) -> T:
+        """Send a request, and `read` its answer when that is none of failure."""
         import httpx
 
         headers = {name: secret.reveal() for name, secret in self._headers.items()}
@@ -91,13 +109,14 @@ class GatewayHttp:
             headers["content-type"] = "application/json"
         try:
             async with self._client.stream(method, self._base + path, content=body, headers=headers) as answer:
-                status, content = answer.status_code, await _bounded(answer)
+                if 200 <= answer.status_code < 300:
+                    return await read(answer)
+                await _bounded(answer)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             raise GatewayBusyError("the gateway cannot be reached") from None
         except httpx.HTTPError as error:
             raise GatewayUnclearError(type(error).__name__.lower()) from None
-        _check_status(status)
-        return _decoded(content)
+        raise _failure(answer.status_code)
 
     async def aclose(self) -> None:
         await self._client.aclose()
@@ -113,14 +132,24 @@ async def _bounded(answer: httpx.Response) -> bytes:
     return b"".join(pieces)
 
 
-def _check_status(status: int) -> None:
-    if 200 <= status < 300:
-        return
+async def _picked(answer: httpx.Response, *, is_wanted: Callable[[Mapping[str, Any]], bool]) -> list[Any]:
+    reader = ListReader(is_wanted)
+    try:
+        async for piece in answer.aiter_bytes():
+            reader.feed(piece)
+        return reader.finish()
+    except TooLongError:
+        raise GatewayUnclearError("answer_too_large") from None
+    except ValueError:
+        raise GatewayUnclearError("answer_not_json") from None
+
+
+def _failure(status: int) -> GatewayError:
     if status in _REFUSALS:
-        raise GatewayRefusedError(f"the gateway answered {status}", status=status)
+        return GatewayRefusedError(f"the gateway answered {status}", status=status)
     if status in _BUSY:
-        raise GatewayBusyError(f"the gateway answered {status}")
-    raise GatewayUnclearError(f"http_{status}")
+        return GatewayBusyError(f"the gateway answered {status}")
+    return GatewayUnclearError(f"http_{status}")
 
 
 def _decoded(content: bytes) -> Any:
