@@ -171,6 +171,52 @@ async def test_a_request_refused_after_it_was_paid_gives_its_hold_back(paying: P
     assert (balance.held, balance.spendable) == (0, paying.earned - COST)
 
 
+async def test_a_refusal_that_cannot_be_told_gives_the_hold_back_all_the_same(
+    paying: PayingNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = paying.network.seal(await paying.network.provider(part=says("hi")))
+    how: dict[str, Any] = {"content_type": MEDIA_REQUEST}
+    headers = await paying.pay(await paying.terms(sealed.raw, **how))
+    assert (await paying.send(sealed.raw, headers=headers, **how).finished()).status == 200
+    headers = await paying.pay(await paying.terms(sealed.raw, **how))
+    exchange = paying.send(sealed.raw, headers=headers, **how)
+    monkeypatch.setattr(exchange, "_reading", _Gone())
+    await asyncio.wait({exchange.task})
+    await paying.network.settled()
+    balance = await paying.network.ledger.balance(AccountId((await paying.rows())[0].owner))
+    assert (balance.held, balance.spendable) == (0, paying.earned - COST)
+
+
+class _Gone:
+    """The client's connection, when it is there no more."""
+
+    async def wait(self) -> None:
+        raise ConnectionResetError
+
+
+async def test_a_request_that_is_cancelled_while_it_pays_gives_its_hold_back(
+    paying: PayingNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await paying.network.provider(part=says("hi"))
+    headers = await paying.pay(await paying.terms(BODY))
+    purchases = paying.parts.door._purchases
+    buy, exchange = purchases.buy, None
+
+    async def cut(*payment: Any, **how: Any) -> Any:
+        bought = await buy(*payment, **how)
+        assert exchange is not None
+        exchange.task.cancel()
+        await asyncio.sleep(0)
+        return bought
+
+    monkeypatch.setattr(purchases, "buy", cut)
+    exchange = paying.send(BODY, headers=headers)
+    assert (await exchange.finished()).status == 503
+    (row,) = await paying.rows()
+    balance = await paying.network.ledger.balance(AccountId(row.owner))
+    assert (row.request != 0, balance.held, balance.spendable) == (True, 0, paying.earned)
+
+
 class TakenElsewhere:
     """Other processes, one of which has had every envelope before."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from starlette.types import Message, Receive, Scope, Send
@@ -114,7 +115,8 @@ class ChatEndpoint:
             await claim.refuse(send, is_sealed=form.is_sealed, headers=headers)
             return
         del raw
-        await self._serve(consumer, scope, receive, send, body=body, form=form, claim=claim)
+        release = None if claim is None else claim.release
+        await self._serve(consumer, scope, receive, send, body=body, form=form, claim=claim, release=release)
 
     async def _serve(
         self,
@@ -126,17 +128,17 @@ class ChatEndpoint:
         body: RequestBody,
         form: Form,
         claim: Claim | None = None,
-    ) -> bool:
-        """Submit and answer; False when the request was refused before anything of it ran."""
+        release: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Submit and answer; what was taken for a request that is refused before anything of it ran is released first."""
         is_told = header_of(scope, QUEUE_UPDATES) == b"true" and body.facts.is_stream and form.is_events
         life = self._service.submit(consumer, body, scope[STOPWATCH], is_told_its_place=is_told, claim=claim)
         if isinstance(life, Failure):
-            if claim is not None:
-                await claim.release()
+            if release is not None:
+                await release()
             await _refuse(send, life, body, form, scope)
-            return False
+            return
         await answer(life, receive, send, form, line_of(scope))
-        return True
 
     async def _serve_walk_in(self, walk_ins: WalkIns, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request that comes without a key: whoever takes such requests in is paid for this one, or answers it."""
@@ -149,8 +151,8 @@ class ChatEndpoint:
             await _refuse(send, admitted, body, form, scope)
         elif admitted is not None:
             shown = _with_headers(send, admitted.headers)
-            if not await self._serve(admitted.consumer, scope, receive, shown, body=body, form=form):
-                await walk_ins.give_back(admitted.consumer)
+            release = partial(walk_ins.give_back, admitted.consumer)
+            await self._serve(admitted.consumer, scope, receive, shown, body=body, form=form, release=release)
 
     async def _read(
         self, scope: Scope, receive: Receive, settings: HttpSettings, account: AccountId, preferences: Preferences

@@ -6,6 +6,7 @@ The terms are the hold that the very same request would need, so it is asked for
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import replace
 from typing import Final
@@ -26,7 +27,7 @@ from hushnet.coordinator.ledger.model import Close, CloseKind, Mode, Tier, Usage
 from hushnet.coordinator.ledger.prices import Reservation, hold_amount
 from hushnet.coordinator.payments.x402.book import Bought, Wanted
 from hushnet.coordinator.payments.x402.payload import V1, V2, Payment, Scheme, read_payment
-from hushnet.coordinator.payments.x402.purchases import Denied, Due, Pending, Purchases
+from hushnet.coordinator.payments.x402.purchases import Denied, Due, Pending, Purchase, Purchases
 from hushnet.coordinator.payments.x402.terms import (
     REQUIRED_HEADER,
     SIGNATURE_HEADER,
@@ -39,7 +40,7 @@ from hushnet.coordinator.serving.failures import Failure
 from hushnet.coordinator.serving.model import Consumer, Prepaid, RequestBody
 from hushnet.coordinator.serving.reserve import Quote
 from hushnet.coordinator.serving.service import RequestService
-from hushnet.coordinator.serving.store import RequestLedger, Tariffs
+from hushnet.coordinator.serving.store import RequestLedger, Tariff, Tariffs
 from hushnet.coordinator.settings import HttpSettings, X402Settings
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import AccessError, CapacityError, HushnetError, RequestError
@@ -50,6 +51,8 @@ NO_KEY: Final = ApiKeyId(0)
 _ANYBODY: Final = AccountId(0)
 _PAYMENT_HEADERS: Final = {SIGNATURE_HEADER: V2, V1_SIGNATURE_HEADER: V1}
 _RETRY_S: Final = 5.0
+_LAST_S: Final = 2.0
+"""How long a request that is cancelled waits for its payment: a transaction ends in that, a settlement need not."""
 _TOKENS_MAX: Final = 1 << 24
 
 
@@ -132,15 +135,13 @@ class PayPerUse:
             return None
         digest = _digest(payment, raw, scope)
         wanted = Wanted(quote.amount, quote.expires_ms)
-        purchase = await self._purchases.buy(payment, digest=digest, wanted=wanted)
+        purchase = await self._bought(payment, digest, wanted, quote.tariff)
         if isinstance(purchase, Due):
             await self._ask(send, quote, purchase.reason, is_upto=not is_stream)
             return None
         if not isinstance(purchase, Bought):
             raise _refusal(purchase)
-        reservation = Reservation(purchase.request, purchase.owner, purchase.parts)
-        consumer = Consumer(purchase.owner, NO_KEY, prepaid=Prepaid(reservation, quote.tariff))
-        return Admitted(consumer, _receipt(payment, purchase))
+        return Admitted(_consumer(purchase, quote.tariff), _receipt(payment, purchase))
 
     async def give_back(self, consumer: Consumer) -> None:
         """See `WalkIns.give_back`; what was paid stays the wallet's credit."""
@@ -148,6 +149,21 @@ class PayPerUse:
         held = consumer.prepaid.reservation
         usage = Usage(NO_KEY, ModelId(""), UsageOutcome.NOT_DELIVERED, mode=Mode.STANDARD)
         await self._ledger.close(Close(held.id, held.owner, held.parts, CloseKind.VOID, usage))
+
+    async def _bought(self, payment: Payment, digest: bytes, wanted: Wanted, tariff: Tariff) -> Purchase:
+        """Have it paid. Of a request that is cancelled meanwhile nothing stays held; what is on its way is taken up later."""
+        buying = asyncio.ensure_future(self._purchases.buy(payment, digest=digest, wanted=wanted))
+        try:
+            return await asyncio.shield(buying)
+        except asyncio.CancelledError:
+            done, _ = await asyncio.wait({buying}, timeout=_LAST_S)
+            if not done:
+                buying.cancel()
+            elif (
+                not buying.cancelled() and buying.exception() is None and isinstance(bought := buying.result(), Bought)
+            ):
+                await self.give_back(_consumer(bought, tariff))
+            raise
 
     async def _ask(self, send: Send, quote: Quote, reason: str, *, is_upto: bool) -> None:
         """Answer 402 with the terms, in both versions at once."""
@@ -162,6 +178,12 @@ class PayPerUse:
         ]
         await send({"type": "http.response.start", "status": 402, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _consumer(bought: Bought, tariff: Tariff) -> Consumer:
+    """Return who is served, with the hold that is there already."""
+    reservation = Reservation(bought.request, bought.owner, bought.parts)
+    return Consumer(bought.owner, NO_KEY, prepaid=Prepaid(reservation, tariff))
 
 
 def _refusal(purchase: Pending | Denied) -> HushnetError:
