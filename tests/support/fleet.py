@@ -295,7 +295,9 @@ class Network:
         path, _, query = path.partition("?")
         return await self._exchange("GET", path, b"", headers, query=query).finished()
 
-    def _exchange(self, method: str, path: str, body: bytes, headers: dict[str, str], *, query: str = "") -> Exchange:
+    def _exchange(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], *, query: str = "", client: str = ""
+    ) -> Exchange:
         scope = {
             "type": "http",
             "method": method,
@@ -303,6 +305,7 @@ class Network:
             "raw_path": path.encode(),
             "root_path": "",
             "query_string": query.encode(),
+            "client": (client, 1) if client else None,
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         }
         return Exchange(self.application, scope, body)

@@ -56,10 +56,16 @@ class PayingNetwork:
         return self.facilitator.chain.balance(PAY_TO)
 
     def send(
-        self, body: bytes, *, content_type: str = "application/json", headers: Mapping[str, str] | None = None
+        self,
+        body: bytes,
+        *,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+        client: str = "",
     ) -> Exchange:
-        """Send a request without a key."""
-        return self.network._exchange("POST", PATH, body, {"content-type": content_type, **(headers or {})})
+        """Send a request without a key, from the address `client`."""
+        shown = {"content-type": content_type, **(headers or {})}
+        return self.network._exchange("POST", PATH, body, shown, client=client)
 
     async def terms(self, body: bytes, **how: Any) -> Exchange:
         """Send a request without payment, and be told what it costs."""

@@ -310,6 +310,34 @@ async def test_a_flood_without_keys_is_slowed_down(database_path: Path) -> None:
         assert statuses == [402, 402, 402, 429, 429]
 
 
+async def test_one_sender_without_a_key_shuts_out_no_other(database_path: Path) -> None:
+    """Nor does it by addresses of one IPv6 network, or by saying to be sent on from elsewhere."""
+    async with open_paying(database_path, address_requests_per_s=1.0, address_burst=2) as paying:
+        await paying.network.provider(part=says("hi"))
+
+        async def status(address: str) -> int:
+            headers = {"x-forwarded-for": f"9.9.9.{len(seen)}", "forwarded": f"for=9.9.9.{len(seen)}"}
+            seen.append((await paying.send(BODY, headers=headers, client=address).finished()).status)
+            return seen[-1]
+
+        seen: list[int] = []
+        assert [await status("1.1.1.1") for _ in range(4)] == [402, 402, 429, 429]
+        assert await status("1.1.1.2") == 402
+        assert [await status(f"2606:4700::{n}") for n in range(1, 4)] == [402, 402, 429]
+        assert await status("2606:4700:0:1::1") == 402
+        assert await status("::ffff:1.1.1.1") == 429
+        assert {await status(proxy) for proxy in ("127.0.0.1", "10.0.0.1", "") for _ in range(5)} == {402}
+
+
+async def test_who_is_shut_out_takes_nothing_from_the_others(database_path: Path) -> None:
+    bounds = {"requests_per_s": 1.0, "burst": 3, "address_requests_per_s": 1.0, "address_burst": 1}
+    async with open_paying(database_path, **bounds) as paying:
+        await paying.network.provider(part=says("hi"))
+        senders = ["1.1.1.1"] * 5 + ["1.1.1.2", "1.1.1.3", "1.1.1.4"]
+        statuses = [(await paying.send(BODY, client=sender).finished()).status for sender in senders]
+        assert statuses == [402, 429, 429, 429, 429, 402, 402, 429]
+
+
 async def test_a_body_without_a_key_has_a_bound_of_its_own(database_path: Path) -> None:
     async with open_paying(database_path, body_bytes_max=1024) as paying:
         await paying.network.provider(part=says("hi"))

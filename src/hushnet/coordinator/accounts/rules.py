@@ -11,6 +11,7 @@ import re
 import secrets
 from base64 import urlsafe_b64encode
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
@@ -118,16 +119,16 @@ class RateLimit:
         self._rate = rate
         self._burst = float(burst)
         self._keys_max = keys_max
-        self._buckets: OrderedDict[ApiKeyId, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
-    def take(self, key_id: ApiKeyId, now_s: float) -> float:
+    def take(self, key: Hashable, now_s: float) -> float:
         """Take one token; return 0.0, or how many seconds until there will be one."""
         if self._rate <= 0:
             return 0.0
-        level, at_s = self._buckets.pop(key_id, (self._burst, now_s))
+        level, at_s = self._buckets.pop(key, (self._burst, now_s))
         level = min(self._burst, level + (now_s - at_s) * self._rate)
         wait_s = 0.0 if level >= 1.0 else (1.0 - level) / self._rate
-        self._buckets[key_id] = (level - 1.0 if wait_s == 0.0 else level, now_s)
+        self._buckets[key] = (level - 1.0 if wait_s == 0.0 else level, now_s)
         if len(self._buckets) > self._keys_max:
             self._buckets.popitem(last=False)
         return wait_s

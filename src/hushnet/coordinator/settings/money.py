@@ -159,6 +159,16 @@ class X402Settings:
         high=1_000_000,
     )
     burst: int = setting(100, "requests without a key at once", unit="requests", low=1, high=1_000_000)
+    address_requests_per_s: float = setting(
+        10.0,
+        "the same of one public address (IPv6: one /64); a proxy on a public address counts as one sender; 0 sets no limit",
+        unit="requests per second",
+        low=0,
+        high=1_000_000,
+    )
+    address_burst: int = setting(
+        40, "requests without a key at once of one public address", unit="requests", low=1, high=1_000_000
+    )
     body_bytes_max: int = setting(2_097_152, "body of a request without a key", unit="bytes", low=1024, high=67_108_864)
     upto_facilitator: str = setting(
         "",

@@ -3,6 +3,7 @@
 listener.py   bind, serve, drain
 protocol.py   uvicorn's httptools protocol with the limits that it lacks
 direct.py     chunks straight to the transport
+visitors.py   how often anybody may come without a key
 reader.py     what the kernel knows of a consumer's reading
 """
 

@@ -17,10 +17,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Scope, Send
 
-from hushnet.coordinator.accounts.rules import RateLimit
 from hushnet.coordinator.api.bodies import header_of, json_response, media_type_of
 from hushnet.coordinator.api.chat import Admitted, Visitor
 from hushnet.coordinator.api.dispatch import route
+from hushnet.coordinator.api.http.visitors import VisitorRate
 from hushnet.coordinator.api.preferences import HEADER as ROUTE_HEADER
 from hushnet.coordinator.catalog.rules import checked_model
 from hushnet.coordinator.ledger.model import Close, CloseKind, Mode, Tier, Usage, UsageOutcome
@@ -84,7 +84,7 @@ class PayPerUse:
             body_bytes_max=min(http.body_bytes_max, bytes_max),
             sealed_body_bytes_max=min(http.sealed_body_bytes_max, bytes_max),
         )
-        self._rate = RateLimit(rate=settings.requests_per_s, burst=settings.burst, keys_max=1)
+        self._rate = VisitorRate(settings)
 
     def routes(self) -> list[Route]:
         return [route(TERMS_PATH, {"GET": self.show_terms})]
@@ -104,7 +104,7 @@ class PayPerUse:
 
     def visitor(self, scope: Scope) -> Visitor:
         """See `WalkIns.visitor`: the payer whose signature it claims to bring, not verified yet."""
-        wait_s = self._rate.take(NO_KEY, self._clock.monotonic_s())
+        wait_s = self._rate.take(scope, self._clock.monotonic_s())
         if wait_s:
             raise CapacityError("too many requests without a key", code="rate_limited", retry_after_s=wait_s)
         found = [
