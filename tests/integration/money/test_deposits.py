@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -122,6 +123,62 @@ async def test_wrong_currency_or_amount_goes_to_suspense(
     amount = (cents or 2000) * CENT
     assert await bench.balances() == {(0, "stripe"): -amount, (0, "suspense"): amount}
     assert await bench.findings() == ["deposit_in_suspense"]
+
+
+def unbook(bench: CardBench, intent: str) -> tuple[dict[str, Any], str]:
+    """Let a charge have no balance transaction yet; return the charge, and the transaction that it will have."""
+    charge = bench.stripe.thing("charges", bench.stripe.thing("payment_intents", intent)["latest_charge"])
+    booked, charge["balance_transaction"] = charge["balance_transaction"], None
+    return charge, booked
+
+
+async def test_a_payment_in_another_currency_waits_until_its_amount_is_known(bench: CardBench) -> None:
+    deposit = await bench.ask(2000)
+    bench.stripe.pay(deposit.checkout or "", currency="eur", cents=1900)
+    charge, booked = unbook(bench, bench.stripe.thing("sessions", deposit.checkout or "")["payment_intent"])
+    await bench.receive(bench.events())
+    for _ in range(7):
+        await bench.inbox.step()
+        await bench.money.books.advance(600)
+    assert await bench.balances() == {}
+    assert (await bench.deposit(deposit.id)).state is DepositState.OPEN
+    assert "amount_not_known_yet" in {event.error for event in await bench.money.all_of(InboxEvent)}
+    charge["balance_transaction"] = booked
+    bench.stripe.thing("balance_transactions", booked)["amount"] = 2090
+    await bench.settle()
+    assert (await bench.deposit(deposit.id)).state is DepositState.HELD
+    assert await bench.operator() == {"stripe": -2090 * CENT, "suspense": 2090 * CENT}
+    assert await bench.findings() == ["deposit_in_suspense"]
+
+
+async def test_a_payment_that_is_kept_in_another_currency_is_a_finding_and_no_dollars(bench: CardBench) -> None:
+    deposit = await bench.ask(2000)
+    bench.stripe.pay(deposit.checkout or "", currency="eur", cents=1900)
+    charge, booked = unbook(bench, bench.stripe.thing("sessions", deposit.checkout or "")["payment_intent"])
+    charge["balance_transaction"] = booked
+    bench.stripe.thing("balance_transactions", booked)["currency"] = "eur"
+    await bench.tell()
+    assert (await bench.deposit(deposit.id)).state is DepositState.HELD
+    assert await bench.balances() == {}
+    assert await bench.findings() == ["deposit_in_suspense"]
+
+
+async def test_a_dispute_of_a_payment_whose_amount_is_not_known_waits_too(bench: CardBench) -> None:
+    deposit = await bench.ask(2000)
+    bench.stripe.pay(deposit.checkout or "", currency="eur", cents=1900)
+    intent = bench.stripe.thing("sessions", deposit.checkout or "")["payment_intent"]
+    charge, booked = unbook(bench, intent)
+    bench.events()  # what tells of the payment is lost
+    bench.stripe.dispute(intent, 500)
+    await bench.receive(bench.events())
+    for _ in range(8):
+        await bench.inbox.step()
+        await bench.money.books.advance(600)
+    assert await bench.balances() == {}
+    charge["balance_transaction"] = booked
+    await bench.settle()
+    assert (await bench.deposit(deposit.id)).state is DepositState.HELD
+    assert (await bench.operator())["suspense"] > 0
 
 
 async def test_a_payment_for_another_owner_goes_to_suspense(bench: CardBench) -> None:

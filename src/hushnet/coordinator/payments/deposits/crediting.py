@@ -1,7 +1,8 @@
 """A payment that Stripe says it has: credited to the deposit it was asked for, or kept in suspense when it is another.
 
 Whatever tells of a payment comes here: events, the answer to a call, reconciliation. The payment intent is the fact's key,
-so all of them together credit once.
+so all of them together credit once. That key is spent only when the amount is known: a payment in another currency waits
+until Stripe has booked it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from hushnet.coordinator.ledger.transaction import Transaction
 from hushnet.coordinator.payments.deposits import facts
 from hushnet.coordinator.payments.deposits.model import Deposit, DepositState, Origin, StripeCustomer
 from hushnet.coordinator.payments.deposits.transitions import DepositEvent, next_deposit
+from hushnet.coordinator.payments.inbox import Applied, Verdict, Waiting
 from hushnet.coordinator.payments.model import note_finding
 from hushnet.coordinator.payments.stripe.objects import DEPOSIT, OWNER, USD, Intent
 
@@ -21,13 +23,22 @@ _ID_MAX = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """Money at Stripe: `cents` of `currency` for `owner` (metadata's text); `landed_cents` is what it came to in USD."""
+    """Money at Stripe: `cents` of `currency` for `owner` (metadata's text).
+
+    `landed_cents` is what it came to on our balance in USD, 0 where that is kept in another currency, None where Stripe has
+    not said yet.
+    """
 
     intent: str
     cents: int
     currency: str
     owner: str
     landed_cents: int | None = None
+
+    @property
+    def usd_cents(self) -> int | None:
+        """What our balance in USD has of it; None while that is not known."""
+        return self.cents if self.currency == USD and self.cents > 0 else self.landed_cents
 
 
 def payment_of(intent: Intent, *, landed_cents: int | None = None) -> Payment:
@@ -48,20 +59,27 @@ def id_in(metadata: dict[str, str] | None, name: str) -> int | None:
     return int(text) if is_number and int(text) <= _ID_MAX else None
 
 
-def credit(tx: Transaction, deposit: Deposit, payment: Payment) -> None:
-    """Post a payment once. A second payment of one deposit, and one that does not match, go to suspense."""
+def credit(tx: Transaction, deposit: Deposit, payment: Payment) -> Verdict:
+    """Post a payment once. A second payment of one deposit, and one that does not match, go to suspense.
+
+    Nothing changes, and the answer is `Waiting`, while it is not known how much there is to be kept in suspense.
+    """
     is_over = deposit.state in {DepositState.PAID, DepositState.HELD}
     if is_over and deposit.intent == payment.intent:
-        return
-    if is_over:
-        _suspend(tx, deposit, payment, "second_payment")
-        return
-    if reason := mismatch(deposit, payment):
+        return Applied()
+    reason = "second_payment" if is_over else mismatch(deposit, payment)
+    if not reason:
+        save(tx, deposit, DepositEvent.PAID, intent=payment.intent, reason="")
+        tx.post(facts.deposit_paid(deposit, payment.intent))
+        return Applied()
+    cents = payment.usd_cents
+    if cents is None:
+        return Waiting("amount_not_known_yet")
+    if not is_over:
         save(tx, deposit, DepositEvent.MISMATCH, intent=payment.intent, reason=reason)
-        _suspend(tx, deposit, payment, reason)
-        return
-    save(tx, deposit, DepositEvent.PAID, intent=payment.intent, reason="")
-    tx.post(facts.deposit_paid(deposit, payment.intent))
+    note_finding(tx, "deposit_in_suspense", f"stripe:pi:{payment.intent}", f"deposit {deposit.id}: {reason}")
+    tx.post(facts.deposit_held(payment.intent, cents))
+    return Applied()
 
 
 def mismatch(deposit: Deposit, payment: Payment) -> str:
@@ -107,9 +125,3 @@ def keep_card(tx: Transaction, owner: int, intent: Intent) -> None:
     elif at_ms > known.method_ms:
         changed = replace(known, customer=card.customer, method=card.method, method_ms=at_ms, topup_halt="")
         customers.save(replace(changed, updated_ms=tx.now_ms))
-
-
-def _suspend(tx: Transaction, deposit: Deposit, payment: Payment, reason: str) -> None:
-    cents = payment.cents if payment.currency == USD else payment.landed_cents or 0
-    note_finding(tx, "deposit_in_suspense", f"stripe:pi:{payment.intent}", f"deposit {deposit.id}: {reason}")
-    tx.post(facts.deposit_held(payment.intent, cents))

@@ -42,7 +42,7 @@ def deposit_paid(deposit: Deposit, intent: str) -> Fact:
 
 
 def deposit_held(intent: str, cents: int) -> Fact:
-    """Money that is not what was asked for: ours to keep safe, nobody's to spend. Without an amount only the key counts."""
+    """Money that is not what was asked for: ours to keep safe, nobody's to spend. Without any in USD only the key counts."""
     legs = (Leg(STRIPE, SUSPENSE, cents * MICRO_USD_A_CENT),) if cents > 0 else ()
     return Fact(paid_key(intent), Code.SUSPENSE, legs, actor=ACTOR)
 

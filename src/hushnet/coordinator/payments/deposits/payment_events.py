@@ -36,7 +36,7 @@ KINDS: Final = (COMPLETED, ASYNC_SUCCEEDED, ASYNC_FAILED, EXPIRED, SUCCEEDED, DE
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An event's object: as it came, or fetched; `landed_cents` when it is of another currency."""
+    """An event's object: as it came, or fetched; `landed_cents` when it says no amount in USD."""
 
     thing: Session | Intent
     landed_cents: int | None = None
@@ -55,10 +55,8 @@ class PaymentEvents:
         if event.attempts >= FETCH_AFTER:
             id_ = thing.id
             thing = await fetch_session(self._gateway, id_) if is_session else await fetch_intent(self._gateway, id_)
-        intent = thing.payment_intent if isinstance(thing, Session) else thing.id
-        is_foreign = thing.currency not in {USD, None} and _is_paid(thing) and deposit_id_of(thing.metadata) is not None
-        landed = await landed_cents(self._gateway, intent) if is_foreign and intent else None
-        return Told(thing, landed)
+        is_ours = deposit_id_of(thing.metadata) is not None
+        return Told(thing, await landed_of(self._gateway, thing) if is_ours else None)
 
     def apply(self, tx: Transaction, event: InboxEvent, prepared: object) -> Verdict:
         assert isinstance(prepared, Told), "what prepare returned"
@@ -80,8 +78,7 @@ def apply_session(
     if _is_paid(session) and session.payment_intent:
         owner = (session.metadata or {}).get(OWNER, "")
         amount, currency = session.amount_total or 0, session.currency or ""
-        credit(tx, deposit, Payment(session.payment_intent, amount, currency, owner, landed))
-        return Applied()
+        return credit(tx, deposit, Payment(session.payment_intent, amount, currency, owner, landed))
     if kind == EXPIRED:
         save(tx, deposit, DepositEvent.EXPIRED)
     elif kind == ASYNC_FAILED:
@@ -98,8 +95,8 @@ def apply_intent(tx: Transaction, deposit: Deposit, intent: Intent, *, kind: str
     """Apply what a payment intent says. A decline at a Checkout is not the end: its customer may try another card."""
     if intent.status == "succeeded":
         keep_card(tx, deposit.owner, intent)
-        credit(tx, deposit, payment_of(intent, landed_cents=landed))
-    elif deposit.origin is Origin.TOPUP and kind in {DECLINED, CANCELED}:
+        return credit(tx, deposit, payment_of(intent, landed_cents=landed))
+    if deposit.origin is Origin.TOPUP and kind in {DECLINED, CANCELED}:
         fail(tx, deposit, decline_of(intent), intent=intent.id)
     return Applied()
 
@@ -117,7 +114,10 @@ def decline_of(intent: Intent) -> str:
 
 
 async def landed_cents(gateway: StripeGateway, intent: str) -> int | None:
-    """Return what a payment in another currency came to in USD cents, or None when Stripe does not say."""
+    """Return what a payment came to on our balance in USD, 0 where that is kept in another currency.
+
+    None until Stripe has booked it: some methods book after they have succeeded.
+    """
     paid = await fetch_intent(gateway, intent)
     if paid.latest_charge is None:
         return None
@@ -130,7 +130,15 @@ async def landed_cents(gateway: StripeGateway, intent: str) -> int | None:
         lambda v1: v1.balance_transactions.retrieve_async(transaction_id),
         BalanceTransaction,
     )
-    return found.amount if found.currency == USD else None
+    return found.amount if found.currency == USD else 0
+
+
+async def landed_of(gateway: StripeGateway, thing: Session | Intent) -> int | None:
+    """Return `landed_cents` of a payment that says no amount in USD itself; None for every other."""
+    intent = thing.payment_intent if isinstance(thing, Session) else thing.id
+    if intent is None or not _is_paid(thing) or _says_usd(thing):
+        return None
+    return await landed_cents(gateway, intent)
 
 
 async def fetch_session(gateway: StripeGateway, id_: str) -> Session:
@@ -139,6 +147,11 @@ async def fetch_session(gateway: StripeGateway, id_: str) -> Session:
 
 async def fetch_intent(gateway: StripeGateway, id_: str) -> Intent:
     return await gateway.read(lambda v1: v1.payment_intents.retrieve_async(id_), Intent)
+
+
+def _says_usd(thing: Session | Intent) -> bool:
+    amount = thing.amount_total if isinstance(thing, Session) else thing.amount_received
+    return thing.currency == USD and bool(amount)
 
 
 def _is_paid(thing: Session | Intent) -> bool:

@@ -36,6 +36,7 @@ from hushnet.coordinator.payments.deposits.payment_events import (
     apply_session,
     fetch_intent,
     fetch_session,
+    landed_of,
 )
 from hushnet.coordinator.payments.model import Cursor, note_finding
 from hushnet.coordinator.payments.stripe.gateway import StripeGateway
@@ -145,13 +146,15 @@ class Reconciliation:
         if session.payment_status == "unpaid" and session.payment_intent:
             intent = await fetch_intent(self._gateway, session.payment_intent)
             kind = ASYNC_FAILED if intent.status in _ENDED else kind
-        return partial(apply_session, session=session, kind=kind)
+        landed = await landed_of(self._gateway, session)
+        return partial(apply_session, session=session, kind=kind, landed=landed)
 
     async def _intent(self, id_: str | None) -> _Work | None:
         if id_ is None:
             return None  # its call is still to be made; the outbox sees to it
         intent = await fetch_intent(self._gateway, id_)
-        return partial(apply_intent, intent=intent, kind=_ENDED.get(intent.status, SUCCEEDED))
+        landed = await landed_of(self._gateway, intent)
+        return partial(apply_intent, intent=intent, kind=_ENDED.get(intent.status, SUCCEEDED), landed=landed)
 
     async def _compare_transactions(self) -> None:
         """Go through what moved at Stripe, newest first; the cursor moves only when all of it was seen."""
@@ -209,7 +212,7 @@ class Reconciliation:
         id_ = deposit_id_of(intent.metadata)
         if id_ is None or intent.status != "succeeded":
             return False
-        landed = moved.amount if moved.currency == USD else None
+        landed = moved.amount if moved.currency == USD else 0
         work = partial(apply_intent, intent=intent, kind=SUCCEEDED, landed=landed)
         return await self._store.transact(lambda tx: _on(tx, id_, work))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction, View
 from hushnet.coordinator.payments.deposits.crediting import credit, deposit_id_of, payment_of
 from hushnet.coordinator.payments.deposits.model import MICRO_USD_A_CENT, Deposit, DepositState, ReversalKind
-from hushnet.coordinator.payments.deposits.payment_events import fetch_intent
+from hushnet.coordinator.payments.deposits.payment_events import fetch_intent, landed_of
 from hushnet.coordinator.payments.deposits.reversing import Taking, apply_refund, known_dispute, step
 from hushnet.coordinator.payments.deposits.transitions import ReversalEvent
 from hushnet.coordinator.payments.inbox import FETCH_AFTER, Applied, Ignored, Verdict, Waiting
@@ -36,6 +36,8 @@ class Told:
     dispute: Dispute | None = None
     intent: Intent | None = None
     is_fetched: bool = False
+    landed_cents: int | None = None
+    """What that payment came to, where it says no amount in USD itself."""
 
 
 class ReversalEvents:
@@ -54,7 +56,9 @@ class ReversalEvents:
         if await self._store.read(lambda view: _deposit_of(view, id_)) is not None:
             return told
         intent = await fetch_intent(self._gateway, id_)
-        return Told(id_, told.refunds, told.dispute, intent, told.is_fetched)
+        is_ours = deposit_id_of(intent.metadata) is not None
+        landed = await landed_of(self._gateway, intent) if is_ours else None
+        return replace(told, intent=intent, landed_cents=landed)
 
     def apply(self, tx: Transaction, event: InboxEvent, prepared: object) -> Verdict:
         assert isinstance(prepared, Told), "what prepare returned"
@@ -83,7 +87,9 @@ class ReversalEvents:
         if deposit.state not in {DepositState.PAID, DepositState.HELD}:
             if told.intent is None or told.intent.status != "succeeded" or event.attempts < FETCH_AFTER:
                 return Waiting("payment_not_here_yet")
-            credit(tx, deposit, payment_of(told.intent))
+            credited = credit(tx, deposit, payment_of(told.intent, landed_cents=told.landed_cents))
+            if isinstance(credited, Waiting):
+                return credited
             deposit = tx.rows(Deposit).get(id_) or deposit
         return deposit
 
