@@ -125,6 +125,24 @@ async def test_wrong_currency_or_amount_goes_to_suspense(
     assert await bench.findings() == ["deposit_in_suspense"]
 
 
+@pytest.mark.parametrize("is_held", [False, True])
+async def test_very_many_refunds_that_one_event_tells_of_are_all_applied(bench: CardBench, is_held: bool) -> None:
+    deposit = await bench.ask(2000)
+    bench.stripe.pay(deposit.checkout or "", cents=1999 if is_held else 0)
+    await bench.tell()
+    deposit = await bench.deposit(deposit.id)
+    for _ in range(130):
+        bench.stripe.refund(deposit.intent or "", 10)
+    told = [event for event in bench.events() if event["type"] == "charge.refunded"]
+    await bench.receive(told[-1:])
+    await bench.settle()
+    assert {event.state for event in await bench.money.all_of(InboxEvent)} <= {EventState.APPLIED, EventState.IGNORED}
+    left = ((1999 if is_held else 2000) - 1300) * CENT
+    place = (0, "suspense") if is_held else (CONSUMER, "paid")
+    assert await bench.balances() == {place: left, (0, "stripe"): -left}
+    assert (await bench.deposit(deposit.id)).refunded == (0 if is_held else 1300 * CENT)
+
+
 def unbook(bench: CardBench, intent: str) -> tuple[dict[str, Any], str]:
     """Let a charge have no balance transaction yet; return the charge, and the transaction that it will have."""
     charge = bench.stripe.thing("charges", bench.stripe.thing("payment_intents", intent)["latest_charge"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction, View
 from hushnet.coordinator.payments.deposits.crediting import credit, deposit_id_of, payment_of
@@ -15,6 +16,7 @@ from hushnet.coordinator.payments.inbox import FETCH_AFTER, Applied, Ignored, Ve
 from hushnet.coordinator.payments.model import InboxEvent, note_finding
 from hushnet.coordinator.payments.stripe.gateway import StripeGateway
 from hushnet.coordinator.payments.stripe.objects import USD, Charge, Dispute, Intent, Page, Refund, object_of
+from hushnet.foundation.errors import CapacityError
 
 REFUND_KINDS: Final = ("refund.created", "refund.updated", "refund.failed", "charge.refund.updated", "charge.refunded")
 DISPUTE_KINDS: Final = (
@@ -24,6 +26,9 @@ DISPUTE_KINDS: Final = (
     "charge.dispute.funds_reinstated",
     "charge.dispute.closed",
 )
+_AT_ONCE: Final = 16
+"""Refunds that are applied in one transaction: each may need three ids (a row, two facts) of the 64 that there are."""
+_PAGES_MAX: Final = 50
 _MOVING_NOTHING: Final = frozenset({"warning_closed", "prevented"})
 
 
@@ -49,6 +54,16 @@ class ReversalEvents:
         self._takes_earnings = takes_earnings
 
     async def prepare(self, event: InboxEvent) -> Told:
+        """Fetch what the event needs. Of very many refunds all but the last are applied here, in parts of their own."""
+        told = await self._told(event)
+        while len(told.refunds) > _AT_ONCE:
+            part = replace(told, refunds=told.refunds[:_AT_ONCE])
+            # Each has its key: what a crash leaves half done is done again.
+            await self._store.transact(partial(self.apply, event=event, prepared=part))
+            told = replace(told, refunds=told.refunds[_AT_ONCE:])
+        return told
+
+    async def _told(self, event: InboxEvent) -> Told:
         told = await (self._dispute(event) if event.kind in DISPUTE_KINDS else self._refunds(event))
         if told.intent_id is None or event.attempts == 0:
             return told  # its payment is usually here already, or comes in a moment
@@ -121,10 +136,19 @@ class ReversalEvents:
                 refund = await self._gateway.read(lambda v1: v1.refunds.retrieve_async(id_), Refund)
             return Told(refund.payment_intent, (refund,))
         charge = object_of(event.body, Charge)
-        page = await self._gateway.read(
-            lambda v1: v1.refunds.list_async({"charge": charge.id, "limit": 100}), Page[Refund]
-        )
-        return Told(charge.payment_intent, tuple(reversed(page.data)))
+        return Told(charge.payment_intent, tuple(reversed(await self._refunds_of(charge.id))))
+
+    async def _refunds_of(self, charge: str) -> list[Refund]:
+        """Return all refunds of a charge, newest first."""
+        found: list[Refund] = []
+        wanted: dict[str, Any] = {"charge": charge, "limit": 100}
+        for _ in range(_PAGES_MAX):
+            page = await self._gateway.read(lambda v1: v1.refunds.list_async(wanted), Page[Refund])
+            found += page.data
+            if not page.has_more:
+                return found
+            wanted["starting_after"] = page.data[-1].id
+        raise CapacityError("this charge has too many refunds to look through", code="payments_unavailable")
 
     async def _dispute(self, event: InboxEvent) -> Told:
         dispute = object_of(event.body, Dispute)
