@@ -159,6 +159,26 @@ async def test_stored_500_leads_to_a_look_up(desk: Desk, call: str, fault: Fault
     assert len({key for name, _, key in desk.stripe.requests if name == call}) == attempts
 
 
+@pytest.mark.parametrize("behind_s", [-290, 5, 290])
+@pytest.mark.parametrize("call", [TRANSFER, PAYOUT])
+async def test_what_stripe_made_is_found_by_a_clock_that_differs(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, call: str, behind_s: int
+) -> None:
+    monkeypatch.setattr(desk.stripe.world, "now_s", lambda: desk.clock.now_ms() // 1000 - behind_s)
+    await desk.provider()
+    desk.stripe.fail(call, Fault.ERROR_500_AFTER)
+    payout = await desk.ask()
+    for _ in range(20):  # nothing but the outbox says anything
+        await desk.worker.send_requested()
+        await desk.calls.step()
+        await desk.money.books.advance(30)
+    assert len({key for name, _, key in desk.stripe.requests if name == call}) == 1
+    assert len(desk.stripe.world.objects["transfers"]) == len(desk.stripe.world.objects["payouts"]) == 1
+    await desk.pay_at_bank(payout, "paid")
+    await desk.settle()
+    assert await desk.is_paid(payout)
+
+
 async def test_a_23_hour_old_unknown_is_never_resent_blind(desk: Desk) -> None:
     """After a day Stripe has forgotten the key: the transfer is looked up by its group instead."""
     await desk.provider()

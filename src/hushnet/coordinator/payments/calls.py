@@ -36,6 +36,8 @@ _LOG = logging.getLogger(__name__)
 LEASE_MS: Final = 60_000
 KEY_LIFE_MS: Final = 23 * 3_600_000
 """Stripe forgets idempotency keys after 24 hours; an hour is kept for clocks and queues."""
+CLOCKS_S: Final = 300
+"""Our clock and a rail's may differ by this much: a look-up that begins at a time begins so much earlier."""
 EQUAL_5XX_MAX: Final = 3
 """Stripe stores the answer of a key, a 500 included, and replays it: asking again tells nothing new."""
 ATTEMPTS_MAX: Final = 5

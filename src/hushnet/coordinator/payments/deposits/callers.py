@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from hushnet.coordinator.ledger.transaction import Transaction
-from hushnet.coordinator.payments.calls import Absent, Caller, CannotTell, Done, Seen, Sent
+from hushnet.coordinator.payments.calls import CLOCKS_S, Absent, Caller, CannotTell, Done, Seen, Sent
 from hushnet.coordinator.payments.deposits.crediting import credit, deposit_id_of, fail, payment_of, save
 from hushnet.coordinator.payments.deposits.model import (
     MICRO_USD_A_CENT,
@@ -35,8 +35,6 @@ REFUND_CALL: Final = "refund"
 DETACH: Final = "detach"
 PAGES_MAX: Final = 10
 """Pages of 100 that a look-up reads before it gives up saying."""
-_CLOCKS_S: Final = 300
-"""Our clock and Stripe's may differ by this much when a list begins at a time."""
 
 
 class CheckoutCall:
@@ -251,7 +249,7 @@ def _listing(service: str, wanted: Mapping[str, Any]) -> Any:
 
 
 def _since_s(call: Call) -> int:
-    return (call.first_ms or 0) // 1000 - _CLOCKS_S
+    return (call.first_ms or 0) // 1000 - CLOCKS_S
 
 
 def _deposit_of(tx: Transaction, reversal: int) -> Deposit | None:

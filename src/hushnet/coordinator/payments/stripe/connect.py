@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from hushnet.coordinator.payments.calls import Done, Refused, Sent
+from hushnet.coordinator.payments.calls import CLOCKS_S, Done, Refused, Sent
 from hushnet.coordinator.payments.payouts.connect import AccountSeen, PayoutSeen, TransferSeen
 from hushnet.coordinator.payments.payouts.moves import METADATA
 from hushnet.coordinator.payments.stripe.gateway import Answered, Ask, StripeGateway
@@ -149,7 +149,7 @@ class StripeConnect:
 
     async def payout_for(self, account: str, payout_id: int, *, since_ms: int) -> PayoutSeen | None:
         """See `ConnectGateway.payout_for`; raises `CapacityError` when the account has more payouts than are read."""
-        wanted: dict[str, Any] = {"limit": _PAGE, "created": {"gte": since_ms // 1000 - 1}}
+        wanted: dict[str, Any] = {"limit": _PAGE, "created": {"gte": since_ms // 1000 - CLOCKS_S}}
         options = {"stripe_account": account}
         for _ in range(_PAGES_MAX):
             page = await self._gateway.read(lambda v1: v1.payouts.list_async(wanted, options), Page[_Payout])

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Protocol, TypeAlias
 import httpx
 import msgspec
 
+from hushnet.coordinator.payments.calls import CLOCKS_S
 from hushnet.coordinator.payments.x402.networks import PERMIT2
 from hushnet.coordinator.payments.x402.payload import Payment, Scheme
 from hushnet.coordinator.payments.x402.signature import keccak
@@ -79,7 +80,7 @@ class Chain(Protocol):
         ...
 
     async def look_up_permit(self, payment: Payment, amount: int, since_s: int) -> PermitSeen:
-        """Say what became of an `upto` payment that was settled for `amount`, no earlier than `since_s`."""
+        """Say what became of an `upto` payment that was settled for `amount`, no earlier than `since_s` by our clock."""
         ...
 
 
@@ -160,7 +161,7 @@ class RpcChain:
         found = [log.transaction_hash.lower() for log in logs if _is_transfer(log, payment, amount)]
         txids = [txid for txid in dict.fromkeys(found) if not await self._is_authorised(txid, payment)]
         began = await self._block(oldest)
-        return Transfers(tuple(txids), is_complete=int(began.timestamp, 16) <= since_s)
+        return Transfers(tuple(txids), is_complete=int(began.timestamp, 16) <= since_s - CLOCKS_S)
 
     async def _is_authorised(self, txid: str, payment: Payment) -> bool:
         """Whether a transaction used an EIP-3009 nonce of the payer: then its transfer paid an `exact` payment."""
