@@ -80,6 +80,93 @@ async def test_fees_are_posted_once_and_the_balances_agree(bench: CardBench) -> 
     assert await bench.findings() == []
 
 
+async def test_fees_that_stripe_gives_back_are_posted_once(bench: CardBench) -> None:
+    deposit, other = await bench.paid(2000), await bench.paid(2000)
+    dispute = bench.stripe.dispute(deposit.intent or "", 500)
+    bench.stripe.end_dispute(dispute, "won", fee_back=True)
+    bench.stripe.refund(other.intent or "", 300)
+    with bench.stripe.lock:
+        (refunded,) = bench.stripe.world.find("balance_transactions", type="refund")
+        refunded |= {"fee": -9, "net": refunded["amount"] + 9}
+        bench.stripe.world.balances[""] += 9
+    await bench.tell()
+    for _ in range(3):
+        await bench.rail.reconciliation.step()
+        await hours_later(bench)
+    assert (await bench.operator())["processor_fees"] == -(2 * 88 - 9) * CENT
+    assert (await bench.operator())["stripe"] == -bench.stripe.world.balances[""] * CENT
+    assert await bench.findings() == []
+
+
+@pytest.mark.parametrize("amount", [700, -700])
+async def test_what_is_of_an_unknown_type_keeps_the_balance_right_and_is_found(bench: CardBench, amount: int) -> None:
+    with bench.stripe.lock:
+        bench.stripe.world.book("climate_something", amount, "x_1", fee=30)
+        bench.stripe.world.book("adjustment", 20, "")
+        bench.stripe.world.book("payout", -100, "po_1", fee=5)
+    for _ in range(3):
+        await bench.rail.reconciliation.step()
+        await hours_later(bench)
+    operator = await bench.operator()
+    assert operator["stripe"] == -bench.stripe.world.balances[""] * CENT
+    assert (operator["suspense"], operator["processor_fees"]) == ((amount + 20) * CENT, -35 * CENT)
+    assert await bench.findings() == ["stripe_type_unknown", "stripe_type_unknown"]
+
+
+async def test_one_row_that_cannot_be_done_blocks_nobody_and_is_found(bench: CardBench) -> None:
+    """Its fact's key is taken by another fact: the ledger refuses it, pass after pass."""
+    asked = [await bench.ask(2000 + place) for place in range(3)]
+    for deposit in asked:
+        bench.stripe.pay(deposit.checkout or "")
+    bench.events()
+    intent = bench.stripe.thing("sessions", asked[1].checkout or "")["payment_intent"]
+    taken = Leg(facts.STRIPE, facts.SUSPENSE, 1)
+    await bench.money.ledger.fact(Fact(facts.paid_key(intent), Code.ADJUSTMENT, (taken,), actor="test"))
+    await hours_later(bench)
+    for _ in range(2):
+        await bench.rail.reconciliation.step()
+    states = [(await bench.deposit(deposit.id)).state for deposit in asked]
+    assert states == [DepositState.PAID, DepositState.OPEN, DepositState.PAID]
+    assert await bench.findings() == ["deposit_not_applied"]
+
+
+async def test_a_deposit_about_which_stripe_is_silent_blocks_nobody(bench: CardBench) -> None:
+    asked = [await bench.ask(2000) for _ in range(3)]
+    for deposit in asked:
+        bench.stripe.pay(deposit.checkout or "")
+    bench.events()
+    await hours_later(bench, 25)
+    bench.stripe.fail(f"GET /v1/checkout/sessions/{asked[1].checkout}", Fault.UNAVAILABLE)
+    await bench.rail.reconciliation._fetch_unfinished()
+    states = [(await bench.deposit(deposit.id)).state for deposit in asked]
+    assert states == [DepositState.PAID, DepositState.OPEN, DepositState.PAID]
+    assert await bench.findings() == ["deposit_not_applied"]
+
+
+async def test_a_pass_ends_while_stripe_is_down(bench: CardBench) -> None:
+    for _ in range(5):
+        await bench.ask(2000)
+    await hours_later(bench, 2)
+    bench.stripe.fail("GET /v1/checkout/sessions/.*", Fault.UNAVAILABLE, times=100)
+    with pytest.raises(CapacityError):
+        await bench.rail.reconciliation.step()
+    assert len([name for name, _, _ in bench.stripe.requests if name.startswith("GET /v1/checkout/sessions/")]) == 3
+    assert await bench.findings() == []
+
+
+async def test_a_transaction_that_cannot_be_looked_into_is_looked_into_again(bench: CardBench) -> None:
+    deposit = await bench.ask(2000)
+    bench.stripe.pay(deposit.checkout or "")
+    await bench.tell()
+    bench.stripe.fund(100)
+    bench.stripe.fail("GET /v1/charges/.*", Fault.UNAVAILABLE)
+    with pytest.raises(CapacityError):
+        await bench.rail.reconciliation.step()
+    assert (await bench.operator())["bank"] == 100 * CENT
+    await bench.rail.reconciliation.step()
+    assert (await bench.operator())["processor_fees"] == -88 * CENT
+
+
 async def test_a_refund_and_its_failure_are_known(bench: CardBench) -> None:
     deposit = await bench.paid(2000)
     bench.stripe.refund(deposit.intent or "", 300)

@@ -7,8 +7,11 @@ import random
 
 import pytest
 
+from hushnet.coordinator.ledger.chart import Kind, operator_account
+from hushnet.coordinator.ledger.model import Code, Fact, Leg
 from hushnet.coordinator.payments.calls import Refused, Sent, Unknown
 from hushnet.coordinator.payments.model import Call, CallState
+from hushnet.coordinator.payments.payouts import sweep
 from hushnet.coordinator.payments.payouts.asking import PayoutRefusedError, Wish, WithdrawableError
 from hushnet.coordinator.payments.payouts.model import Payout, PayoutState
 from hushnet.coordinator.payments.payouts.service import Resolution
@@ -265,6 +268,32 @@ async def test_pending_payouts_are_swept(desk: Desk) -> None:
     assert await desk.worker.ask_overdue() == 1
     assert (await desk.now(payout)).state is S.PAID
     assert await desk.is_paid(payout)
+
+
+async def test_overdue_payouts_are_asked_about_page_by_page_and_one_that_fails_blocks_nobody(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "_BATCH", 2)
+    owners = [AccountId(PROVIDER + place) for place in range(5)]
+    payouts = []
+    for owner in owners:
+        await desk.provider(owner)
+        payouts.append(await desk.payouts.request(Wish(owner, "c1", 5 * USD)))
+    await desk.settle()
+    for payout in payouts:
+        await desk.pay_at_bank(payout, "paid")
+    # The key of the newest but one is taken by another fact: the ledger refuses it, pass after pass.
+    legs = (Leg(operator_account(Kind.CONNECT), operator_account(Kind.SUSPENSE), 1),)
+    key = f"payout:{payouts[3].id}:paid"
+    await desk.money.ledger.fact(Fact(key, Code.ADJUSTMENT, legs, actor="test"))
+    await desk.money.books.advance(8 * DAY_S)
+    assert await desk.worker.ask_overdue() == 5
+    states = [(await desk.now(payout)).state for payout in payouts]
+    assert states == [S.PAID, S.PAID, S.PAID, S.IN_TRANSIT, S.PAID]
+    assert await desk.findings() == ["payout_not_applied"]
+    # Make the books whole again for the fixture.
+    back = (Leg(operator_account(Kind.SUSPENSE), operator_account(Kind.CONNECT), 1),)
+    await desk.money.ledger.fact(Fact("test:back", Code.ADJUSTMENT, back, actor="test"))
 
 
 async def test_a_payout_is_swept_in_every_state_that_waits_for_stripe(desk: Desk) -> None:

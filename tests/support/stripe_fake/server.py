@@ -251,13 +251,15 @@ class FakeStripe:
             thing["balance_transactions"].append(shown(booked))
             self.world.emit("charge.dispute.funds_withdrawn", thing)
 
-    def end_dispute(self, dispute: str, status: str) -> None:
-        """`won` brings the funds back, `lost` and `warning_closed` bring nothing."""
+    def end_dispute(self, dispute: str, status: str, *, fee_back: bool = False) -> None:
+        """`won` brings the funds back, and the fee where Stripe gives it back; `lost` and `warning_closed` bring nothing."""
         with self.lock:
             thing = self.thing("disputes", dispute)
             thing["status"] = status
             if status == "won" and thing["balance_transactions"]:
-                thing["balance_transactions"].append(shown(self.world.book("adjustment", thing["amount"], dispute)))
+                fee = -payments.DISPUTE_FEE_CENTS if fee_back else 0
+                booked = self.world.book("adjustment", thing["amount"], dispute, fee=fee)
+                thing["balance_transactions"].append(shown(booked))
                 self.world.emit("charge.dispute.funds_reinstated", thing)
             self.world.emit("charge.dispute.closed", thing)
 

@@ -96,20 +96,32 @@ def suspended(word: str, object_: str, amount: int, *, fee: int = 0) -> Fact:
 
 
 def processor_fee(transaction: Transaction) -> Fact | None:
-    """What Stripe keeps of a payment, or charges by itself."""
+    """What Stripe keeps of a payment, charges by itself, or gives back of either."""
     cents = transaction.fee or (-transaction.amount if transaction.type in FEE_TYPES else 0)
-    if cents == 0:
-        return None
-    amount = abs(cents) * MICRO_USD_A_CENT
-    leg = Leg(FEES, STRIPE, amount) if cents > 0 else Leg(STRIPE, FEES, amount)
-    return Fact(f"stripe:txn:{transaction.id}", Code.PROCESSOR_FEE, (leg,), actor=ACTOR)
+    legs = _between(FEES, -cents)
+    return Fact(transaction_key(transaction), Code.PROCESSOR_FEE, legs, actor=ACTOR) if legs else None
 
 
 def own_money(transaction: Transaction) -> Fact:
-    """Money that the operator moves between its bank and Stripe."""
-    amount = abs(transaction.amount) * MICRO_USD_A_CENT
-    leg = Leg(STRIPE, BANK, amount) if transaction.amount > 0 else Leg(BANK, STRIPE, amount)
-    return Fact(f"stripe:txn:{transaction.id}", Code.ADJUSTMENT, (leg,), actor=ACTOR)
+    """Money that the operator moves between its bank and Stripe, and what Stripe takes for that."""
+    legs = (*_between(BANK, transaction.amount), *_between(FEES, -transaction.fee))
+    return Fact(transaction_key(transaction), Code.ADJUSTMENT, legs, actor=ACTOR)
+
+
+def unexplained(transaction: Transaction) -> Fact:
+    """What moved at Stripe for a reason that we do not know: a person decides whose it is."""
+    legs = (*_between(SUSPENSE, transaction.amount), *_between(FEES, -transaction.fee))
+    return Fact(transaction_key(transaction), Code.SUSPENSE, legs, actor=ACTOR)
+
+
+def transaction_key(transaction: Transaction) -> str:
+    return f"stripe:txn:{transaction.id}"
+
+
+def _between(other: int, cents: int) -> tuple[Leg, ...]:
+    """Return what brings cents to Stripe from another account of ours; below 0 they go there."""
+    amount = abs(cents) * MICRO_USD_A_CENT
+    return () if amount == 0 else (Leg(STRIPE, other, amount) if cents > 0 else Leg(other, STRIPE, amount),)
 
 
 def _paid(deposit: Deposit) -> int:

@@ -3,6 +3,7 @@
 Deposits that hang are fetched and applied as if Stripe had just told. Every balance transaction since the last pass is
 compared with the facts of its object, and Stripe's fees are posted. The passes overlap by some hours, and each fact has a
 key, so that nothing depends on a pass being whole. What does not fit is a finding; money is only ever moved by a fact.
+What is of a type that we do not know is booked against suspense, so that the account at Stripe stays right.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from hushnet.coordinator.payments.deposits.payment_events import (
     landed_of,
 )
 from hushnet.coordinator.payments.model import Cursor, note_finding
+from hushnet.coordinator.payments.one_by_one import OneByOne
 from hushnet.coordinator.payments.stripe.gateway import StripeGateway
 from hushnet.coordinator.payments.stripe.objects import USD, Balance, Charge, Page
 from hushnet.coordinator.payments.stripe.objects import Transaction as Moved
@@ -57,7 +59,11 @@ DIFFERENCE: Final = "stripe:difference"
 _BATCH: Final = 100
 
 _PAYMENTS: Final = frozenset({"charge", "payment"})
+_BACK: Final = frozenset({"refund", "payment_refund", "refund_failure", "payment_failure_refund"})
+_TRANSFERS: Final = frozenset({"transfer", "transfer_refund", "transfer_cancel", "transfer_failure"})
+"""Left alone where nobody says that it books them."""
 _OWN: Final = frozenset({"payout", "payout_cancel", "payout_failure", "topup", "topup_reversal"})
+_UNDERSTOOD: Final = _PAYMENTS | _BACK | _TRANSFERS | _OWN | facts.FEE_TYPES
 _ENDED: Final = {"canceled": CANCELED, "requires_payment_method": DECLINED}
 
 _Work = Callable[[Transaction, Deposit], object]
@@ -96,7 +102,7 @@ class Reconciliation:
     def __init__(
         self, store: MoneyStore, gateway: StripeGateway, clock: Clock, *, matchers: Mapping[str, Matcher] | None = None
     ) -> None:
-        """`matchers` by type of balance transaction: what other parts book (transfers); unknown types are left alone."""
+        """`matchers` by type of balance transaction: what other parts book (transfers)."""
         self._store = store
         self._gateway = gateway
         self._clock = clock
@@ -112,18 +118,23 @@ class Reconciliation:
             await asyncio.sleep(PERIOD_S)
 
     async def step(self) -> None:
-        """Make one pass. Raises when Stripe or the database does not answer; the next pass begins where this one did."""
+        """Make one pass. Raises when Stripe or the database does not answer; the next pass begins where this one did.
+
+        One deposit or transaction that cannot be done is a finding and holds up nobody.
+        """
         await self._fetch_unfinished()
         await self._compare_transactions()
         await self._compare_balance()
 
     async def _fetch_unfinished(self) -> None:
         old_ms, below = self._clock.now_ms() - OLD_MS, 1 << 63
+        rows = OneByOne(self._store, self._clock, finding="deposit_not_applied")
         while True:
             page = await self._store.read(partial(_unfinished, below=min(below, (1 << 63) - 1)))
             for deposit in page:
                 if deposit.created_ms <= old_ms:
-                    await self._fetch(deposit)
+                    fetch = partial(self._fetch, deposit)
+                    await rows.do(fetch, subject=f"deposit:{deposit.id}", at_ms=deposit.created_ms)
             if len(page) < _BATCH:
                 return
             below = page[-1].id
@@ -164,27 +175,41 @@ class Reconciliation:
         since_s = from_s - OVERLAP_S
         after: dict[str, Any] = {}
         newest_s = 0
+        rows = OneByOne(self._store, self._clock, finding="stripe_not_applied")
         while True:
             wanted = {"limit": 100, "created": {"gte": max(since_s, 0)}, **after}
             page = await self._gateway.read(partial(_transactions, wanted=wanted), Page[Moved])
             for moved in page.data:
                 newest_s = max(newest_s, moved.created)
-                await self._compare(moved)
+                compare = partial(self._compare, moved)
+                await rows.do(compare, subject=f"stripe:{moved.id}", at_ms=moved.created * 1000)
             if not page.has_more:
                 break
             after = {"starting_after": page.data[-1].id}
+        if rows.unanswered is not None:
+            raise rows.unanswered
         if newest_s:
             now = Cursor(name=CURSOR, value=str(newest_s), at_ms=self._clock.now_ms())
             await self._store.transact(partial(_put_cursor, cursor=now))
 
     async def _compare(self, moved: Moved) -> None:
+        if not self._is_understood(moved):
+            detail = f"{moved.type[:40]} {moved.source or ''} {moved.net} {moved.currency[:3]}"
+            await self._note("stripe_type_unknown", f"stripe:{moved.id}", detail)
+            await self._post(facts.unexplained(moved) if moved.currency == USD else None)
+            return
         is_payment = moved.type in _PAYMENTS
         if await self._is_known(moved) or (is_payment and await self._apply_payment(moved)):
-            fact = _fact_of(moved)
-            if fact is not None and not await self._has_fact(fact.key):
-                await self._store.transact(lambda tx: tx.post(fact))
+            await self._post(_fact_of(moved))
         elif self._clock.now_ms() - moved.created * 1000 >= OLD_MS:
             await self._note("stripe_moved_unknown", f"stripe:{moved.id}", f"{moved.type[:40]} {moved.source or ''}")
+
+    async def _post(self, fact: Fact | None) -> None:
+        if fact is not None and not await self._has_fact(fact.key):
+            await self._store.transact(lambda tx: tx.post(fact))
+
+    def _is_understood(self, moved: Moved) -> bool:
+        return moved.type in _UNDERSTOOD or moved.type in self._matchers or _is_dispute(moved)
 
     async def _is_known(self, moved: Moved) -> bool:
         source = moved.source or ""
@@ -196,7 +221,7 @@ class Reconciliation:
                 return await self._has_fact(facts.refund_key(source))
             case "refund_failure" | "payment_failure_refund":
                 return await self._has_fact(f"{facts.refund_key(source)}:failed") or await self._is_put_back(source)
-            case "adjustment" if source.startswith(("du_", "dp_")):
+            case "adjustment":
                 words = ("withdrawn",) if moved.amount < 0 else ("won", "reinstated")
                 return any([await self._has_fact(facts.dispute_key(source, word)) for word in words])
             case _:
@@ -250,12 +275,14 @@ class Reconciliation:
 
 
 def _fact_of(moved: Moved) -> Fact | None:
-    """Return what is booked here and by nobody else: fees, and the operator's own money."""
-    if moved.currency != USD:
-        return None
-    if moved.type in _OWN:
-        return facts.own_money(moved)
-    return facts.processor_fee(moved) if moved.type in _PAYMENTS or moved.type in facts.FEE_TYPES else None
+    """Return what is booked here and by nobody else: fees, also those that come back, and the operator's own money."""
+    if moved.currency != USD or (_is_dispute(moved) and moved.amount < 0):
+        return None  # what Stripe takes for a dispute is in the dispute's own fact
+    return facts.own_money(moved) if moved.type in _OWN else facts.processor_fee(moved)
+
+
+def _is_dispute(moved: Moved) -> bool:
+    return moved.type == "adjustment" and (moved.source or "").startswith(("du_", "dp_"))
 
 
 def _unfinished(view: View, *, below: int) -> list[Deposit]:

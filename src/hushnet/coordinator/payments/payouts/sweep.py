@@ -10,12 +10,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Final, Protocol
 
 from hushnet.coordinator.ledger.chart import Kind
 from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction, View
 from hushnet.coordinator.payments.calls import Done
 from hushnet.coordinator.payments.model import note_finding
+from hushnet.coordinator.payments.one_by_one import OneByOne
 from hushnet.coordinator.payments.payouts.asking import Terms
 from hushnet.coordinator.payments.payouts.books import is_at_connect
 from hushnet.coordinator.payments.payouts.coin_rail import CoinRail, order_for, told_by_gateway
@@ -26,11 +28,12 @@ from hushnet.coordinator.payments.payouts.plans import ask_planned
 from hushnet.coordinator.payments.payouts.stripe_rail import ACTOR, told_by
 from hushnet.coordinator.payments.payouts.transitions import PayoutEvent
 from hushnet.foundation.clock import Clock
-from hushnet.foundation.errors import HushnetError
+from hushnet.foundation.errors import CapacityError, HushnetError
 
 _LOG = logging.getLogger(__name__)
 
 BALANCE_FINDING: Final = "payout_balance"
+UNASKED_FINDING: Final = "payout_not_applied"
 _OVERDUE_STATES: Final = (
     PayoutState.SENDING,
     PayoutState.LANDED,
@@ -153,19 +156,27 @@ class PayoutWorker:
     async def ask_overdue(self) -> int:
         """Ask the rails about every payout that takes too long, and apply what they say; return how many were asked about."""
         before_ms = self._clock.now_ms() - self._terms.overdue_ms
-        overdue = await self._store.read(lambda view: list(_overdue(view, before_ms)))
-        for payout, method in overdue:
-            witness = self._witnesses.get(payout.rail)
-            if witness is None:
-                continue
-            try:
-                happened = await witness.ask(payout, method)
-            except Exception as error:
-                _LOG.warning("a rail does not say what became of a payout", extra={"error": type(error).__name__})
-                continue
-            if happened:
-                await self._apply(payout.id, *happened)
-        return len(overdue)
+        return sum([await self._ask_rail(rail, witness, before_ms) for rail, witness in self._witnesses.items()])
+
+    async def _ask_rail(self, rail: str, witness: Witness, before_ms: int) -> int:
+        """Ask one rail, oldest payouts last; one that fails holds up nobody."""
+        rows, count, below = OneByOne(self._store, self._clock, finding=UNASKED_FINDING), 0, (1 << 63) - 1
+        while True:
+            page = await self._store.read(partial(_overdue, rail=rail, before_ms=before_ms, below=below))
+            for payout, method in page:
+                count += 1
+                ask = partial(self._ask, witness, payout, method)
+                try:
+                    await rows.do(ask, subject=str(payout.id), at_ms=payout.created_ms)
+                except CapacityError:
+                    return count  # this rail is down; others may not be
+            if len(page) < _BATCH:
+                return count
+            below = page[-1][0].id
+
+    async def _ask(self, witness: Witness, payout: Payout, method: PayoutMethod) -> None:
+        if happened := await witness.ask(payout, method):
+            await self._apply(payout.id, *happened)
 
     async def compare(self) -> list[str]:
         """Note and return what does not agree between payouts and the ledger's accounts."""
@@ -219,11 +230,19 @@ def _note(tx: Transaction, wrong: Sequence[str]) -> None:
         note_finding(tx, BALANCE_FINDING, text)
 
 
-def _overdue(view: View, before_ms: int) -> Iterator[tuple[Payout, PayoutMethod]]:
-    found = view.rows(Payout).find(state=_OVERDUE_STATES, at_most=("created_ms", before_ms), limit=_BATCH)
-    for payout in found:
-        (method,) = view.rows(PayoutMethod).find(id=payout.method)
-        yield payout, method
+def _overdue(view: View, *, rail: str, before_ms: int, below: int) -> list[tuple[Payout, PayoutMethod]]:
+    found = view.rows(Payout).find(
+        state=_OVERDUE_STATES,
+        rail=rail,
+        at_most=("created_ms", before_ms),
+        order_by="id",
+        descending=True,
+        below=("id", below),
+        limit=_BATCH,
+    )
+    ids = {payout.method for payout in found}
+    methods = {one.id: one for one in view.rows(PayoutMethod).find(id=list(ids), limit=_BATCH)} if ids else {}
+    return [(payout, methods[payout.method]) for payout in found]
 
 
 def _balance(account: LedgerAccount) -> int:
