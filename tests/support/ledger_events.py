@@ -179,8 +179,10 @@ class Events:
         """The daily one from paid, or one that the owner asked for from earnings."""
         owner = self._debtor(rng)
         earnings, owed = user_account(owner, Kind.EARNINGS), user_account(owner, Kind.OWED)
-        if rng.random() < 0.5:
-            self._fact(rng, owner, Code.DEBT_REPAID, Repay(owner))
+        if rng.random() < 0.6:
+            self._fact(
+                rng, owner, Code.DEBT_REPAID, Repay(owner, earnings=rng.choice([0, 1, rng.randrange(1, 1000), 10**15]))
+            )
         else:
             self._fact(rng, owner, Code.DEBT_REPAID, Leg(earnings, owed, self._amount(rng, earnings, owed)))
 

@@ -191,6 +191,8 @@ class PlainLedger:
                 yield owner * 16 + 6, owner * 16 + 5, rest
             case Repay(owner):
                 yield owner * 16 + 2, owner * 16 + 6, min(self.free(owner * 16 + 2), -self.balance[owner * 16 + 6])
+                rest = min(leg.earnings, -self.balance[owner * 16 + 6])
+                yield owner * 16 + 3, owner * 16 + 6, min(self.free(owner * 16 + 3), rest)
             case GiveBack(owner, paid, earnings, owed):
                 forgiven = min(owed, -self.balance[owner * 16 + 6])
                 yield owner * 16 + 5, owner * 16 + 6, forgiven

@@ -10,6 +10,7 @@ invites.py      `hush invite`: codes that give credit
 payout.py       `hush payout`: take earnings out; payout_methods.py and payout_puzzles.py are parts of it
 pricing.py      `hush pricing`: what models cost, and one's own discounts
 referrals.py    `hush referral`: who brought whom
+repay.py        `hush repay`: repay a debt from earnings
 settlement.py   `hush ledger settle`: sending the coin payouts that are due
 statement.py    `hush statement`: one's account as CSV
 sums.py         sums by day, model, key or machine as people and scripts read them

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from hushnet.coordinator.accounts import Accounts
 from hushnet.coordinator.api.idempotency import KeyBooks
 from hushnet.coordinator.api.money.budgets import BudgetsApi
+from hushnet.coordinator.api.money.debts import DebtsApi
 from hushnet.coordinator.api.money.findings import FindingsApi
 from hushnet.coordinator.budgets import BudgetBook
 from hushnet.coordinator.ledger.faults import FaultHook, faults_from
@@ -107,5 +108,6 @@ def build_money(
     money.works.append(("forget-payments", lambda: forget_forever(money_store, clock)))
     money.works.append(("forget-request-keys", bounds.keys.forget_forever))
     money.routes.extend(BudgetsApi(accounts, bounds.budgets).routes())
+    money.routes.extend(DebtsApi(accounts, money_store).routes())
     money.routes.extend(FindingsApi(accounts, money_store, money.inbox).routes())
     return money

@@ -70,8 +70,7 @@ class _Tally:
             case Take():
                 return self._take(leg)
             case Repay():
-                paid, owed = user_account(leg.owner, Kind.PAID), user_account(leg.owner, Kind.OWED)
-                return _some((paid, owed, min(self._available(paid), self._debt(leg.owner))))
+                return self._repay(leg)
             case GiveBack():
                 return self._give_back(leg)
             case Freeze():
@@ -108,6 +107,13 @@ class _Tally:
         from_earnings = min(take.amount - from_paid, self._available(earnings)) if take.has_earnings else 0
         rest = take.amount - from_paid - from_earnings
         return _some((paid, frozen, from_paid), (earnings, frozen, from_earnings), (owed, frozen, rest))
+
+    def _repay(self, repay: Repay) -> list[Leg]:
+        paid, earnings, owed = (user_account(repay.owner, kind) for kind in (Kind.PAID, Kind.EARNINGS, Kind.OWED))
+        debt = self._debt(repay.owner)
+        from_paid = min(debt, self._available(paid))
+        from_earnings = min(debt - from_paid, repay.earnings, self._available(earnings)) if repay.earnings else 0
+        return _some((paid, owed, from_paid), (earnings, owed, from_earnings))
 
     def _give_back(self, back: GiveBack) -> list[Leg]:
         paid, earnings, frozen, owed = (
@@ -157,7 +163,7 @@ def _packed(leg: AnyLeg) -> bytes:
         case Take():
             return _symbol(1, leg.owner, leg.amount, leg.has_earnings)
         case Repay():
-            return _symbol(2, leg.owner)
+            return _symbol(6, leg.owner, leg.earnings) if leg.earnings else _symbol(2, leg.owner)
         case GiveBack():
             return _symbol(3, leg.owner, leg.paid, leg.earnings, leg.owed)
         case UpTo():

@@ -17,7 +17,6 @@ from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, RequestId
 
 HOLD_LIFE_MS_MAX: Final = 24 * 3600 * 1000
 """A hold expires at most this long after it was opened, and an id older than this opens nothing."""
-
 NOBODY: Final = AccountId(0)
 """In a usage record: no provider served."""
 
@@ -202,9 +201,10 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Repay:
-    """Move from paid to owed what is available, up to the debt; the fact that ends a debt unfreezes `owner`."""
+    """Repay `owner`'s debt as far as paid is available, then from up to `earnings` of earnings; ending it unfreezes."""
 
     owner: int
+    earnings: int = 0
 
 
 @dataclass(frozen=True, slots=True)

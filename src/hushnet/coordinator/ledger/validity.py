@@ -116,7 +116,10 @@ def _leg(leg: AnyLeg) -> str | None:
         case GiveBack():
             parts = (leg.paid, leg.earnings, leg.owed)
             return _owner(leg.owner) or (None if all(map(_is_count, parts)) and _is_amount(sum(parts)) else "amount")
-        case Repay() | Freeze():
+        case Repay():
+            is_bounded = leg.earnings == 0 or _is_amount(leg.earnings)
+            return _owner(leg.owner) or (None if is_bounded else "amount")
+        case Freeze():
             return _owner(leg.owner)
 
 
