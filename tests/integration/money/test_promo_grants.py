@@ -6,9 +6,16 @@ import asyncio
 
 import pytest
 
+from hushnet.coordinator.incentives import grants
+from hushnet.coordinator.incentives.corrections import Corrections
 from hushnet.coordinator.incentives.grants import Grants
+from hushnet.coordinator.incentives.invites import Invites
 from hushnet.coordinator.incentives.model import PromoGrant
-from hushnet.coordinator.ledger.chart import Kind
+from hushnet.coordinator.incentives.referrals import Referrals
+from hushnet.coordinator.incentives.service import Incentives
+from hushnet.coordinator.ledger.chart import Kind, operator_account
+from hushnet.coordinator.ledger.model import Code, Fact, Leg
+from hushnet.coordinator.storage.money.referrals import SqlReferralShares
 from hushnet.foundation.errors import RequestError
 from support.incentives import AMPLE, open_account, operator_balance, spend
 from support.ledger import CONSUMER, post
@@ -137,6 +144,33 @@ async def test_expiry_beside_spending_takes_no_more_than_is_left(money: OpenMone
     taken = sum(amount or 0 for amount in (await expired(money)).values())
     assert taken + 200 + await promo(money) == 600
     assert await promo(money) >= 0
+
+
+async def test_a_round_ends_however_many_grants_cannot_be_taken_back_and_reaches_the_others(
+    money: OpenMoney, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys under which two of them would expire are taken: the ledger refuses them, whenever they are tried."""
+    monkeypatch.setattr(grants, "DUE_AT_ONCE", 2)
+    for name in "abcde":
+        await give(money, 100, name, days=1)
+    cost = Leg(operator_account(Kind.PROMO_EXPENSE), operator_account(Kind.SUSPENSE), 1)
+    for name in "ab":
+        await money.ledger.fact(Fact(f"promo:{name}:expired", Code.ADJUSTMENT, (cost,), actor="test"))
+    await money.books.advance(2 * 86_400)
+    store, clock = money.store, money.clock
+    assert money.books.database is not None
+    referrals = Referrals(store, SqlReferralShares(money.books.database))
+    incentives = Incentives(
+        grants=Grants(store),
+        invites=Invites(store, clock),
+        referrals=referrals,
+        corrections=Corrections(store, limit=1),
+        rewards=None,
+        clock=clock,
+    )
+    async with asyncio.timeout(60):
+        await incentives.round()
+    assert await expired(money) == {"promo:a": None, "promo:b": None} | {f"promo:{name}": 100 for name in "cde"}
 
 
 @pytest.mark.parametrize("amount", [0, -5, True, 10**15 + 1, 0.5])

@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from hushnet.coordinator.incentives.model import ROWS_MAX, Bucket, PromoGrant
 from hushnet.coordinator.incentives.posting import COORDINATOR, refusals_told, require_open_account
 from hushnet.coordinator.incentives.programmes import OneKey, another_key
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
+from hushnet.coordinator.ledger.ids import ID_MAX
 from hushnet.coordinator.ledger.model import CapUse, Code, Fact, Leg, Posted
-from hushnet.coordinator.ledger.transaction import MoneyStore, PostingRefusedError, Transaction
+from hushnet.coordinator.ledger.transaction import MoneyStore, PostingRefusedError, Transaction, View
 from hushnet.foundation.errors import HushnetError, RequestError
 from hushnet.foundation.ids import AccountId
 from hushnet.foundation.money import TRANSFER_MICRO_USD_MAX, require_int
@@ -121,17 +123,18 @@ class Grants:
             return await self._store.transact(work)
 
     async def expire_due(self, now_ms: int) -> int:
-        """Take back what is left of grants whose time is over; return how many there were."""
-        due = await self._store.read(
-            lambda view: view.rows(PromoGrant).find(
-                expired=None, at_most=("expires_ms", now_ms), order_by="expires_ms", limit=DUE_AT_ONCE
-            )
-        )
-        for grant in due:
-            await self._expire(grant.id)
-        return len(due)
+        """Take back what is left of grants whose time is over, each tried once; return of how many it was taken."""
+        due: list[tuple[int, int]] = []
+        below = ID_MAX
+        while True:
+            page = await self._store.read(partial(_due, now_ms=now_ms, below=below))
+            due += [(grant.expires_ms or 0, grant.id) for grant in page]
+            if len(page) < DUE_AT_ONCE:
+                break
+            below = page[-1].id
+        return sum([await self._expire(grant_id) for _, grant_id in sorted(due)])
 
-    async def _expire(self, grant_id: int) -> None:
+    async def _expire(self, grant_id: int) -> bool:
         for attempt in range(1, _TRIES + 1):
             try:
                 await self._store.transact(lambda tx: _expire(tx, grant_id))
@@ -142,7 +145,20 @@ class Grants:
                         "promo credit was not taken back", extra={"serial": grant_id, "code": error.error_code}
                     )
             else:
-                return
+                return True
+        return False
+
+
+def _due(view: View, *, now_ms: int, below: int) -> list[PromoGrant]:
+    """Return a page of grants to be taken back, newest first."""
+    return view.rows(PromoGrant).find(
+        expired=None,
+        at_most=("expires_ms", now_ms),
+        order_by="id",
+        descending=True,
+        below=("id", below),
+        limit=DUE_AT_ONCE,
+    )
 
 
 def _expire(tx: Transaction, grant_id: int) -> None:

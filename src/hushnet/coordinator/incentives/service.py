@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hushnet.coordinator.incentives.corrections import Corrections
-from hushnet.coordinator.incentives.grants import DUE_AT_ONCE, Grants
+from hushnet.coordinator.incentives.grants import Grants
 from hushnet.coordinator.incentives.invites import Invites
 from hushnet.coordinator.incentives.programmes import Programmes
 from hushnet.coordinator.incentives.referrals import Referrals
@@ -42,12 +42,8 @@ class Incentives:
 
     async def round(self) -> None:
         """Do what is due now; what fails is due again the next time."""
-        await self._try("promo-expiry", self._expire)
+        await self._try("promo-expiry", lambda: self.grants.expire_due(self.clock.now_ms()))
         await self._try("referral-sweep", lambda: self.referrals.sweep(self.clock.now_ms()))
-
-    async def _expire(self) -> None:
-        while await self.grants.expire_due(self.clock.now_ms()) == DUE_AT_ONCE:
-            pass
 
     async def _try(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         try:
