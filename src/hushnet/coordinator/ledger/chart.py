@@ -65,6 +65,7 @@ _COIN_KINDS: Final = {"coin": Kind.COIN, "fx_coin": Kind.FX_COIN, "gateway_fees"
 
 SPENDABLE: Final = (Kind.PROMO, Kind.PAID, Kind.EARNINGS)
 """The buckets that a hold takes from, in this order."""
+OF_USERS: Final = (*SPENDABLE, Kind.IN_TRANSIT, Kind.FROZEN, Kind.OWED)
 
 
 class Floor(IntEnum):

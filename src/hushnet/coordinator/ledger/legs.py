@@ -1,7 +1,7 @@
 """What a fact's legs come to, evaluated in order on a tally of that fact alone, over balances read under the lock.
 
 Two rules hold whatever the legs are: who is in debt after a fact that moved the debt is frozen, and the fact that ends
-the debt unfreezes; and a frozen owner's earnings go into no payout.
+the debt unfreezes, but nobody whose account is closed for good; and a frozen owner's earnings go into no payout.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hushnet.coordinator.ledger.chart import Floor, Kind, account_info, on_lane, user_account
+from hushnet.coordinator.ledger.chart import (
+    SPENDABLE,
+    Floor,
+    Kind,
+    account_info,
+    on_lane,
+    operator_account,
+    user_account,
+)
+from hushnet.coordinator.ledger.closure import CloseOut, NotClosable, Obstacle
 from hushnet.coordinator.ledger.model import (
     AnyLeg,
     Fact,
@@ -34,21 +43,24 @@ _SYMBOL = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The amounts that the legs came to, zeros left out, and whose money is frozen (True) or free again (False)."""
+    """The amounts that the legs came to, zeros left out, whose money is frozen (True) or free again (False), who is closed."""
 
     legs: tuple[Leg, ...]
     freezes: Mapping[int, bool]
+    closes: Sequence[int] = ()
 
 
-def resolve(legs: Sequence[AnyLeg], working: Working) -> Resolved | Overdrawn | Overpaid | Refused:
+def resolve(legs: Sequence[AnyLeg], working: Working) -> Resolved | Overdrawn | Overpaid | Refused | NotClosable:
     """Evaluate legs in order; the first that may not be is the answer."""
     tally = _Tally(working)
     for leg in legs:
+        if isinstance(leg, CloseOut) and (obstacle := tally.obstacle(leg)) is not None:
+            return obstacle
         for move in tally.moves(leg):
             refusal = tally.refusal(move)
             if refusal is not None:
                 return refusal
-    return Resolved(tuple(tally.legs), tally.freezes())
+    return Resolved(tuple(tally.legs), tally.freezes(), tally.closes)
 
 
 class _Tally:
@@ -59,23 +71,48 @@ class _Tally:
         self._moved = Counter[int]()
         self._asked: dict[int, bool] = {}
         self.legs: list[Leg] = []
+        self.closes: list[int] = []
 
     def moves(self, leg: AnyLeg) -> list[Leg]:
         """Return what a leg comes to after those before it."""
+        moves: list[Leg] = []
         match leg:
             case Leg():
-                return [leg]
+                moves = [leg]
             case UpTo():
-                return _some((leg.debit, leg.credit, min(leg.amount, self._available(leg.debit))))
+                moves = _some((leg.debit, leg.credit, min(leg.amount, self._available(leg.debit))))
             case Take():
-                return self._take(leg)
+                moves = self._take(leg)
             case Repay():
-                return self._repay(leg)
+                moves = self._repay(leg)
             case GiveBack():
-                return self._give_back(leg)
+                moves = self._give_back(leg)
             case Freeze():
                 self._asked[leg.owner] = leg.is_frozen
-                return []
+            case CloseOut():
+                self.closes.append(leg.owner)
+                moves = self._close_out(leg)
+        return moves
+
+    def obstacle(self, leg: CloseOut) -> NotClosable | None:
+        """Say what keeps an account from being closed for good."""
+        spendable = [self._working.account(user_account(leg.owner, kind)) for kind in SPENDABLE]
+        in_transit, frozen, owed = (
+            self._working.account(user_account(leg.owner, kind)) for kind in (Kind.IN_TRANSIT, Kind.FROZEN, Kind.OWED)
+        )
+        for obstacle, amount in (
+            (Obstacle.HOLD, sum(account.held for account in spendable)),
+            (Obstacle.PAYOUT, in_transit.balance),
+            (Obstacle.DEBT, -owed.balance),
+            (Obstacle.FREEZE, frozen.balance),
+        ):
+            if amount:
+                return NotClosable(obstacle, amount)
+        if any(account.is_closed for account in spendable) and not owed.is_closed:
+            return NotClosable(Obstacle.FREEZE, 0)
+        _, paid, earnings = spendable
+        left = paid.available + earnings.available
+        return NotClosable(Obstacle.MONEY, left) if left > leg.gives_up else None
 
     def refusal(self, move: Leg) -> Overdrawn | Overpaid | Refused | None:
         """Add a leg to the tally; say so when it may not be."""
@@ -97,7 +134,10 @@ class _Tally:
         for account in self._moved:
             if _kind(account) == Kind.OWED and (self._working.account(account).balance or self._balance(account)):
                 found.setdefault(account >> 4, False)
-        return {owner: is_frozen or self._debt(owner) > 0 for owner, is_frozen in found.items()}
+        return {
+            owner: is_frozen or self._debt(owner) > 0 or self._is_closed_out(owner)
+            for owner, is_frozen in found.items()
+        }
 
     def _take(self, take: Take) -> list[Leg]:
         paid, earnings, frozen, owed = (
@@ -125,6 +165,18 @@ class _Tally:
             (frozen, paid, back.paid + back.owed - still_owed),
             (frozen, earnings, back.earnings),
         )
+
+    def _close_out(self, leg: CloseOut) -> list[Leg]:
+        promo, paid, earnings = (user_account(leg.owner, kind) for kind in SPENDABLE)
+        unclaimed = operator_account(Kind.UNCLAIMED)
+        return _some(
+            (promo, operator_account(Kind.PROMO_EXPENSE), self._available(promo)),
+            (paid, unclaimed, self._available(paid)),
+            (earnings, unclaimed, self._available(earnings)),
+        )
+
+    def _is_closed_out(self, owner: int) -> bool:
+        return self._working.account(user_account(owner, Kind.OWED)).is_closed
 
     def _available(self, account: int) -> int:
         return self._working.account(account).available + self._moved[account]
@@ -168,8 +220,8 @@ def _packed(leg: AnyLeg) -> bytes:
             return _symbol(3, leg.owner, leg.paid, leg.earnings, leg.owed)
         case UpTo():
             return _symbol(4, on_lane(leg.debit, 0), on_lane(leg.credit, 0), leg.amount)
-        case Freeze():
-            return _symbol(5, leg.owner, leg.is_frozen)
+        case Freeze() | CloseOut():
+            return _symbol(5, leg.owner, leg.is_frozen) if isinstance(leg, Freeze) else _symbol(6, leg.owner)
 
 
 def _symbol(number: int, *content: int) -> bytes:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
+from hushnet.coordinator.ledger.closure import CloseOut, NotClosable
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId, RequestId
 
 HOLD_LIFE_MS_MAX: Final = 24 * 3600 * 1000
@@ -234,7 +235,7 @@ class Freeze:
     is_frozen: bool = True
 
 
-AnyLeg: TypeAlias = Leg | Take | Repay | GiveBack | UpTo | Freeze
+AnyLeg: TypeAlias = Leg | Take | Repay | GiveBack | UpTo | Freeze | CloseOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,9 +369,8 @@ class UnknownAccount:
 HoldOutcome: TypeAlias = Held | Insufficient | Capped | Refused | AlreadyClosed | Conflict | Invalid | Busy
 CloseOutcome: TypeAlias = Closed | Already | AlreadyOther | Unknown | Invalid | Busy
 FreeUseOutcome: TypeAlias = Recorded | AlreadyPosted | Conflict | Invalid | Busy
-FactOutcome: TypeAlias = (
-    Posted | AlreadyPosted | Conflict | Overdrawn | Overpaid | Capped | Refused | UnknownAccount | Invalid | Busy
-)
+_FactRefusal: TypeAlias = Overdrawn | Overpaid | NotClosable | Capped | Refused | UnknownAccount
+FactOutcome: TypeAlias = Posted | AlreadyPosted | Conflict | Invalid | Busy | _FactRefusal
 Outcome: TypeAlias = HoldOutcome | CloseOutcome | FreeUseOutcome | FactOutcome
 
 

@@ -276,6 +276,8 @@ class _Planner:
         self.working.spend(fact.caps, _capped(fact))
         for owner, is_frozen in resolved.freezes.items():
             self.working.freeze(owner, is_frozen=is_frozen)
+        for owner in resolved.closes:
+            self.working.close(owner)
 
     def _row(self, fact: int, leg: int, code: Code, move: Leg) -> Transfer:
         return Transfer(fact, leg, Phase.POSTED, code, move.debit, move.credit, move.amount, self._moment.now_ms)

@@ -6,7 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hushnet.coordinator.ledger import validity
-from hushnet.coordinator.ledger.chart import SPENDABLE, Kind, account_info, is_operator, on_lane, user_account
+from hushnet.coordinator.ledger.chart import (
+    OF_USERS,
+    SPENDABLE,
+    Kind,
+    account_info,
+    is_operator,
+    on_lane,
+    operator_account,
+    user_account,
+)
+from hushnet.coordinator.ledger.closure import CloseOut
 from hushnet.coordinator.ledger.model import (
     AnyLeg,
     CapUse,
@@ -108,6 +118,9 @@ class _Touched:
             case GiveBack():
                 self._add_owned(leg.owner, Kind.PAID, Kind.EARNINGS)
                 self._accounts.update(user_account(leg.owner, kind) for kind in (Kind.PROMO, Kind.FROZEN, Kind.OWED))
+            case CloseOut():
+                self._add_owned(leg.owner, *OF_USERS)
+                self._add_accounts(map(operator_account, (Kind.PROMO_EXPENSE, Kind.UNCLAIMED)))
             case Repay():
                 self._accounts.update(user_account(leg.owner, kind) for kind in (*SPENDABLE, Kind.OWED))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from hushnet.coordinator.ledger.chart import OWNER_MAX, OWNER_MIN, Floor, Kind, account_info
+from hushnet.coordinator.ledger.closure import CloseOut
 from hushnet.coordinator.ledger.ids import ID_MAX
 from hushnet.coordinator.ledger.model import (
     AnyLeg,
@@ -100,6 +101,8 @@ def _fact(fact: Fact) -> str | None:
         return "amount"
     if fact.caps and not (fact.legs and isinstance(fact.legs[0], Leg)):
         return "caps"
+    if len(fact.legs) > 1 and any(isinstance(leg, CloseOut) for leg in fact.legs):
+        return "closure"
     for leg in fact.legs:
         word = _leg(leg)
         if word is not None:
@@ -121,6 +124,8 @@ def _leg(leg: AnyLeg) -> str | None:
             return _owner(leg.owner) or (None if is_bounded else "amount")
         case Freeze():
             return _owner(leg.owner)
+        case CloseOut():
+            return _owner(leg.owner) or (None if _is_count(leg.gives_up) else "amount")
 
 
 def _movement(leg: Leg | UpTo) -> str | None:

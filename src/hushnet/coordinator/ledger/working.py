@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hushnet.coordinator.ledger.chart import SPENDABLE, Kind, is_operator, user_account
+from hushnet.coordinator.ledger.chart import OF_USERS, SPENDABLE, Kind, is_operator, user_account
 from hushnet.coordinator.ledger.model import CapUse, Code, Held, Phase, UsageRecord
 from hushnet.coordinator.ledger.store import (
     AccountState,
@@ -142,6 +142,11 @@ class Working:
         """Close the owner's spendable accounts, or open them again."""
         for kind in SPENDABLE:
             self.account(user_account(owner, kind)).is_closed = is_frozen
+
+    def close(self, owner: int) -> None:
+        """Close all of the owner's accounts for good."""
+        for kind in OF_USERS:
+            self.account(user_account(owner, kind)).is_closed = True
 
     def deltas(self) -> list[Delta]:
         """Return what the batch adds to each account that it changed, ascending."""
