@@ -103,10 +103,10 @@ async def test_money_of_one_account_is_invisible_to_another(tmp_path: Path) -> N
         assert (await bob.http.get("/v1/balance")).json()["spendable_micro_usd"] == 0
 
 
-async def test_a_closed_account_is_refused_until_it_is_reopened(tmp_path: Path) -> None:
+async def test_a_barred_account_is_refused_until_it_is_reopened(tmp_path: Path) -> None:
     async with network(tmp_path) as net:
         ann = await net.account("ann")
-        assert (await net.operator.post(f"/v1/admin/accounts/{ann.id}/close")).json()["closed"] is True
+        assert (await net.operator.post(f"/v1/admin/accounts/{ann.id}/bar")).json()["barred"] is True
         answer = await ann.http.get("/v1/balance")
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "account_closed")
         await net.operator.post(f"/v1/admin/accounts/{ann.id}/reopen")

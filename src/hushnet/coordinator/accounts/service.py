@@ -99,18 +99,23 @@ class Accounts:
         return await self._store.account(account_id)
 
     async def close_account(self, account_id: AccountId, *, is_closed: bool = True) -> bool:
-        """Close or reopen an account; its keys stop or start working at once. False when there is none."""
+        """Bar or reopen an account; its keys stop or start working at once. False when there is none."""
         found = await self._store.close_account(account_id, self._clock.now_ms() if is_closed else None)
-        self.changed(account_id, None, is_barred=found and is_closed)
-        if self.spread is not None:
-            await self.spread(account_id, None, found and is_closed)
+        await self._spread(account_id, is_barred=found and is_closed)
         return found
+
+    async def closed(self, account_id: AccountId) -> None:
+        """Have every process stop the keys of an account whose row was closed elsewhere, and end what they opened."""
+        await self._spread(account_id, is_barred=True)
 
     async def refresh(self, account_id: AccountId) -> None:
         """Have every process look an account's keys up again: what goes with them has changed."""
-        self.changed(account_id, None, is_barred=False)
+        await self._spread(account_id, is_barred=False)
+
+    async def _spread(self, account_id: AccountId, *, is_barred: bool) -> None:
+        self.changed(account_id, None, is_barred=is_barred)
         if self.spread is not None:
-            await self.spread(account_id, None, False)
+            await self.spread(account_id, None, is_barred)
 
     def changed(self, account_id: AccountId, key_id: ApiKeyId | None, *, is_barred: bool) -> None:
         """Forget a key, or with None all keys of an account; `is_barred`: what they have opened ends."""

@@ -80,6 +80,8 @@ ROWS: Final = (
     Row("no_own_provider", 409, _CONFLICT, "no machine of this account is connected", "start one with `hush provider start` and a token of this account, or ask with \"own\": \"prefer\""),
     Row("not_available", 409, _CONFLICT, "the account has less than that available", "look at its balance"),
     Row("no_debt", 409, _CONFLICT, "this account owes nothing"),
+    Row("account_not_closable", 409, _CONFLICT, "something of this account is still under way", "see the message"),
+    Row("account_not_empty", 409, _CONFLICT, "this account has money that its owner does not give up", "take it out first, or say how much is given up"),
     Row("already_redeemed", 409, _CONFLICT, "this account has used an invite before"),
     Row("invite_over", 409, _CONFLICT, "this invite is used up or over"),
     Row("referral_refused", 409, _CONFLICT, "these two accounts cannot refer each other"),

@@ -15,12 +15,14 @@ from starlette.routing import Route
 from hushnet.coordinator.accounts import Accounts
 from hushnet.coordinator.api.idempotency import KeyBooks
 from hushnet.coordinator.api.money.budgets import BudgetsApi
+from hushnet.coordinator.api.money.closing import ClosingApi
 from hushnet.coordinator.api.money.debts import DebtsApi
 from hushnet.coordinator.api.money.findings import FindingsApi
 from hushnet.coordinator.budgets import BudgetBook
 from hushnet.coordinator.ledger.faults import FaultHook, faults_from
 from hushnet.coordinator.ledger.service import Ledger
 from hushnet.coordinator.payments.calls import Caller, Calls
+from hushnet.coordinator.payments.closing import Closing
 from hushnet.coordinator.payments.debts import repay_forever
 from hushnet.coordinator.payments.inbox import EventHandler, Inbox
 from hushnet.coordinator.payments.retention import forget_forever
@@ -110,4 +112,7 @@ def build_money(
     money.routes.extend(BudgetsApi(accounts, bounds.budgets).routes())
     money.routes.extend(DebtsApi(accounts, money_store).routes())
     money.routes.extend(FindingsApi(accounts, money_store, money.inbox).routes())
+    closing = Closing(money_store, wake=money.calls.wake)
+    money.works.append(("closed-accounts", closing.watch_forever))
+    money.routes.extend(ClosingApi(accounts, closing).routes())
     return money

@@ -96,8 +96,6 @@ class AdminApi:
         return [
             route("/v1/admin/accounts", {"POST": self.create_account}),
             route("/v1/admin/accounts/{account_id}", {"GET": self.show_account}),
-            route("/v1/admin/accounts/{account_id}/close", {"POST": self.close_account}),
-            route("/v1/admin/accounts/{account_id}/reopen", {"POST": self.reopen_account}),
             route("/v1/admin/accounts/{account_id}/grants", {"POST": self.grant}),
             route("/v1/admin/accounts/{account_id}/keys", {"GET": self.list_keys, "POST": self.create_key}),
             route("/v1/admin/accounts/{account_id}/keys/{key_id}", {"DELETE": self.revoke_key}),
@@ -120,18 +118,6 @@ class AdminApi:
         account = await self._account(request)
         balance = shown_balance(await self._ledger.balance(account.id))
         return json_response({**_shown_account(account), "balance": balance})
-
-    async def close_account(self, request: Request) -> Response:
-        return await self._set_closed(request, is_closed=True)
-
-    async def reopen_account(self, request: Request) -> Response:
-        return await self._set_closed(request, is_closed=False)
-
-    async def _set_closed(self, request: Request, *, is_closed: bool) -> Response:
-        await self._operator(request)
-        account = await self._account(request)
-        await self._accounts.close_account(account.id, is_closed=is_closed)
-        return json_response({"account_id": account.id, "closed": is_closed})
 
     async def grant(self, request: Request) -> Response:
         operator = await self._operator(request)

@@ -129,18 +129,7 @@ class TopUps:
 
     async def forget_card(self, owner: AccountId) -> StripeCustomer:
         """Forget the saved card here and have Stripe forget it; top-ups are off then."""
-
-        def work(tx: Transaction) -> StripeCustomer:
-            customers = tx.rows(StripeCustomer)
-            known = customers.get(owner)
-            if known is None or known.method is None:
-                return known or StripeCustomer(owner=owner)
-            changed = replace(known, method=None, topup_on=False, topup_halt="", updated_ms=tx.now_ms)
-            customers.save(changed)
-            enqueue(tx, RAIL, DETACH, tx.next_id(), {"method": known.method})
-            return changed
-
-        changed = await self._store.transact(work)
+        changed = await self._store.transact(lambda tx: forget_card(tx, owner))
         self._wake()
         return changed
 
@@ -166,6 +155,18 @@ class TopUps:
         if begun:
             self._wake()
         return begun
+
+
+def forget_card(tx: Transaction, owner: AccountId) -> StripeCustomer:
+    """Forget an owner's card, turn top-ups off, and ask Stripe to forget the card too; without a card nothing changes."""
+    customers = tx.rows(StripeCustomer)
+    known = customers.get(owner)
+    if known is None or known.method is None:
+        return known or StripeCustomer(owner=owner)
+    changed = replace(known, method=None, topup_on=False, topup_halt="", updated_ms=tx.now_ms)
+    customers.save(changed)
+    enqueue(tx, RAIL, DETACH, tx.next_id(), {"method": known.method})
+    return changed
 
 
 def _short(view: View, customers: Sequence[StripeCustomer]) -> list[StripeCustomer]:
