@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from hushnet.coordinator.ledger.books.closing import closed, gather, last_due
 from hushnet.coordinator.ledger.books.days import DAY_MS, DayBalance, DayRow, day_of, day_text, parse_day
@@ -19,8 +20,10 @@ from hushnet.coordinator.ledger.books.published import proof_document
 from hushnet.coordinator.ledger.books.recomputing import recomputed
 from hushnet.coordinator.ledger.chart import SPENDABLE, Kind, operator_account, user_account
 from hushnet.coordinator.ledger.model import Held
+from hushnet.coordinator.storage.books import days
 from hushnet.coordinator.storage.books.days import SqlDayStore
 from hushnet.coordinator.storage.books.keys import KEY_FILE, MASTER_FILE, load_book_keys
+from hushnet.coordinator.storage.database import Database
 from hushnet.foundation.clock import ManualClock
 from hushnet.foundation.errors import CapacityError, ConfigurationError, RequestError
 from hushnet.foundation.ids import AccountId
@@ -76,9 +79,9 @@ async def stored(books: OpenLedger) -> list[tuple[DayRow, list[DayBalance]]]:
     newest = await store.day(None)
     assert newest is not None
     first = day_of(DAY * DAY_MS)
-    days = [await store.day(day) for day in range(first, newest.day + 1)]
-    rows = [day for day in days if day is not None]
-    assert len(rows) == len(days)
+    found = [await store.day(day) for day in range(first, newest.day + 1)]
+    rows = [day for day in found if day is not None]
+    assert len(rows) == len(found)
     return [(row, await store.inspect_days(lambda view, day=row.day: list(view.balances(day)))) for row in rows]
 
 
@@ -164,6 +167,101 @@ async def test_missed_days_are_closed_as_they_were(books: OpenLedger) -> None:
     assert closing == [1000, 990, 970]
     assert (await store_of(books).balances_of(DAY + 2, CONSUMER))[0].account == paid
     assert await keeper.close_due() == []
+
+
+class Dying:
+    """A database whose writer dies at a write, having committed those before it."""
+
+    def __init__(self, database: Database, *, at: int) -> None:
+        self._database = database
+        self._left = at
+        self.dialect = database.dialect
+        self.read = database.read
+
+    async def write(self, work: Callable[[Connection], bool]) -> bool:
+        self._left -= 1
+        if self._left == 0:
+            raise _Killed
+        return await self._database.write(work)
+
+
+class _Killed(BaseException):
+    """The process is gone."""
+
+
+async def test_a_day_that_was_written_by_half_is_no_day_and_is_closed_whole(
+    books: OpenLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(days, "_ROWS_AT_ONCE", 2)
+    assert books.database is not None
+    for owner in OWNERS:
+        await books.give(owner, promo=3, paid=100)
+    await next_day(books)
+    gathered = await store_of(books).inspect_days(lambda view: gather(view, now_ms=books.clock.now_ms()))
+    assert gathered is not None
+    expected, whole = closed(gathered, secret=KEYS.secret_of(DAY), at_ms=books.clock.now_ms())
+    deaths = 0
+    for at in range(1, 20):
+        dying = SqlDayStore(cast(Database, Dying(books.database, at=at)))
+        keeper = BookKeeper(dying, KEYS, books.clock, network="net")
+        try:
+            made = await keeper.close_due()
+        except _Killed:
+            deaths += 1
+            assert await store_of(books).day(None) is None
+            with pytest.raises(RequestError):
+                await keeper_of(books).root()
+        else:
+            break
+    assert deaths == (6 if books.database.dialect == "sqlite" else 1)
+    ((row, balances),) = await stored(books)
+    assert (made, row, balances) == ([row], expected, whole)
+    assert row.findings == ()
+
+
+async def test_what_an_earlier_try_left_of_a_day_is_written_over(books: OpenLedger) -> None:
+    assert books.database is not None
+    await books.give(CONSUMER, paid=100)
+    await next_day(books)
+    if books.database.dialect == "sqlite":  # where a day is written in parts
+        left = "INSERT INTO ledger_day_balances VALUES (:day, :account, 1, 0, 0)"
+        values = {"day": DAY, "account": user_account(CONSUMER, Kind.PAID)}
+        await books.database.write(lambda connection: connection.execute(text(left), values))
+    (row,) = await keeper_of(books).close_due()
+    assert row.findings == ()
+    assert await store_of(books).balances_of(DAY, CONSUMER) == [
+        DayBalance(user_account(CONSUMER, Kind.PAID), 100, 0, 0)
+    ]
+
+
+async def test_requests_are_taken_while_a_day_is_being_written(
+    books: OpenLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(days, "_ROWS_AT_ONCE", 2)
+    assert books.database is not None
+    for owner in OWNERS:
+        await books.give(owner, paid=100)
+    await next_day(books)
+    store, database = store_of(books), books.database
+    held: list[Held] = []
+
+    class Between:
+        """Takes a request before each write."""
+
+        dialect, read = database.dialect, database.read
+
+        async def write(self, work: Callable[[Connection], bool]) -> bool:
+            held.append((await books.held(1))[1])
+            assert await store.day(None) is None
+            return await database.write(work)
+
+    keeper = BookKeeper(SqlDayStore(cast(Database, Between())), KEYS, books.clock, network="net")
+    (row,) = await keeper.close_due()
+    assert row.findings == ()
+    assert len(held) == (4 if database.dialect == "sqlite" else 1)
+    await next_day(books)
+    (after,) = await keeper_of(books).close_due()
+    assert after.findings == ()
 
 
 async def test_empty_books_have_no_days(books: OpenLedger) -> None:

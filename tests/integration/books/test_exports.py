@@ -68,6 +68,15 @@ async def exported(books: OpenLedger, home: Path) -> Path:
     return folder
 
 
+async def test_balances_of_a_day_that_is_not_closed_yet_are_not_exported(books: OpenLedger, tmp_path: Path) -> None:
+    assert books.database is not None
+    half = text("INSERT INTO ledger_day_balances VALUES (:day, 1, 2, 3, 4)")
+    await books.database.write(lambda connection: connection.execute(half, {"day": DAY + 2}))
+    folder = await exported(books, tmp_path)
+    assert verified_folder(folder, None) == []
+    assert f"\n{DAY + 2}," not in (folder / "ledger_day_balances.csv").read_text()
+
+
 async def test_an_export_verifies_by_itself_and_is_its_owners_alone(books: OpenLedger, tmp_path: Path) -> None:
     folder = await exported(books, tmp_path)
     assert verified_folder(folder, None) == []

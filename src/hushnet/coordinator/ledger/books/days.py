@@ -98,7 +98,10 @@ class DayStore(Protocol):
         ...
 
     async def add_day(self, row: DayRow, balances: Sequence[DayBalance]) -> bool:
-        """Write a day with its balances in one transaction; False when it is there already, and nothing changes."""
+        """Write a day with its balances; False when it is there already, and nothing changes.
+
+        The day is there when all of it is. What a crash leaves behind is nobody's to read, and is written over.
+        """
         ...
 
     async def day(self, day: int | None) -> DayRow | None:

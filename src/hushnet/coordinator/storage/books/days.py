@@ -1,9 +1,14 @@
-"""Closed days in the database: sums are made there, over the facts of the day, the same statements on SQLite and Postgres."""
+"""Closed days in the database: sums are made there, over the facts of the day, the same statements on SQLite and Postgres.
+
+SQLite has one writer, and requests wait for it: there a day's balances are written some at a time, its row last of all. What
+a crash leaves of a day without a row is of no day yet; closing the day writes each of them again.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
@@ -65,6 +70,12 @@ _ADD_DAY: Final = text(
     "INSERT INTO ledger_days (day, at_ms, heads, root, leaves, liabilities, oldest_open, ok, findings)"
     " VALUES (:day, :at_ms, :heads, :root, :leaves, :liabilities, :oldest_open, :ok, :findings) ON CONFLICT DO NOTHING"
 )
+# A later try has the same accounts, or more: columns only grow.
+_PUT_BALANCE: Final = text(
+    "INSERT INTO ledger_day_balances (day, account, credits, debits, held)"
+    " VALUES (:day, :account, :credits, :debits, :held) ON CONFLICT (day, account)"
+    " DO UPDATE SET credits = excluded.credits, debits = excluded.debits, held = excluded.held"
+)
 
 
 class SqlDayStore:
@@ -77,17 +88,14 @@ class SqlDayStore:
         return await self._read(lambda connection: work(SqlDayBooks(connection)))
 
     async def add_day(self, row: DayRow, balances: Sequence[DayBalance]) -> bool:
-        def add(connection: Connection) -> bool:
-            # The day comes first: a rival that closes it too waits here, and then finds it.
-            if connection.execute(_ADD_DAY, _day_values(row)).rowcount != 1:
-                return False
-            for start in range(0, len(balances), _ROWS_AT_ONCE):
-                part = balances[start : start + _ROWS_AT_ONCE]
-                connection.execute(DAY_BALANCES.insert(), [{"day": row.day, **each._asdict()} for each in part])
-            return True
-
+        parts = [balances[start : start + _ROWS_AT_ONCE] for start in range(0, len(balances), _ROWS_AT_ONCE)]
         with storage_faults():
-            return await self._database.write(add)
+            if self._database.dialect == "sqlite":
+                for part in parts:
+                    if not await self._database.write(partial(_put_balances, row=row, part=part)):
+                        return False  # somebody else in this process was first
+                return await self._database.write(partial(_add_day, row=row, parts=()))
+            return await self._database.write(partial(_add_day, row=row, parts=parts))
 
     async def day(self, day: int | None) -> DayRow | None:
         return await self._read(lambda connection: _day(connection, day))
@@ -168,6 +176,23 @@ class SqlDayBooks:
 
     def _rows(self, statement: Any) -> Iterator[Sequence[Any]]:
         return iter(self._connection.execute(statement.execution_options(yield_per=_ROWS_AT_ONCE)))
+
+
+def _put_balances(connection: Connection, *, row: DayRow, part: Sequence[DayBalance]) -> bool:
+    """Write some balances of a day over what an earlier try has left of them; False when the day is closed."""
+    if connection.execute(select(DAYS.c.day).where(DAYS.c.day == row.day)).first() is not None:
+        return False
+    connection.execute(_PUT_BALANCE, [{"day": row.day, **each._asdict()} for each in part])
+    return True
+
+
+def _add_day(connection: Connection, *, row: DayRow, parts: Sequence[Sequence[DayBalance]]) -> bool:
+    # The day comes first: a rival that closes it too waits here, and then finds it.
+    if connection.execute(_ADD_DAY, _day_values(row)).rowcount != 1:
+        return False
+    for part in parts:
+        connection.execute(DAY_BALANCES.insert(), [{"day": row.day, **each._asdict()} for each in part])
+    return True
 
 
 def _total(account: ColumnElement[int], table: Any = transfers) -> Select[int, int]:

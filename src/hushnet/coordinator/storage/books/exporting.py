@@ -90,8 +90,12 @@ def export_books(
     Raises `ConfigurationError` for a folder that is not empty.
     """
     books = SqlBooks(connection)
-    lines = [_day_line(row, keys, network) for row in connection.execute(select(DAYS).order_by(DAYS.c.day))]
+    days = connection.execute(select(DAYS).order_by(DAYS.c.day)).all()
+    lines = [_day_line(row, keys, network) for row in days]
+    closed = {row.day for row in days}
     parts = [(table, books.rows(table)) for table in EXPORTED]
+    # A day that is being closed has balances before it has a row.
+    parts = [(t, (row for row in rows if row[0] in closed) if t is DAY_BALANCES else rows) for t, rows in parts]
     return write_tables(folder, parts, network=network, now_ms=now_ms, progress=progress, days=lines)
 
 
