@@ -11,8 +11,9 @@ import asyncio
 import os
 import sys
 
+import asyncpg
 import httpx
-from alembic import command
+from sqlalchemy.dialects import postgresql, sqlite
 
 from hushnet.coordinator.ledger.faults import faults_from
 from hushnet.coordinator.payments.calls import Calls
@@ -31,7 +32,7 @@ from hushnet.foundation.redaction import Secret
 from support.money import OpenMoney, open_money
 from support.stripe_fake.webhooks import body_of
 
-WARM = (command, database_postgres, database_sqlite, ledger_postgres, ledger_sqlite, transport)
+WARM = (asyncpg, postgresql, sqlite, database_postgres, database_sqlite, ledger_postgres, ledger_sqlite, transport)
 """Imported before the first fork, so that no victim spends its short life on imports."""
 
 OWNER = AccountId(70_000)

@@ -10,7 +10,8 @@ import asyncio
 import os
 import sys
 
-from alembic import command
+import asyncpg
+from sqlalchemy.dialects import postgresql, sqlite
 
 from hushnet.coordinator.ledger.chart import Kind, user_account
 from hushnet.coordinator.ledger.model import Close, CloseKind, Credit, Held, Hold, Usage, UsageOutcome
@@ -27,7 +28,7 @@ from hushnet.coordinator.storage import (
 from hushnet.foundation.clock import SystemClock
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId
 
-WARM = (command, database_postgres, database_sqlite, ledger_postgres, ledger_sqlite)
+WARM = (asyncpg, postgresql, sqlite, database_postgres, database_sqlite, ledger_postgres, ledger_sqlite)
 """Imported before the first fork, so that no victim spends its short life on imports."""
 
 CONSUMER, PROVIDER = AccountId(70_000), AccountId(80_000)

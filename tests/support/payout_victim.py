@@ -12,7 +12,8 @@ import os
 import sys
 from typing import Final
 
-from alembic import command
+import asyncpg
+from sqlalchemy.dialects import postgresql, sqlite
 
 from hushnet.coordinator.ledger.faults import faults_from
 from hushnet.coordinator.ledger.service import Ledger
@@ -24,18 +25,26 @@ from hushnet.coordinator.payments.payouts.model import STRIPE, PayoutMethod
 from hushnet.coordinator.payments.payouts.service import Payouts
 from hushnet.coordinator.payments.payouts.stripe_rail import stripe_callers
 from hushnet.coordinator.payments.payouts.sweep import PayoutWorker, StripeWitness
+from hushnet.coordinator.payments.stripe import transport
 from hushnet.coordinator.payments.stripe.connect import StripeConnect
 from hushnet.coordinator.payments.stripe.events import CONNECT, StripeEvents
 from hushnet.coordinator.payments.stripe.gateway import StripeGateway
 from hushnet.coordinator.payments.stripe.objects import Named
-from hushnet.coordinator.storage import Database, database_postgres, database_sqlite, open_ledger_store
+from hushnet.coordinator.storage import (
+    Database,
+    database_postgres,
+    database_sqlite,
+    ledger_postgres,
+    ledger_sqlite,
+    open_ledger_store,
+)
 from hushnet.coordinator.storage.ledger_store import SqlLedgerStore
 from hushnet.coordinator.storage.money import SqlMoneyStore
 from hushnet.foundation.clock import SystemClock
 from hushnet.foundation.ids import AccountId
 from hushnet.foundation.redaction import Secret
 
-WARM = (command, database_postgres, database_sqlite)
+WARM = (asyncpg, postgresql, sqlite, database_postgres, database_sqlite, ledger_postgres, ledger_sqlite, transport)
 """Imported before the first fork, so that no victim spends its short life on imports."""
 
 OWNER: Final = AccountId(80_000)

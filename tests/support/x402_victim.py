@@ -10,7 +10,8 @@ import asyncio
 import os
 import sys
 
-from alembic import command
+import asyncpg
+from sqlalchemy.dialects import postgresql, sqlite
 
 from hushnet.coordinator.ledger.faults import faults_from
 from hushnet.coordinator.payments.x402.authorised import LOOK_MS
@@ -20,7 +21,7 @@ from hushnet.coordinator.storage import database_postgres, database_sqlite, ledg
 from hushnet.foundation.clock import ManualClock
 from support.x402_shop import Till, open_shop
 
-WARM = (command, database_postgres, database_sqlite, ledger_postgres, ledger_sqlite)
+WARM = (asyncpg, postgresql, sqlite, database_postgres, database_sqlite, ledger_postgres, ledger_sqlite)
 """Imported before the first fork, so that no victim spends its short life on imports."""
 COST = 1200
 
