@@ -54,7 +54,7 @@ COMMANDS = (
     Row("provider", "provider", "Serve models from this machine and earn.", PROVIDER, is_group=True),
     Row("earnings", "money.earnings", "Show what your machines earned and what you can withdraw.", PROVIDER),
     Row("repay", "money.repay", "Repay what the account owes from what it has earned.", PROVIDER),
-    Row("payout", "money.payout", "Take earnings out, and say where they may go.", PROVIDER, is_group=True),
+    Row("payout", "money.payouts", "Take earnings out, and say where they may go.", PROVIDER, is_group=True),
     Row("coordinator", "coordinator", "Run the control plane and the relay.", OPERATOR, is_group=True),
     Row("ledger", "ledger", "Check, close, export and prove the books.", OPERATOR, is_group=True),
     Row("findings", "money.findings", "See what does not add up and waits for a person.", OPERATOR, is_group=True),

@@ -7,7 +7,7 @@ deposit.py      `hush deposit`: money in by card, and top-ups
 earnings.py     `hush earnings`: what one's machines earned
 findings.py     `hush findings`: what the operator has to look at
 invites.py      `hush invite`: codes that give credit
-payout.py       `hush payout`: take earnings out; payout_methods.py and payout_puzzles.py are parts of it
+payouts/        `hush payout`: take earnings out
 pricing.py      `hush pricing`: what models cost, and one's own discounts
 referrals.py    `hush referral`: who brought whom
 repay.py        `hush repay`: repay a debt from earnings

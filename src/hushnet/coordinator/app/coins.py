@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 
 from hushnet.coordinator.accounts import Accounts
-from hushnet.coordinator.api.money.coin_operator import CoinOffice, CoinOperatorApi
-from hushnet.coordinator.api.money.coins import CoinDesk, CoinsApi
+from hushnet.coordinator.api.money.coins.consumer import CoinDesk, CoinsApi
+from hushnet.coordinator.api.money.coins.operator import CoinOffice, CoinOperatorApi
 from hushnet.coordinator.app.money import Money
 from hushnet.coordinator.payments.coins.assets import Pair, pair_named
 from hushnet.coordinator.payments.coins.gateways import btcpay, coinpay

@@ -3,9 +3,10 @@
 books.py            a closed day's signed root, and the proof of what one is owed
 bounded_keys.py     what a key with a budget may not do
 budgets.py          how much keys, accounts and single requests may cost
-coin_operator.py    settlement batches, payouts by hand, and what only the operator knows of coins
-coins.py            coins that are taken, invoices for them, and the gateways' webhooks
+closing.py          closing an account for good
+coins/              coins that are taken, invoices, the gateways' webhooks; settlement batches and what only the operator knows
 corrections.py      credits for requests that went wrong, adjustments of balances
+debts.py            repaying what one owes from one's earnings
 deposits.py         deposits by card, automatic top-ups, the operator's refunds
 findings.py         what only a person can decide: findings, stuck events, calls whose outcome nobody knows
 incentives.py       invites and referrals

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hushnet.cli import console, operator_keys
-from hushnet.cli.operator_keys import ConfigFile, DatabaseUrl
+from hushnet.cli import console
+from hushnet.cli.coordinator import operator_keys
+from hushnet.cli.coordinator.operator_keys import ConfigFile, DatabaseUrl
 from hushnet.cli.options import AsJson, Home
 from hushnet.foundation.errors import ConfigurationError
 

@@ -11,13 +11,14 @@ from urllib.parse import quote
 import typer
 
 from hushnet.cli import console
-from hushnet.cli.money import payout_methods, payout_puzzles, settlement
+from hushnet.cli.money import settlement
+from hushnet.cli.money.payouts import methods, puzzles
 from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, client_of
 from hushnet.foundation.money import format_usd
 
 app = typer.Typer()
-app.add_typer(payout_methods.app, name="methods", help="Say where payouts may go.", no_args_is_help=True)
-payout_puzzles.add_to(app)
+app.add_typer(methods.app, name="methods", help="Say where payouts may go.", no_args_is_help=True)
+puzzles.add_to(app)
 settlement.add_to(app, "batch")
 
 _NUMERIC = frozenset({"gross", "fee", "net"})

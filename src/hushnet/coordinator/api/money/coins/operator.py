@@ -16,7 +16,7 @@ from hushnet.coordinator.accounts import Accounts, Scope
 from hushnet.coordinator.accounts.rules import write_key_id
 from hushnet.coordinator.api.bodies import json_response, read_json
 from hushnet.coordinator.api.dispatch import route
-from hushnet.coordinator.api.money.coins import invoice_id_of, shown_invoice
+from hushnet.coordinator.api.money.coins.consumer import invoice_id_of, shown_invoice
 from hushnet.coordinator.ledger.transaction import MoneyStore
 from hushnet.coordinator.payments.coins.assets import find_pair, pair_of
 from hushnet.coordinator.payments.coins.by_hand import batch_document, waiting_by_hand

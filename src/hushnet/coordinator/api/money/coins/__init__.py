@@ -1,0 +1,1 @@
+"""Coins over HTTP: `consumer.py` pays in with them, `operator.py` sends batches and says what only an operator knows."""
