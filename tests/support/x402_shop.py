@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from hushnet.coordinator.budgets.service import BudgetBook
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
 from hushnet.coordinator.ledger.faults import FaultHook, no_faults
 from hushnet.coordinator.ledger.model import Close, CloseKind, Credit, Usage, UsageOutcome
@@ -88,6 +89,7 @@ class Shop:
     purchases: Purchases
     keeper: PaymentKeeper
     calls: Calls
+    budgets: BudgetBook
     account: Any = field(default_factory=lambda: Account.from_key(b"\x01" * 32))
 
     @property
@@ -122,7 +124,9 @@ class Shop:
         usage = Usage(ApiKeyId(0), ModelId("m"), outcome, provider=PROVIDER, tokens_out=1)
         credited = (Credit(user_account(PROVIDER, Kind.EARNINGS), cost),) if cost else ()
         kind = CloseKind.POST if cost else CloseKind.VOID
-        await self.money.ledger.close(Close(bought.request, bought.owner, bought.parts, kind, usage, credited))
+        await self.money.ledger.close(
+            Close(bought.request, bought.owner, bought.parts, kind, usage, credited, bought.caps)
+        )
 
     async def rows(self) -> list[X402Payment]:
         return await self.money.all_of(X402Payment)
@@ -162,6 +166,7 @@ async def open_shop(
     async with open_money(url, clock=clock, reach=reach) as money:
         asked = Facilitator(facilitator.url, OFFER, verify_s=60.0, settle_s=settle_s)
         chain = RpcChain(Secret(f"{facilitator.url}/rpc"), timeout_s=60.0, blocks_back=10_000)
+        budgets = BudgetBook(money.store, clock)
         authorised = Authorised(money.store, amount_max=AMOUNT)
         purchases = Purchases(
             money.store,
@@ -171,6 +176,7 @@ async def open_shop(
             chain=chain,
             balances=money.ledger,
             authoriser=authorised,
+            budgets=budgets,
             limits=LIMITS,
             reach=reach,
         )
@@ -181,7 +187,7 @@ async def open_shop(
             reach=reach,
             jitter=lambda: 0.0,
         )
-        shop = Shop(money, facilitator, purchases, PaymentKeeper(money.store, clock, chain), calls)
+        shop = Shop(money, facilitator, purchases, PaymentKeeper(money.store, clock, chain), calls, budgets)
         try:
             yield shop
         finally:

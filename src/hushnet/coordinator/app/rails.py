@@ -73,6 +73,7 @@ def _walk_ins(services: Services, serving: Serving, money: Money) -> WalkIns | N
         tariffs=services.catalog,
         clock=services.clock,
         base_url=addresses.base_url(settings, settings.http.port),
+        budgets=services.bounds.budgets,
         reach=money.reach,
     )
     money.callers.update(parts.callers)

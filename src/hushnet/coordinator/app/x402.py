@@ -18,7 +18,7 @@ from hushnet.coordinator.payments.x402.chain import RpcChain
 from hushnet.coordinator.payments.x402.facilitator import Facilitator
 from hushnet.coordinator.payments.x402.keeper import PaymentKeeper
 from hushnet.coordinator.payments.x402.networks import NETWORKS
-from hushnet.coordinator.payments.x402.purchases import PurchaseLimits, Purchases
+from hushnet.coordinator.payments.x402.purchases import Budgets, PurchaseLimits, Purchases
 from hushnet.coordinator.payments.x402.signature import is_checksum_right
 from hushnet.coordinator.payments.x402.terms import Offer
 from hushnet.coordinator.serving.service import RequestService
@@ -63,6 +63,7 @@ def build_pay_per_use(
     tariffs: Tariffs,
     clock: Clock,
     base_url: str,
+    budgets: Budgets | None = None,
     limits: PurchaseLimits | None = None,
     reach: FaultHook = no_faults,
 ) -> PayPerUseParts:
@@ -90,6 +91,7 @@ def build_pay_per_use(
         chain=chain,
         balances=ledger,
         authoriser=Authorised(store, amount_max=settings.upto_max) if upto else None,
+        budgets=budgets,
         limits=limits,
         reach=reach,
     )

@@ -61,6 +61,27 @@ class BudgetBook:
         known = self._remembered(key_id) or await self._look_up(account_id, key_id)
         return rules.allowance_of(known.caps, self._clock.now_ms())
 
+    async def room(self, account_id: AccountId, amount: int) -> Allowance | None:
+        """Return what a request without a key, over `amount`, counts against; None when a budget leaves less now.
+
+        Read anew each time: who comes without a key writes more than this reads. The ledger has the last word. Raises
+        `StorageError`.
+        """
+        now_ms = self._clock.now_ms()
+
+        def work(view: View) -> list[Budget]:
+            return [
+                _budget(view, cap, now_ms)
+                for scope in _ACCOUNT_SCOPES
+                for cap in _caps(view.rows(Cap), scope, account_id)
+            ]
+
+        async with self._lookups:
+            found = await self._store.read(work)
+        if any(budget.left < amount for budget in found):
+            return None
+        return rules.allowance_of([budget.cap for budget in found], now_ms)
+
     def words(self, key_id: ApiKeyId, refusal: Capped) -> str | None:
         """Say, for the key's own holder, which budget refused a hold; None when it is not remembered any more."""
         known = self._memory.get(key_id)

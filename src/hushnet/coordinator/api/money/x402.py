@@ -27,7 +27,7 @@ from hushnet.coordinator.ledger.model import Close, CloseKind, Mode, Tier, Usage
 from hushnet.coordinator.ledger.prices import Reservation, hold_amount
 from hushnet.coordinator.payments.x402.book import Bought, Wanted
 from hushnet.coordinator.payments.x402.payload import V1, V2, Payment, Scheme, read_payment
-from hushnet.coordinator.payments.x402.purchases import Denied, Due, Pending, Purchase, Purchases
+from hushnet.coordinator.payments.x402.purchases import QUOTA, Denied, Due, Pending, Purchase, Purchases
 from hushnet.coordinator.payments.x402.terms import (
     REQUIRED_HEADER,
     SIGNATURE_HEADER,
@@ -148,7 +148,7 @@ class PayPerUse:
         assert consumer.prepaid is not None, "only what was prepaid is given back"
         held = consumer.prepaid.reservation
         usage = Usage(NO_KEY, ModelId(""), UsageOutcome.NOT_DELIVERED, mode=Mode.STANDARD)
-        await self._ledger.close(Close(held.id, held.owner, held.parts, CloseKind.VOID, usage))
+        await self._ledger.close(Close(held.id, held.owner, held.parts, CloseKind.VOID, usage, caps=held.caps))
 
     async def _bought(self, payment: Payment, digest: bytes, wanted: Wanted, tariff: Tariff) -> Purchase:
         """Have it paid. Of a request that is cancelled meanwhile nothing stays held; what is on its way is taken up later."""
@@ -182,7 +182,7 @@ class PayPerUse:
 
 def _consumer(bought: Bought, tariff: Tariff) -> Consumer:
     """Return who is served, with the hold that is there already."""
-    reservation = Reservation(bought.request, bought.owner, bought.parts)
+    reservation = Reservation(bought.request, bought.owner, bought.parts, bought.caps)
     return Consumer(bought.owner, NO_KEY, prepaid=Prepaid(reservation, tariff))
 
 
@@ -193,7 +193,7 @@ def _refusal(purchase: Pending | Denied) -> HushnetError:
         )
     if purchase.code == "too_many_payments":
         return CapacityError("payments of this wallet are open", code=purchase.code, retry_after_s=_RETRY_S)
-    family = AccessError if purchase.code in ("payer_barred", "account_frozen") else RequestError
+    family = AccessError if purchase.code in ("payer_barred", "account_frozen", QUOTA) else RequestError
     return family("this payment buys nothing", code=purchase.code)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
-from hushnet.coordinator.ledger.model import Code, Fact, Held, Hold, Insufficient, Leg
+from hushnet.coordinator.ledger.model import Capped, Code, Fact, Held, Hold, Insufficient, Leg
 from hushnet.coordinator.ledger.model import Refused as HoldRefused
 from hushnet.coordinator.ledger.transaction import MoneyStore, PostingRefusedError, Transaction
 from hushnet.coordinator.payments.calls import Absent, Again, CannotTell, Done, Refused, Seen, Sent, Unknown, enqueue
@@ -27,7 +27,7 @@ from hushnet.coordinator.payments.x402.book import ACTOR, Bought, Wanted, wallet
 from hushnet.coordinator.payments.x402.chain import Chain, Transfers, Unpaid, Unseen
 from hushnet.coordinator.payments.x402.facilitator import Rejected
 from hushnet.coordinator.payments.x402.model import NEVER_MS, X402Payment
-from hushnet.coordinator.payments.x402.purchases import Denied, PaymentsOut, Pending, Purchase
+from hushnet.coordinator.payments.x402.purchases import QUOTA, Denied, PaymentsOut, Pending, Purchase
 from hushnet.coordinator.payments.x402.transitions import Event, advance
 from hushnet.foundation.ids import AccountId, RequestId
 
@@ -55,6 +55,8 @@ class Authorised:
         except PostingRefusedError as error:
             if isinstance(error.outcome, HoldRefused | Insufficient):
                 return Denied("account_frozen")
+            if isinstance(error.outcome, Capped):
+                return Denied(QUOTA)
             raise
 
 
@@ -65,7 +67,7 @@ def _authorise(tx: Transaction, row: X402Payment, wanted: Wanted) -> Purchase:
     wallet = wallet_of(tx, found.payer)
     if wallet.unsettled >= UNSETTLED_MAX:
         return Denied("too_many_payments")
-    hold = Hold(RequestId(tx.next_id()), AccountId(found.owner), wanted.amount, wanted.expires_ms)
+    hold = Hold(RequestId(tx.next_id()), AccountId(found.owner), wanted.amount, wanted.expires_ms, caps=wanted.caps)
     account = user_account(found.owner, Kind.PAID)
     fact = _fact(found, "authorised", Leg(operator_account(Kind.RECEIVABLE), account, found.amount))
     _, held = tx.post(fact, hold)
@@ -73,7 +75,7 @@ def _authorise(tx: Transaction, row: X402Payment, wanted: Wanted) -> Purchase:
     after = replace(found, request=hold.id, lease_ms=0, next_ms=tx.now_ms + LOOK_MS)
     tx.rows(X402Payment).save(after)
     tx.rows(type(wallet)).save(replace(wallet, unsettled=wallet.unsettled + 1))
-    return Bought(after, held)
+    return Bought(after, held, wanted.caps)
 
 
 def charge(tx: Transaction, row: X402Payment, cost: int) -> None:

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from hushnet.coordinator.ledger.chart import Kind, operator_account, user_account
-from hushnet.coordinator.ledger.model import Code, Fact, Held, Hold, Leg
+from hushnet.coordinator.ledger.model import CapUse, Code, Fact, Held, Hold, Leg
 from hushnet.coordinator.ledger.transaction import Transaction
 from hushnet.coordinator.payments.x402.model import NEVER_MS, Wallet, X402Payment, new_wallet_id
 from hushnet.coordinator.payments.x402.payload import Payment
@@ -52,10 +52,11 @@ Admission: TypeAlias = Ours | Known | NotTaken
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The hold that a payment is to make: its amount and until when it may stand."""
+    """The hold that a payment is to make: its amount, until when it may stand, and the budget windows that it counts in."""
 
     amount: int
     expires_ms: int
+    caps: tuple[CapUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Bought:
 
     row: X402Payment
     parts: Held
+    caps: tuple[CapUse, ...] = ()
 
     @property
     def request(self) -> RequestId:
@@ -211,7 +213,7 @@ def paid(tx: Transaction, row: X402Payment, txid: str, wanted: Wanted | None) ->
         next_ms=NEVER_MS,
     )
     tx.rows(X402Payment).save(after)
-    return after if hold is None else _bought(after, outcomes[-1])
+    return after if hold is None else _bought(after, outcomes[-1], hold)
 
 
 def spent_credit(tx: Transaction, row: X402Payment, wanted: Wanted) -> Bought | X402Payment | Wallet:
@@ -232,7 +234,7 @@ def spent_credit(tx: Transaction, row: X402Payment, wanted: Wanted) -> Bought | 
     (outcome,) = tx.post(hold)
     after = replace(found, request=hold.id, lease_ms=0)
     tx.rows(X402Payment).save(after)
-    return _bought(after, outcome)
+    return _bought(after, outcome, hold)
 
 
 def forgotten(tx: Transaction, row: X402Payment) -> None:
@@ -258,9 +260,9 @@ def credited(row: X402Payment) -> Fact:
 
 
 def _hold(tx: Transaction, row: X402Payment, wanted: Wanted) -> Hold:
-    return Hold(RequestId(tx.next_id()), AccountId(row.owner), wanted.amount, wanted.expires_ms)
+    return Hold(RequestId(tx.next_id()), AccountId(row.owner), wanted.amount, wanted.expires_ms, caps=wanted.caps)
 
 
-def _bought(row: X402Payment, outcome: object) -> Bought:
+def _bought(row: X402Payment, outcome: object, hold: Hold) -> Bought:
     assert isinstance(outcome, Held), "anything else is refused by the transaction"
-    return Bought(row, outcome)
+    return Bought(row, outcome, hold.caps)

@@ -8,12 +8,12 @@ payment buys exactly one request; if that came to nothing and cost nothing, it b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeAlias
 
 from hushnet.coordinator.ledger.faults import CALL_AFTER_SEND, CALL_BEFORE_SEND, FaultHook, no_faults
-from hushnet.coordinator.ledger.model import Balance, Insufficient, Refused
+from hushnet.coordinator.ledger.model import Balance, Capped, CapUse, Insufficient, Refused
 from hushnet.coordinator.ledger.transaction import MoneyStore, PostingRefusedError
 from hushnet.coordinator.payments.x402 import book
 from hushnet.coordinator.payments.x402.book import Bought, Known, NotTaken, Ours, Wanted
@@ -81,17 +81,37 @@ class Balances(Protocol):
     async def balance(self, owner: AccountId) -> Balance: ...
 
 
+class Allowed(Protocol):
+    """What a request counts against."""
+
+    @property
+    def caps(self) -> tuple[CapUse, ...]: ...
+
+
+class Budgets(Protocol):
+    """The budgets of an owner without keys (`budgets.service.BudgetBook`)."""
+
+    async def room(self, account_id: AccountId, amount: int) -> Allowed | None:
+        """Return what a request over `amount` counts against; None when a budget leaves less. Raises `StorageError`."""
+        ...
+
+
 class Authoriser(Protocol):
     """Who serves first and settles after (`authorised.Authorised`)."""
 
     async def buy(self, row: X402Payment, wanted: Wanted) -> Purchase: ...
 
 
+QUOTA: Final = "insufficient_quota"
 _DENIED: Final = {
     "payment_conflict": "payment_conflict",
     "payer_barred": "payer_barred",
     "too_many_payments": "too_many_payments",
 }
+
+
+_WHY: Final[Mapping[type, str]] = {Refused: "account_frozen", Capped: QUOTA}
+"""Why the ledger took no hold that the money was there for."""
 
 
 class Purchases:
@@ -107,10 +127,11 @@ class Purchases:
         chain: Chain,
         balances: Balances,
         authoriser: Authoriser | None = None,
+        budgets: Budgets | None = None,
         limits: PurchaseLimits | None = None,
         reach: FaultHook = no_faults,
     ) -> None:
-        """`authoriser` takes `upto` payments; without it there are none."""
+        """`authoriser` takes `upto` payments; without it there are none. Without `budgets` no wallet has any."""
         self._store = store
         self._clock = clock
         self._offer = offer
@@ -118,6 +139,7 @@ class Purchases:
         self._chain = chain
         self._balances = balances
         self._authoriser = authoriser
+        self._budgets = budgets
         self._limits = limits or PurchaseLimits()
         self._reach = reach
 
@@ -138,10 +160,18 @@ class Purchases:
             case Known(row):
                 return await self._resume(row, wanted)
             case Ours(row):
-                purchase = await self._go_on(row, wanted)
+                bounded = await self._within_budgets(row, wanted)
+                purchase = bounded if isinstance(bounded, Denied) else await self._go_on(row, bounded)
                 if isinstance(purchase, Pending | Denied):
                     await self._store.transact(lambda tx: book.released(tx, row))
                 return purchase
+
+    async def _within_budgets(self, row: X402Payment, wanted: Wanted) -> Wanted | Denied:
+        """Name the budgets that the wallet's hold counts in; nothing is taken for what they would refuse."""
+        if self._budgets is None:
+            return wanted
+        allowed = await self._budgets.room(AccountId(row.owner), wanted.amount)
+        return Denied(QUOTA) if allowed is None else replace(wanted, caps=allowed.caps)
 
     def _unlike_terms(self, payment: Payment, wanted: Wanted) -> str:
         """Say why a payment that was not seen before is not what was asked for; empty when it is."""
@@ -231,13 +261,13 @@ class Purchases:
             try:
                 bought = await self._store.transact(lambda tx: book.paid(tx, row, txid, wanted))
             except PostingRefusedError as error:
-                if not isinstance(error.outcome, Insufficient | Refused):
+                if not isinstance(error.outcome, Insufficient | Refused | Capped):
                     raise
-                code = "account_frozen" if isinstance(error.outcome, Refused) else code
+                code = _WHY.get(type(error.outcome), code)
             else:
                 return bought if isinstance(bought, Bought) else self._pending()
         await self._store.transact(lambda tx: book.paid(tx, row, txid, None))
-        return Denied(code) if code == "account_frozen" else Due(code)
+        return Denied(code) if code in _WHY.values() else Due(code)
 
     async def _from_new_credit(self, row: X402Payment, wanted: Wanted) -> Purchase | None:
         """Let the wallet's credit pay where it suffices: then nothing is settled, and the authorisation lapses unused."""
@@ -253,8 +283,8 @@ class Purchases:
         try:
             spent = await self._store.transact(lambda tx: book.spent_credit(tx, row, wanted))
         except PostingRefusedError as error:
-            if isinstance(error.outcome, Refused):
-                return Denied("account_frozen")
+            if type(error.outcome) in _WHY:
+                return Denied(_WHY[type(error.outcome)])
             if isinstance(error.outcome, Insufficient):
                 return Due("credit_used")
             raise
@@ -274,7 +304,8 @@ class Purchases:
             return Denied("payment_used")
         if row.scheme == Scheme.UPTO or row.state not in (State.VERIFIED, State.SETTLED):
             return Due("payment_expired")
-        again = await self._from_credit(row, wanted)
+        bounded = await self._within_budgets(row, wanted)
+        again = bounded if isinstance(bounded, Denied) else await self._from_credit(row, bounded)
         return self._pending() if isinstance(again, Wallet) else again
 
     def _fate(self, request: int) -> Awaitable[RequestFate | None]:
