@@ -19,7 +19,7 @@ from hushnet.foundation.clock import SystemClock
 from hushnet.foundation.errors import ConfigurationError, StorageError
 from support.control import MODEL, Network, network, secret_of
 from support.postgres import fresh_database
-from support.scripted_engine import ScriptedEngine
+from support.scripted_engine import ScriptedEngine, say_hello
 
 CANARY = "xyzzy-canary-prompt"
 
@@ -117,6 +117,43 @@ async def test_a_request_is_charged_and_shown_to_its_owner_alone(tmp_path: Path)
             assert (await bob.http.get("/v1/generations")).json()["data"] == []
         other = await bob.http.get(f"/v1/generations/{request_id}")
         assert (other.status_code, other.json()["error"]["code"]) == (404, "not_settled_yet")
+
+
+async def test_a_paid_job_can_be_created_and_settled(tmp_path: Path) -> None:
+    """An ordinary account's request is held for while it runs, paid once it is over, and its provider earns that."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def gated(request: object):  # type: ignore[no-untyped-def]
+        asked.set()
+        await go_on.wait()
+        async for event in say_hello(request):  # type: ignore[arg-type]
+            yield event
+
+    async with network(tmp_path, price__input=100_000_000, price__output=100_000_000) as net:
+        ann, earner = await net.account("ann", credit_usd="1"), await net.account("earner")
+        token = await net.operator.post(f"/v1/admin/accounts/{earner.id}/keys", json={"scope": "provider", "name": "m"})
+        key = token.json()["key"]
+        async with net.provider(tmp_path / "p", key, make_engine=lambda: ScriptedEngine(script=gated)):
+            await net.until(f"/v1/models/{MODEL}")
+            chat = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 16}
+            job = asyncio.create_task(ann.http.post("/v1/chat/completions", json=chat))
+            async with asyncio.timeout(60):
+                await asked.wait()
+            running = (await ann.http.get("/v1/balance")).json()
+            go_on.set()
+            answer = await job
+            request_id = answer.headers["hushnet-request-id"]
+            shown = (await ann.http.get(f"/v1/generations/{request_id}")).json()
+
+        assert (answer.status_code, shown["outcome"]) == (200, "completed")
+        cost = shown["cost_micro_usd"]
+        assert cost == (5 + 2) * 100
+        assert running["held_micro_usd"] == shown["held_micro_usd"] > cost
+        over = (await ann.http.get("/v1/balance")).json()
+        assert (over["held_micro_usd"], over["spendable_micro_usd"]) == (0, 1_000_000 - cost)
+        earned = (await earner.http.get("/v1/earnings")).json()
+        assert earned["totals"]["earned_micro_usd"] == cost
+        assert (await earner.http.get("/v1/balance")).json()["earnings_micro_usd"] == cost
 
 
 @pytest.mark.parametrize(
