@@ -58,6 +58,7 @@ COMMANDS = (
     Row("coordinator", "coordinator", "Run the control plane and the relay.", OPERATOR, is_group=True),
     Row("ledger", "ledger", "Check, close, export and prove the books.", OPERATOR, is_group=True),
     Row("findings", "money.findings", "See what does not add up and waits for a person.", OPERATOR, is_group=True),
+    Row("wallet", "money.wallets", "Look at wallets that pay per use; bar and unbar them.", OPERATOR, is_group=True),
     Row("correct", "money.corrections", "Give back what went wrong; adjust balances.", OPERATOR, is_group=True),
     Row("route", "route", "Say where requests go and why.", OPERATOR, is_group=True),
 )

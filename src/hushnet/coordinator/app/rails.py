@@ -62,6 +62,7 @@ def _walk_ins(services: Services, serving: Serving, money: Money) -> WalkIns | N
     settings = services.settings
     if not settings.x402.is_on:
         return None
+    from hushnet.coordinator.api.admin.wallets import WalletsApi
     from hushnet.coordinator.app.x402 import build_pay_per_use
 
     parts = build_pay_per_use(
@@ -77,7 +78,7 @@ def _walk_ins(services: Services, serving: Serving, money: Money) -> WalkIns | N
         reach=money.reach,
     )
     money.callers.update(parts.callers)
-    money.routes.extend(parts.door.routes())
+    money.routes.extend([*parts.door.routes(), *WalletsApi(services.accounts, money.store).routes()])
     money.works.append(("x402", parts.run))
     money.closes.append(parts.aclose)
     return parts.door
