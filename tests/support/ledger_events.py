@@ -267,7 +267,7 @@ class Events:
             case Freeze():
                 return replace(leg, is_frozen=not leg.is_frozen)
             case Repay():
-                return GiveBack(leg.owner, 1, 0, 0)
+                return rng.choice([GiveBack(leg.owner, 1, 0, 0), replace(leg, earnings=2 if leg.earnings == 1 else 1)])
             case GiveBack():
                 return replace(leg, **{rng.choice(["paid", "earnings", "owed"]): 10**6})
 
