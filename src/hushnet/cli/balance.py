@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from hushnet.cli import console
 from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, client_of
 from hushnet.foundation.money import format_usd
@@ -24,6 +27,11 @@ def command(base_url: BaseUrl = None, api_key: ApiKey = None, home: Home = None,
     if as_json:
         console.print_json(balance)
         return
+    show(balance)
+
+
+def show(balance: Mapping[str, Any]) -> None:
+    """Print a balance as a table."""
     table = console.table("balance", "USD", "", numeric=frozenset({"USD"}), whole=frozenset({"balance"}))
     for name, meaning in _ROWS:
         if (amount := balance.get(f"{name}_micro_usd")) is not None:

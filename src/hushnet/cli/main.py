@@ -49,7 +49,7 @@ COMMANDS = (
     Row("referral", "money.referrals", "Your code for others, and who brought you.", CONSUMER, is_group=True),
     Row("coins", "money.coins", "See which coins are taken; pay in with coins.", CONSUMER, is_group=True),
     Row("budget", "money.budget", "Bound what keys and the account may spend.", CONSUMER, is_group=True),
-    Row("account", "account", "Close an account; as the operator, bar one.", CONSUMER, is_group=True),
+    Row("account", "account", "Close an account; as the operator, make, credit and bar them.", CONSUMER, is_group=True),
     Row("doctor", "doctor", "Say what each part believes and why.", CONSUMER),
     Row("provider", "provider", "Serve models from this machine and earn.", PROVIDER, is_group=True),
     Row("earnings", "money.earnings", "Show what your machines earned and what you can withdraw.", PROVIDER),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import httpx
@@ -113,3 +114,41 @@ async def test_the_command_closes_after_asking(tmp_path: Path) -> None:
         assert opened.output == f"account {bob.id} is open\n"
         done = await hush(net, tmp_path, operator, "account", "close", str(bob.id), "--give-up", "--yes", "--json")
         assert '"promo_taken_back_micro_usd":1000000' in done.output.replace(" ", "")
+
+
+async def test_the_operator_makes_an_account_that_can_spend_what_it_was_given(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+
+        async def operator(*arguments: str) -> Result:
+            return await hush(net, tmp_path, net.operator_key, *arguments)
+
+        made = await operator("account", "create", "carol", "--json")
+        account = str(json.loads(made.stdout)["account_id"])
+        assert (await operator("account", "create", "carol")).stdout == f"{account}\n"
+        for told in ("was given", "had been given before"):
+            given = await operator("account", "grant", account, "2.50", "--id", "welcome")
+            assert given.stdout == f"$2.50 {told} to account {account}\n"
+        key = json.loads((await operator("account", "key", account, "laptop", "--json")).stdout)["key"]
+        own = await net.client(key).get("/v1/balance")
+        assert own.json()["promo_micro_usd"] == 2_500_000
+        shown = await operator("account", "show", account)
+        assert (shown.exit_code, f"account {account}, carol" in shown.stdout, "$2.50" in shown.stdout) == (
+            0,
+            True,
+            True,
+        )
+        refused = await hush(net, tmp_path, key, "account", "grant", account, "2.50")
+        assert (refused.exit_code, type(refused.exception).__name__) == (1, "AccessError")
+
+
+async def test_the_operator_prices_a_model(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        price = ("--input", "0.10", "--output", "0.4", "--minimum", "0.000002")
+        told = await hush(net, tmp_path, net.operator_key, "pricing", "set", "some/model", *price)
+        assert told.exit_code == 0, told.output
+        shown = (await net.public.get("/v1/pricing")).json()["data"]
+        assert [(entry["model"], entry["price"]) for entry in shown if entry["model"] == "some/model"] == [
+            ("some/model", {"input": 100_000, "cached": 100_000, "output": 400_000, "minimum": 2})
+        ]
+        wrong = await hush(net, tmp_path, net.operator_key, "pricing", "set", "m", "--input", "-1", "--output", "nan")
+        assert (wrong.exit_code, type(wrong.exception).__name__) == (1, "RequestError")

@@ -1,15 +1,18 @@
-"""`hush pricing`: what models cost, and the discount that an account gives on its own machines."""
+"""`hush pricing`: what models cost, the discount that an account gives on its own machines; the operator sets prices."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from hushnet.cli import console
+from hushnet.cli.money.corrections import parse_amount
 from hushnet.cli.options import ApiKey, AsJson, BaseUrl, Home, client_of
+from hushnet.cli.route.operator import OperatorKey, operator_client
 from hushnet.foundation.errors import RequestError
 from hushnet.foundation.money import format_usd
 
@@ -81,6 +84,36 @@ def discount(
     for row in rows:
         table.add_row(row["model"], percent(row["bps"]), "now" if row["is_in_force"] else _moment(row["from_ms"]))
     console.print_table(table)
+
+
+@app.command("set")
+def set_price(
+    model: Annotated[str, typer.Argument(help="The model, as `hush models` names it.")],
+    per_input: Annotated[str, typer.Option("--input", help="For a million prompt tokens.", metavar="USD")],
+    per_output: Annotated[str, typer.Option("--output", help="For a million completion tokens.", metavar="USD")],
+    per_cached: Annotated[
+        str | None, typer.Option("--cached", help="For a million cached prompt tokens; else as input.", metavar="USD")
+    ] = None,
+    minimum: Annotated[str, typer.Option("--minimum", help="The least that an answer costs.", metavar="USD")] = "0",
+    from_ms: Annotated[
+        int | None, typer.Option("--from-ms", help="Announce it for this Unix time in milliseconds.")
+    ] = None,
+    base_url: BaseUrl = None,
+    api_key: OperatorKey = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set what a model costs, now or from a moment on. For operators."""
+    amounts = {"input": per_input, "cached": per_cached or per_input, "output": per_output, "minimum": minimum}
+    wish = {**{name: parse_amount(text) for name, text in amounts.items()}, "from_ms": from_ms}
+    with operator_client(base_url, api_key, home) as client:
+        tariff = client.request("PUT", f"/v1/admin/models/{quote(model)}/price", wish)
+    if as_json:
+        console.print_json(tariff)
+        return
+    since = "now" if from_ms is None else _moment(tariff["from_ms"])
+    prices = ", ".join(f"{name} {format_usd(tariff['price'][name])}" for name in sorted(_MONEY))
+    console.out().print(f"{tariff['model']} costs from {since}: {prices}")
 
 
 def parse_percent(text: str) -> int:

@@ -1,4 +1,4 @@
-"""`hush account`: close an account for good; as the operator, also bar one for a while."""
+"""`hush account close`: one's own account, or as the operator any, for good."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 
 from hushnet.cli import console
+from hushnet.cli.account import operator
 from hushnet.cli.options import AsJson, BaseUrl, Home, client_of
-from hushnet.cli.route.operator import OperatorKey, operator_client
+from hushnet.cli.route.operator import operator_client
 from hushnet.foundation.money import format_usd
 from hushnet.sdk.client import Client
 
 app = typer.Typer()
+operator.add_to(app)
 
-AccountArgument = Annotated[int, typer.Argument(help="The account's id.")]
 AnyKey = Annotated[
     str | None, typer.Option("--api-key", help="The API key; with ACCOUNT the operator's.", metavar="KEY")
 ]
@@ -54,30 +55,6 @@ def close(
     console.out().print(f"account {closed['account_id']} is closed; {format_usd(gone)} was given up")
 
 
-@app.command("bar")
-def bar(
-    account: AccountArgument,
-    base_url: BaseUrl = None,
-    api_key: OperatorKey = None,
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
-    """Stop an account's keys, until it is reopened; its money stays. For operators."""
-    _switch(account, "bar", base_url, api_key, home, as_json=as_json)
-
-
-@app.command("reopen")
-def reopen(
-    account: AccountArgument,
-    base_url: BaseUrl = None,
-    api_key: OperatorKey = None,
-    home: Home = None,
-    as_json: AsJson = False,
-) -> None:
-    """Let the keys of a barred account work again. For operators."""
-    _switch(account, "reopen", base_url, api_key, home, as_json=as_json)
-
-
 def _client(
     account: int | None, base_url: str | None, api_key: str | None, home: Path | None
 ) -> AbstractContextManager[Client]:
@@ -88,14 +65,3 @@ def _left(client: Client, account: int | None) -> int:
     """Return what is given up: what the account shows now, and no more should something come in meanwhile."""
     balance = client.balance() if account is None else client.request("GET", f"/v1/admin/accounts/{account}")["balance"]
     return int(balance["paid_micro_usd"]) + int(balance["earnings_micro_usd"])
-
-
-def _switch(
-    account: int, word: str, base_url: str | None, api_key: str | None, home: Path | None, *, as_json: bool
-) -> None:
-    with operator_client(base_url, api_key, home) as client:
-        told = client.request("POST", f"/v1/admin/accounts/{account}/{word}")
-    if as_json:
-        console.print_json(told)
-        return
-    console.out().print(f"account {account} is {'barred' if told['barred'] else 'open'}")
