@@ -11,23 +11,25 @@ import asyncio
 import os
 import sys
 
-from alembic import command
+import asyncpg
+from sqlalchemy.dialects import postgresql, sqlite
 
 from hushnet.coordinator.incentives.invites import Invites
 from hushnet.coordinator.ledger.faults import faults_from
 from hushnet.coordinator.storage import database_postgres, database_sqlite, ledger_postgres, ledger_sqlite
 from hushnet.foundation.clock import ManualClock
+from support.incentives import AMPLE
 from support.ledger import CONSUMER
 from support.money import open_money
 
-WARM = (command, database_postgres, database_sqlite, ledger_postgres, ledger_sqlite)
+WARM = (asyncpg, postgresql, sqlite, database_postgres, database_sqlite, ledger_postgres, ledger_sqlite)
 """Imported before the first fork, so that no victim spends its short life on imports."""
 
 
 async def live(url: str, now_ms: int, code: str) -> None:
     """Redeem the code as an owner does who does not know whether it has done so before."""
     async with open_money(url, clock=ManualClock(now_ms), reach=faults_from(os.environ)) as money:
-        await Invites(money.store, money.clock).redeem(CONSUMER, code)
+        await Invites(money.store, money.clock, AMPLE).redeem(CONSUMER, code)
 
 
 def run_victim(url: str, now_ms: str, code: str, fault: str) -> int:

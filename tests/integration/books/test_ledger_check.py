@@ -103,7 +103,7 @@ def _explain(tx: Transaction) -> None:
     method = PayoutMethod(2, CONSUMER, STRIPE, "usd", "bank", "acct_1", None, True, 0, None, 1)
     rows(PayoutMethod).add(method)
     state = PayoutState.LANDED
-    gone = dict.fromkeys(("payout", "reversal", "asset", "network", "units", "rate", "txid"))
+    gone = dict.fromkeys(("payout", "reversal", "asset", "network", "gateway", "units", "rate", "txid"))
     rows(Payout).add(
         Payout(
             id=4,

@@ -18,7 +18,7 @@ from hushnet.coordinator.incentives.model import Invite, PromoGrant, Redemption
 from hushnet.coordinator.ledger import faults
 from hushnet.foundation.clock import ManualClock
 from support import invite_victim
-from support.incentives import open_account
+from support.incentives import AMPLE, open_account
 from support.ledger import CONSUMER, database_url
 from support.money import OpenMoney, open_money
 
@@ -83,7 +83,7 @@ async def _prepared(url: str) -> str:
     async with open_money(url, clock=ManualClock(START_MS)) as money:
         await open_account(money, CONSUMER)
         ends_ms = START_MS + 86_400_000
-        made = await Invites(money.store, money.clock).create(AMOUNT, uses_max=1, expires_ms=ends_ms)
+        made = await Invites(money.store, money.clock, AMPLE).create(AMOUNT, uses_max=1, expires_ms=ends_ms)
         return made.code.reveal()
 
 

@@ -11,6 +11,7 @@ from hushnet.coordinator.incentives.corrections import Corrections
 from hushnet.coordinator.incentives.grants import Grants
 from hushnet.coordinator.incentives.invites import Invites
 from hushnet.coordinator.incentives.model import PromoGrant
+from hushnet.coordinator.incentives.programmes import Programmes
 from hushnet.coordinator.incentives.referrals import Referrals
 from hushnet.coordinator.incentives.service import Incentives
 from hushnet.coordinator.ledger.chart import Kind, operator_account
@@ -161,10 +162,11 @@ async def test_a_round_ends_however_many_grants_cannot_be_taken_back_and_reaches
     assert money.books.database is not None
     referrals = Referrals(store, SqlReferralShares(money.books.database))
     incentives = Incentives(
-        grants=Grants(store),
-        invites=Invites(store, clock),
+        grants=Grants(store, AMPLE),
+        invites=Invites(store, clock, AMPLE),
         referrals=referrals,
-        corrections=Corrections(store, limit=1),
+        corrections=Corrections(store, AMPLE),
+        programmes=Programmes(store, clock, ()),
         rewards=None,
         clock=clock,
     )

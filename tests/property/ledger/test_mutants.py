@@ -14,7 +14,7 @@ from hushnet.coordinator.ledger import legs, plan, working
 from support.ledger_history import History, live
 from support.ledger_stores import MemoryStore
 
-HISTORIES_MAX = 500
+HISTORIES_MAX = 2_000
 """A mutant that survives so many short histories would survive CI."""
 
 MUTANTS = {
