@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -357,6 +359,27 @@ async def test_a_payout_that_waits_beside_a_cancelled_one_is_not_given_up(
     assert (await btcpay.send(ORDER, is_wanted=yes)).gateway_id == "Pay1"
     states = {one["id"]: one["state"] for one in btcpay_server.payouts.values()}
     assert states == {"Pay0": "Cancelled", "Pay1": "AwaitingPayment", "Pay2": "Cancelled"}
+
+
+async def test_of_two_payouts_that_wait_none_is_approved_beside_one_that_somebody_approves(
+    btcpay: BtcPay, btcpay_server: FakeBtcPay
+) -> None:
+    """A click at the server, between our list and the moment when the second one is withdrawn."""
+    btcpay_server.faults.append(Fault("payouts", "drop_after", "POST"))
+    with pytest.raises(GatewayUnclearError):
+        await btcpay.send(ORDER, is_wanted=yes)
+    btcpay_server.payouts["Pay2"] = btcpay_server.payouts["Pay1"] | {"id": "Pay2"}
+    picked = btcpay._http.picked
+
+    async def clicked(path: str, is_wanted: Callable[[Mapping[str, Any]], bool]) -> list[Any]:
+        found = await picked(path, is_wanted)
+        btcpay_server.payouts["Pay2"]["state"] = "AwaitingPayment"
+        return found
+
+    btcpay._http.picked = clicked  # type: ignore[method-assign]
+    sent = await btcpay.send(ORDER, is_wanted=yes)
+    assert (sent.gateway_id, sent.state) == ("Pay2", Sending.ACCEPTED)
+    assert [one["state"] for one in btcpay_server.payouts.values()] == ["Cancelled", "AwaitingPayment"]
 
 
 async def test_a_payout_is_found_among_tens_of_thousands(btcpay: BtcPay, btcpay_server: FakeBtcPay) -> None:

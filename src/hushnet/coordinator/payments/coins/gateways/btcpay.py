@@ -200,7 +200,10 @@ class BtcPay:
         made = waiting[0] if waiting else await self._http.call("POST", f"{self._store}/payouts", self._wish(order))
         path = f"{self._store}/payouts/{quoted(text_of(made, 'id'), safe='')}"
         for twin in waiting[1:]:
-            await self._withdrawn(f"{self._store}/payouts/{quoted(text_of(twin, 'id'), safe='')}")
+            gone = await self._withdrawn(f"{self._store}/payouts/{quoted(text_of(twin, 'id'), safe='')}")
+            if gone.state is not Sending.FAILED:  # somebody has approved it meanwhile: two would pay twice
+                await self._withdrawn(path)
+                return gone
         if not await is_wanted():
             if not waiting:  # else whoever overtook us sends this one
                 await self._withdrawn(path)
