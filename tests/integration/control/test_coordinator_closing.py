@@ -93,6 +93,15 @@ async def test_who_may_not_close_an_account(tmp_path: Path) -> None:
         assert (await ann.http.get("/v1/balance")).status_code == 200
 
 
+async def test_no_key_closes_the_account_of_the_operators(tmp_path: Path) -> None:
+    """Whatever its scope: every operator's key would be dead, and so would each that is made on the machine."""
+    async with network(tmp_path) as net:
+        own = (await net.operator.post("/v1/admin/accounts", json={"name": "operator"})).json()["account_id"]
+        made = await net.operator.post(f"/v1/admin/accounts/{own}/keys", json={"scope": "user", "name": "try it out"})
+        assert code_of(await net.client(made.json()["key"]).post("/v1/account/close")) == (409, "account_not_closable")
+        assert (await net.operator.get(f"/v1/admin/accounts/{own}")).json()["closed_ms"] is None
+
+
 async def test_the_command_closes_after_asking(tmp_path: Path) -> None:
     async with network(tmp_path) as net:
         ann, bob = await net.account("ann"), await net.account("bob", credit_usd="1.00")

@@ -25,7 +25,7 @@ class ClosingWish(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ClosingApi:
-    """One route for a key of scope `user`, three for a key of scope `operator`. All can be sent twice."""
+    """One route for a key of scope `user`, three for a key of scope `operator`. The operator's can be sent twice."""
 
     def __init__(self, accounts: Accounts, closing: Closing) -> None:
         self._accounts = accounts
@@ -48,13 +48,14 @@ class ClosingApi:
     async def close_anothers(self, request: Request) -> Response:
         """Close an account for good, as its owner would; again, to move what came in afterwards to unclaimed."""
         operator = await self._operator(request)
-        account_id = _anothers(request, operator)
         wish = await read_json(request, ClosingWish)
-        return await self._close(account_id, wish, actor=f"key:{write_key_id(operator.key_id)}")
+        return await self._close(_account_id(request), wish, actor=f"key:{write_key_id(operator.key_id)}")
 
     async def bar_account(self, request: Request) -> Response:
         """Stop an account's keys at once; its money stays where it is until it is reopened or closed."""
-        account_id = _anothers(request, await self._operator(request))
+        await self._operator(request)
+        account_id = _account_id(request)
+        await self._require_no_operators(account_id)
         if not await self._accounts.close_account(account_id):
             raise RequestError("there is no such account", code="account_not_found")
         return json_response({"account_id": account_id, "barred": True})
@@ -68,6 +69,7 @@ class ClosingApi:
         return json_response({"account_id": account_id, "barred": False})
 
     async def _close(self, account_id: AccountId, wish: ClosingWish, *, actor: str) -> Response:
+        await self._require_no_operators(account_id)
         closure = await self._closing.close(account_id, gives_up=wish.gives_up_micro_usd, actor=actor)
         await self._accounts.closed(account_id)
         shown: dict[str, Any] = {
@@ -79,6 +81,11 @@ class ClosingApi:
         }
         return json_response(shown)
 
+    async def _require_no_operators(self, account_id: AccountId) -> None:
+        """Raise `RequestError` for the account of operators' keys: nobody could open it again, nor make a key that works."""
+        if any(key.account == account_id for key in await self._accounts.operator_keys(is_revoked_too=True)):
+            raise RequestError("an account with operators' keys stays open", code="account_not_closable")
+
     async def _operator(self, request: Request) -> Caller:
         return await self._accounts.authenticate(request.headers.get("authorization"), Scope.OPERATOR)
 
@@ -88,11 +95,3 @@ def _account_id(request: Request) -> AccountId:
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise RequestError("there is no such account", code="account_not_found")
     return AccountId(int(text))
-
-
-def _anothers(request: Request, operator: Caller) -> AccountId:
-    """Return the account that is meant: not the operator's own, whose key would open nothing any more."""
-    account_id = _account_id(request)
-    if account_id == operator.account_id:
-        raise RequestError("an operator's own account stays open", code="account_not_closable")
-    return account_id
