@@ -28,7 +28,7 @@ from support.card_money import CENT, CardBench, card_bench
 from support.incentives import open_account, operator_balance
 from support.ledger import CONSUMER, PROVIDER, database_url, post
 from support.money import OpenMoney, open_money
-from support.stripe_fake import FakeStripe, running_stripe
+from support.stripe_fake import FakeStripe, Fault, running_stripe
 
 PAID, EARNINGS, IN_TRANSIT = (user_account(CONSUMER, kind) for kind in (Kind.PAID, Kind.EARNINGS, Kind.IN_TRANSIT))
 STRIPE = operator_account(Kind.STRIPE)
@@ -231,6 +231,24 @@ async def test_a_refund_comes_first_and_then_the_card_is_forgotten(bench: CardBe
     await bench.settle()
     (detach,) = [call for call in await bench.money.all_of(Call) if call.action == "detach"]
     assert detach.state is CallState.DONE
+
+
+async def test_a_card_that_is_being_charged_keeps_its_account_open(bench: CardBench, closing: Closing) -> None:
+    """Stripe is down, so the charge waits: it must not be made once its owner has closed the account."""
+    await bench.paid(2000, saves_card=True)
+    await bench.rail.topups.turn_on(CONSUMER, TopupWish(below=5000 * CENT, cents=1000, daily_cents=3000))
+    bench.stripe.fail("POST /v1/payment_intents", Fault.DROP_BEFORE)
+    assert await bench.rail.topups.step() == 1
+    await bench.calls.step()
+    assert await refused(closing, gives_up=3000 * CENT) == "account_not_closable"
+    assert (await account(bench.money)).closed_ms is None
+    (customer,) = await bench.money.all_of(StripeCustomer)
+    assert customer.topup_on
+    await bench.settle()
+    await bench.tell()
+    assert await close(closing, gives_up=3000 * CENT) == Closure(paid=3000 * CENT)
+    await bench.settle()
+    assert bench.stripe.asked("POST /v1/payment_intents") == 2
 
 
 async def test_a_deposit_paid_after_the_closure_can_still_be_refunded(bench: CardBench, closing: Closing) -> None:

@@ -20,7 +20,7 @@ from hushnet.coordinator.ledger.chart import SPENDABLE, Kind
 from hushnet.coordinator.ledger.closure import CloseOut, NotClosable, Obstacle
 from hushnet.coordinator.ledger.model import Code, Fact, Posted
 from hushnet.coordinator.ledger.transaction import MoneyStore, PostingRefusedError, Transaction, View
-from hushnet.coordinator.payments.deposits.topups import forget_card
+from hushnet.coordinator.payments.deposits.topups import forget_card, is_charging
 from hushnet.coordinator.payments.model import note_finding
 from hushnet.coordinator.payments.payouts.model import PayoutPlan
 from hushnet.foundation.errors import AccessError, HushnetError, RequestError
@@ -170,6 +170,10 @@ def _close(tx: Transaction, *, owner: AccountId, gives_up: int, actor: str) -> C
         tx.rows(AccountRow).save(replace(account, closed_ms=tx.now_ms))
     tx.rows(PayoutPlan).remove(owner)
     forget_card(tx, owner)
+    if is_charging(tx, owner):
+        raise NotClosableError(
+            "a charge of the saved card is on its way", hint="wait until it has ended: minutes at most"
+        )
     key = f"close:{owner}"
     if _is_closed(tx, owner):
         buckets = tx.rows(_Bucket).find(owner=owner, kind=list(SPENDABLE))
@@ -212,7 +216,7 @@ def _late_money(view: View, *, owners: list[int]) -> Counter[int]:
 _REFUSALS: Final = {
     Obstacle.HOLD: ("{} is held for requests that run", "wait until they have ended"),
     Obstacle.PAYOUT: ("a payout of {} is on its way", "`hush payout list` says where it is"),
-    Obstacle.DEBT: ("the account owes {}", "a deposit repays it: `hush deposit card`"),
+    Obstacle.DEBT: ("the account owes {}", "repay it: `hush repay` from earnings, `hush deposit card`"),
     Obstacle.FREEZE: ("a refund or dispute of {} is open, or the account is frozen", "ask the operator"),
     Obstacle.MONEY: ("{} of deposits and earnings is left: more than is given up", _WAYS_OUT),
 }

@@ -169,6 +169,11 @@ def forget_card(tx: Transaction, owner: AccountId) -> StripeCustomer:
     return changed
 
 
+def is_charging(view: View, owner: int) -> bool:
+    """Say whether a charge of an owner's saved card is under way; none begins while its `StripeCustomer` is locked."""
+    return bool(view.rows(Deposit).find(owner=owner, origin=Origin.TOPUP, state=list(UNFINISHED), limit=1))
+
+
 def _short(view: View, customers: Sequence[StripeCustomer]) -> list[StripeCustomer]:
     """Return those whose money is below their threshold and who may still spend."""
     if not customers:
@@ -214,7 +219,7 @@ def _may_begin(tx: Transaction, customer: StripeCustomer) -> bool:
         return False
     if any(account.closed_ms is not None for account in tx.rows(_Account).find(id=customer.owner, limit=1)):
         return False
-    if tx.rows(Deposit).find(owner=customer.owner, origin=Origin.TOPUP, state=list(UNFINISHED), limit=1):
+    if is_charging(tx, customer.owner):
         return False
     if not _short(tx, [customer]):
         return False  # another worker's top-up has arrived since this one looked
