@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from support.card_money import CENT, CardBench, card_bench
 from support.ledger import CONSUMER, PROVIDER
 from support.money import OpenMoney
 from support.stripe_fake import FakeStripe, Fault, payments, running_stripe
+from support.stripe_fake.webhooks import body_of
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,42 @@ async def test_very_many_refunds_that_one_event_tells_of_are_all_applied(bench: 
     place = (0, "suspense") if is_held else (CONSUMER, "paid")
     assert await bench.balances() == {place: left, (0, "stripe"): -left}
     assert (await bench.deposit(deposit.id)).refunded == (0 if is_held else 1300 * CENT)
+
+
+async def test_refunds_of_a_payment_that_comes_while_they_are_applied_are_all_applied(
+    bench: CardBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first part finds no payment yet, and another process applies it before the last."""
+    deposit = await bench.ask(2000)
+    bench.stripe.pay(deposit.checkout or "")
+    for _ in range(20):
+        bench.stripe.refund(bench.stripe.thing("sessions", deposit.checkout or "")["payment_intent"], 10)
+    events = bench.events()
+    await bench.receive([event for event in events if event["type"] == "charge.refunded"][-1:])
+    (paid,) = (event for event in events if event["type"] == "checkout.session.completed")
+    store, transact = bench.money.store, bench.money.store.transact
+
+    async def then_paid(work: Callable[[Transaction], Any]) -> Any:
+        monkeypatch.setattr(store, "transact", transact)
+        verdict = await transact(work)
+        handler, id_ = StripeEvents(bench.rail.handlers), paid["data"]["object"]["id"]
+        row = InboxEvent(
+            source=ACCOUNT,
+            event=paid["id"],
+            kind=paid["type"],
+            subject=id_,
+            body=body_of(paid),
+            next_ms=0,
+            received_ms=0,
+        )
+        prepared = await handler.prepare(row)
+        await transact(lambda tx: handler.apply(tx, row, prepared))
+        return verdict
+
+    monkeypatch.setattr(store, "transact", then_paid)
+    await bench.settle()
+    assert (await bench.deposit(deposit.id)).refunded == 200 * CENT
+    assert await bench.user() == {"paid": 1800 * CENT}
 
 
 def unbook(bench: CardBench, intent: str) -> tuple[dict[str, Any], str]:

@@ -43,6 +43,8 @@ class Told:
     is_fetched: bool = False
     landed_cents: int | None = None
     """What that payment came to, where it says no amount in USD itself."""
+    waits: Waiting | None = None
+    """Why a part that was to be applied before has to be tried again, and so the whole event."""
 
 
 class ReversalEvents:
@@ -59,7 +61,9 @@ class ReversalEvents:
         while len(told.refunds) > _AT_ONCE:
             part = replace(told, refunds=told.refunds[:_AT_ONCE])
             # Each has its key: what a crash leaves half done is done again.
-            await self._store.transact(partial(self.apply, event=event, prepared=part))
+            verdict = await self._store.transact(partial(self.apply, event=event, prepared=part))
+            if isinstance(verdict, Waiting):
+                return replace(part, waits=verdict)
             told = replace(told, refunds=told.refunds[_AT_ONCE:])
         return told
 
@@ -77,6 +81,8 @@ class ReversalEvents:
 
     def apply(self, tx: Transaction, event: InboxEvent, prepared: object) -> Verdict:
         assert isinstance(prepared, Told), "what prepare returned"
+        if prepared.waits is not None:
+            return prepared.waits
         if prepared.intent_id is None:
             return Ignored("not_ours")
         deposit = self._deposit(tx, event, prepared)
