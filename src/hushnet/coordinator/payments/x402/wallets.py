@@ -10,13 +10,14 @@ import re
 from dataclasses import replace
 from typing import Final
 
+from hushnet.coordinator.ledger.ids import ID_MAX
 from hushnet.coordinator.ledger.transaction import Transaction, View
 from hushnet.coordinator.payments.x402.book import wallet_of
 from hushnet.coordinator.payments.x402.model import Wallet, X402Payment
 from hushnet.foundation.errors import RequestError
 
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
-_REQUEST: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_REQUEST: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 def payer_named(view: View, name: str) -> str:
@@ -26,7 +27,8 @@ def payer_named(view: View, name: str) -> str:
     """
     if _ADDRESS.fullmatch(name):
         return name.lower()
-    if _REQUEST.fullmatch(name) and int(name) and (found := view.rows(X402Payment).find(request=int(name), limit=1)):
+    request = int(name) if _REQUEST.fullmatch(name) else 0
+    if 0 < request <= ID_MAX and (found := view.rows(X402Payment).find(request=request, limit=1)):
         return found[0].payer
     raise RequestError("a wallet is named by its address, or by a request that it paid", code="out_of_range")
 
