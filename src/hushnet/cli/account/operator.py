@@ -1,6 +1,6 @@
 """What the operator does with accounts: make them and their keys, give them credit, look at them, bar them.
 
-Every command can be given twice: a name is one account, a grant's id gives once.
+What makes or gives something can be given twice: a name is one account, a grant's id gives once. But each key is a new one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def show(
     if as_json:
         console.print_json(found)
         return
-    console.out().print(f"account {found['account_id']}, {found['name']}{', closed' if found['closed_ms'] else ''}")
+    state = ", barred or closed" if found["closed_ms"] else ""
+    console.out().print(f"account {found['account_id']}, {found['name']}{state}", markup=False)
     balance.show(found["balance"])
 
 
