@@ -221,7 +221,7 @@ def _packed(leg: AnyLeg) -> bytes:
         case UpTo():
             return _symbol(4, on_lane(leg.debit, 0), on_lane(leg.credit, 0), leg.amount)
         case Freeze() | CloseOut():
-            return _symbol(5, leg.owner, leg.is_frozen) if isinstance(leg, Freeze) else _symbol(6, leg.owner)
+            return _symbol(5, leg.owner, leg.is_frozen) if isinstance(leg, Freeze) else _symbol(7, leg.owner)
 
 
 def _symbol(number: int, *content: int) -> bytes:
