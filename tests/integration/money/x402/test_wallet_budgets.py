@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hushnet.coordinator.budgets.model import Allowance, CapScope, Period
-from hushnet.coordinator.payments.x402.purchases import Denied
+from hushnet.coordinator.payments.x402.purchases import Denied, Pending
 from hushnet.foundation.ids import AccountId
 from support.x402_shop import AMOUNT, Shop, payment_by
 
@@ -43,6 +43,21 @@ async def test_one_request_of_a_wallet_costs_no_more_than_it_may(shop: Shop, sco
     await bound(shop, scope, {Period.REQUEST: AMOUNT - 1})
     assert await shop.buy(await payment_by(shop.account), digest=OTHER) == Denied("insufficient_quota")
     assert shop.earned == AMOUNT
+
+
+async def test_a_payment_of_unknown_outcome_is_pending_whatever_the_budgets_say(shop: Shop) -> None:
+    """Who is answered 402 may pay again: not before it is known that this payment has been taken."""
+    owner = await bound(shop, CapScope.OPERATOR, {Period.DAY: 10 * AMOUNT})
+    payment = await payment_by(shop.account)
+    shop.facilitator.faults = ["reset_after"]
+    shop.chain.is_down = True
+    assert isinstance(await shop.buy(payment, digest=OTHER), Pending)
+    await shop.budgets.put(owner, CapScope.OPERATOR, owner, {Period.DAY: AMOUNT - 1})
+    assert isinstance(await shop.buy(payment, digest=OTHER), Pending)
+    shop.chain.is_down = False
+    for _ in range(2):
+        assert await shop.buy(payment, digest=OTHER) == Denied("insufficient_quota")
+    assert (shop.facilitator.settlements, await shop.credit()) == (2, 2 * AMOUNT - COST)
 
 
 @pytest.mark.parametrize("is_upto", [False, True])

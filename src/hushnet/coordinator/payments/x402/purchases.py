@@ -161,7 +161,9 @@ class Purchases:
                 return await self._resume(row, wanted)
             case Ours(row):
                 bounded = await self._within_budgets(row, wanted)
-                purchase = bounded if isinstance(bounded, Denied) else await self._go_on(row, bounded)
+                purchase = await (
+                    self._denied(row, bounded) if isinstance(bounded, Denied) else self._go_on(row, bounded)
+                )
                 if isinstance(purchase, Pending | Denied):
                     await self._store.transact(lambda tx: book.released(tx, row))
                 return purchase
@@ -172,6 +174,12 @@ class Purchases:
             return wanted
         allowed = await self._budgets.room(AccountId(row.owner), wanted.amount)
         return Denied(QUOTA) if allowed is None else replace(wanted, caps=allowed.caps)
+
+    async def _denied(self, row: X402Payment, denied: Denied) -> Purchase:
+        """Refuse what budgets leave no room for; of a payment that was sent it is found out first what became of it."""
+        if row.state is not State.SETTLING:
+            return denied
+        return await self._concluded(row, None, await self._chain.look_up(row.payment()), None)
 
     def _unlike_terms(self, payment: Payment, wanted: Wanted) -> str:
         """Say why a payment that was not seen before is not what was asked for; empty when it is."""
@@ -236,7 +244,9 @@ class Purchases:
             seen = await self._chain.look_up(payment)
         return seen
 
-    async def _concluded(self, row: X402Payment, answer: Settlement | None, seen: Seen, wanted: Wanted) -> Purchase:
+    async def _concluded(
+        self, row: X402Payment, answer: Settlement | None, seen: Seen, wanted: Wanted | None
+    ) -> Purchase:
         """Decide from what the chain shows; the facilitator's word counts only for a refusal of the only try there was."""
         match seen:
             case Paid(txid):
@@ -254,10 +264,13 @@ class Purchases:
         after = await self._store.transact(lambda tx: book.refused(tx, row, reason, event=event))
         return Due(reason) if after.state in (State.FAILED, State.LAPSED) else self._pending()
 
-    async def _paid(self, row: X402Payment, txid: str, wanted: Wanted) -> Purchase:
-        """Credit and hold in one; where the hold is refused, or would cost more than was paid, credit alone."""
-        code = "price_changed"
-        if wanted.amount <= row.amount:
+    async def _paid(self, row: X402Payment, txid: str, wanted: Wanted | None) -> Purchase:
+        """Credit and hold in one; where the hold is refused, or would cost more than was paid, credit alone.
+
+        Without `wanted` no budget has room for a hold.
+        """
+        code = QUOTA if wanted is None else "price_changed"
+        if wanted is not None and wanted.amount <= row.amount:
             try:
                 bought = await self._store.transact(lambda tx: book.paid(tx, row, txid, wanted))
             except PostingRefusedError as error:
