@@ -23,6 +23,17 @@ CONTROL_BODY_BYTES_MAX: Final = 65_536
 """Bodies of everything that is no inference: the largest legal one is below 1 KiB."""
 CONTROL_BODY_IDLE_S: Final = 10.0
 _PATH = re.compile(r"`\$\.?([^`]{0,100})`")
+_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_EXPECTED = re.compile(r"Expected (.+?)(?: - at `|$)")
+_TYPE = re.compile(r"`([^`]*)`")
+_TYPE_WORDS: Final = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
 
 
 class CallerGoneError(HushnetError):
@@ -109,17 +120,32 @@ def decode_json(body: bytes, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError as error:
-        raise _wrong_field(str(error)) from None
+        raise _wrong_field(str(error), type_) from None
     except RecursionError:
         raise RequestError("the body is nested too deeply", code="json_too_deep") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise RequestError("the body is not valid JSON in UTF-8", code="invalid_json") from None
 
 
-def _wrong_field(text: str) -> FieldError:
+def _wrong_field(text: str, type_: type[Any]) -> FieldError:
+    """Say which field is wrong and why; `text` is msgspec's, of which nothing that was sent is told on."""
     found = _PATH.findall(text)
     name = found[-1] if found else ""
-    return FieldError(f"{name or 'a field'} is missing, unknown or of the wrong type", param=name or None)
+    if missing := _MISSING.match(text):
+        name = f"{name}.{missing[1]}" if name else missing[1]
+        return FieldError(f"{name} is missing", param=name)
+    if text.startswith("Object contains unknown field"):
+        known = ", ".join(getattr(type_, "__struct_fields__", ())) if not name else ""
+        return FieldError(
+            f"{name or 'the body'} has an unknown field{known and f'; known are {known}'}", param=name or None
+        )
+    if expected := _EXPECTED.match(text):
+        return FieldError(f"{name or 'the body'} must be {_TYPE.sub(_type_words, expected[1])}", param=name or None)
+    return FieldError(f"{name or 'a field'} is not one of the values that are allowed", param=name or None)
+
+
+def _type_words(types: re.Match[str]) -> str:
+    return " or ".join(_TYPE_WORDS.get(name, name) for name in types[1].split(" | "))
 
 
 def json_response(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
