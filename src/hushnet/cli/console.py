@@ -41,6 +41,13 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def plain(text: object) -> str:
+    """Return text that somebody else chose (a name, a note, a reason) so that it is printed as it is: `[/]` is no markup."""
+    from rich.markup import escape
+
+    return escape(str(text))
+
+
 def table(*columns: str, numeric: frozenset[str] = frozenset(), whole: frozenset[str] = frozenset()) -> Table:
     """Make a plain table; columns in `numeric` are right-aligned, and they and those in `whole` are never broken."""
     from rich.box import SIMPLE_HEAD

@@ -65,7 +65,9 @@ def list_keys(base_url: BaseUrl = None, api_key: ApiKey = None, home: Home = Non
     table = console.table("id", "name", "scope", "created", "state", whole=frozenset({"id", "created"}))
     for key in keys:
         state = f"revoked {_day(key['revoked_ms'])}" if key.get("revoked_ms") else "active"
-        table.add_row(str(key["id"]), key.get("name") or "-", key["scope"], _day(key["created_ms"]), state)
+        table.add_row(
+            str(key["id"]), console.plain(key.get("name") or "-"), key["scope"], _day(key["created_ms"]), state
+        )
     console.print_table(table)
 
 

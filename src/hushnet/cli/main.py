@@ -20,6 +20,10 @@ from hushnet.cli import console
 from hushnet.cli.local import processes
 from hushnet.foundation.errors import ConfigurationError, HushnetError
 
+_FILE_HINTS = {
+    errno.EEXIST: "it is never overwritten: name a file that is not there yet",
+    errno.ENOENT: "check how it is spelled, and that its folder is there",
+}
 CONSUMER, PROVIDER, OPERATOR = "Use models", "Serve models", "Run a network"
 
 
@@ -40,11 +44,13 @@ COMMANDS = (
     Row("models", "models", "List the models on offer, their prices and who serves them.", CONSUMER),
     Row("proxy", "proxy", "Serve a local OpenAI endpoint that verifies and seals for any tool.", CONSUMER),
     Row("balance", "balance", "Show what is left to spend.", CONSUMER),
-    Row("deposit", "money.deposit", "Put money in by card, and top up by itself.", CONSUMER, is_group=True),
+    Row("deposit", "money.deposit", "Put money in by card or with coins; top up by itself.", CONSUMER, is_group=True),
     Row("usage", "money.usage", "Show what you used and what it cost.", CONSUMER),
     Row("statement", "money.statement", "Write a statement of your account as CSV.", CONSUMER),
     Row("keys", "keys", "Create, list and revoke API keys.", CONSUMER, is_group=True),
-    Row("pricing", "money.pricing", "Show what models cost; set what your machines take off.", CONSUMER, is_group=True),
+    Row(
+        "pricing", "money.pricing", "Show what models cost and what machines take off; set it.", CONSUMER, is_group=True
+    ),
     Row("invite", "money.invites", "Redeem an invite; as the operator, make some.", CONSUMER, is_group=True),
     Row("referral", "money.referrals", "Your code for others, and who brought you.", CONSUMER, is_group=True),
     Row("coins", "money.coins", "See which coins are taken; pay in with coins.", CONSUMER, is_group=True),
@@ -152,11 +158,10 @@ def refused_file(error: OSError) -> ConfigurationError | None:
     """Say which file the machine refused, or that it is full; None when the error is about neither."""
     reason = error.strerror or type(error).__name__
     if error.filename is not None:
-        return ConfigurationError(
-            f"{error.filename} can't be used ({reason})",
-            code="file_refused",
-            hint="check who may read and write there, or choose another home with --home or HUSH_HOME",
+        hint = _FILE_HINTS.get(
+            error.errno or 0, "check who may read and write there, or choose another home with --home or HUSH_HOME"
         )
+        return ConfigurationError(f"{error.filename} can't be used ({reason})", code="file_refused", hint=hint)
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return ConfigurationError(f"nothing more can be written ({reason})", code="no_space", hint="make room for it")
     return None

@@ -42,9 +42,9 @@ def _row(model: dict[str, Any]) -> list[str]:
     price = model.get("price", {})
     prices = [format_usd(price[name]) if name in price else "-" for name in ("input", "cached", "output")]
     return [
-        str(model["id"]),
+        console.plain(model["id"]),
         str(model.get("context_tokens") or "-"),
         *prices,
         str(model.get("providers", "-")),
-        str(model.get("trust", "-")),
+        console.plain(model.get("trust", "-")),
     ]

@@ -72,7 +72,9 @@ def list_keys(
     table = console.table("id", "name", "account", "created", "state", whole=frozenset({"id", "created"}))
     for key in keys:
         state = f"revoked {_day(key['revoked_ms'])}" if key["revoked_ms"] else "active"
-        table.add_row(key["id"], key["name"] or "-", str(key["account_id"]), _day(key["created_ms"]), state)
+        table.add_row(
+            key["id"], console.plain(key["name"] or "-"), str(key["account_id"]), _day(key["created_ms"]), state
+        )
     console.print_table(table)
 
 

@@ -85,7 +85,7 @@ def print_checked(checked: Checked) -> None:
 def print_findings(findings: Iterable[Finding]) -> None:
     found = list(findings)
     for finding in found:
-        console.out().print(f"[red]{finding.invariant}[/] {finding.subject}: {finding.detail}", markup=True)
+        console.out().print(f"[red]{finding.invariant}[/] {console.plain(f'{finding.subject}: {finding.detail}')}")
     console.out().print("[red]the books do not balance[/]" if found else "[green]the books balance[/]")
 
 

@@ -69,9 +69,11 @@ def archive(
 def statement(
     owner: Annotated[int, typer.Argument(help="The account's id.", min=1)],
     start: Annotated[
-        str | None, typer.Option("--from", help="The first day (default: 30 days).", metavar="YYYY-MM-DD")
+        str | None, typer.Option("--from", help="The first day, UTC (default: 30 days back).", metavar="YYYY-MM-DD")
     ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="The last day (default: now).", metavar="YYYY-MM-DD")] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", help="The last day, UTC (default: now).", metavar="YYYY-MM-DD")
+    ] = None,
     home: Home = None,
     database: DatabaseUrl = None,
 ) -> None:

@@ -145,7 +145,14 @@ def pending(
         amount = format_usd(row["amount_micro_usd"])
         who = row["actor"] if row["approver"] is None else f"{row['actor']}, {row['approver']}"
         table.add_row(
-            row["id"], str(row["account_id"]), row["bucket"], amount, row["source"], row["reason"], who, row["state"]
+            row["id"],
+            str(row["account_id"]),
+            row["bucket"],
+            amount,
+            row["source"],
+            console.plain(row["reason"]),
+            who,
+            row["state"],
         )
     console.print_table(table)
 

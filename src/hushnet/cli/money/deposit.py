@@ -76,7 +76,7 @@ def list_deposits(base_url: BaseUrl = None, api_key: ApiKey = None, home: Home =
     table = console.table("id", "made", "USD", "state", "", numeric=frozenset({"USD"}), whole=frozenset({"id", "made"}))
     for one in deposits:
         made = datetime.fromtimestamp(one["created_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M")
-        table.add_row(one["id"], made, format_usd(one["amount_micro_usd"]), one["state"], _notes(one))
+        table.add_row(one["id"], made, format_usd(one["amount_micro_usd"]), one["state"], console.plain(_notes(one)))
     console.print_table(table)
 
 
@@ -176,7 +176,7 @@ def _wait(client: Client, deposit: dict[str, Any], *, is_quiet: bool) -> dict[st
 
 def _say_how_it_ended(deposit: dict[str, Any]) -> None:
     reason = f" ({deposit['reason']})" if deposit.get("reason") else ""
-    console.err().print(f"{format_usd(deposit['amount_micro_usd'])}: {_STATES[deposit['state']]}{reason}")
+    console.err().print(f"{format_usd(deposit['amount_micro_usd'])}: {_STATES[deposit['state']]}{reason}", markup=False)
 
 
 def _notes(deposit: dict[str, Any]) -> str:

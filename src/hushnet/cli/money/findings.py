@@ -35,7 +35,8 @@ def list_findings(
     table = console.table("id", "since", "kind", "subject", "detail", "state", whole=frozenset({"id", "since"}))
     for row in found:
         state = "open" if row["resolved_ms"] is None else f"resolved {_time(row['resolved_ms'])}"
-        table.add_row(row["id"], _time(row["at_ms"]), row["kind"], row["subject"], row["detail"], state)
+        words = map(console.plain, (row["kind"], row["subject"], row["detail"]))
+        table.add_row(row["id"], _time(row["at_ms"]), *words, state)
     console.print_table(table)
 
 
@@ -49,7 +50,7 @@ def resolve(
     """Note that a finding has been dealt with."""
     with operator_client(base_url, api_key, home) as client:
         client.request("POST", f"/v1/admin/findings/{quote(finding, safe='')}/resolve")
-    console.err().print(f"finding {finding} is resolved")
+    console.err().print(f"finding {finding} is resolved", markup=False)
 
 
 @app.command("payments")
@@ -60,14 +61,22 @@ def payments(base_url: BaseUrl = None, api_key: OperatorKey = None, home: Home =
     if as_json:
         console.print_json(found)
         return
+    if not found["events"] and not found["calls"]:
+        console.out().print("nothing waits")
+        return
     table = console.table("what", "of", "state", "tries", "next", "waits for", numeric=frozenset({"tries"}))
     for event in found["events"]:
-        name = f"{event['kind']} {event['event']}"
+        name = console.plain(f"{event['kind']} {event['event']}")
         table.add_row(
-            name, event["source"], event["state"], str(event["attempts"]), _next(event), event["error"] or "-"
+            name,
+            event["source"],
+            event["state"],
+            str(event["attempts"]),
+            _next(event),
+            console.plain(event["error"] or "-"),
         )
     for call in found["calls"]:
-        name = f"{call['action']} {call['subject']}"
+        name = console.plain(f"{call['action']} {call['subject']}")
         table.add_row(name, call["rail"], call["state"], str(call["tries"]), _next(call), call["outcome"] or "-")
     console.print_table(table)
 
@@ -83,7 +92,7 @@ def retry(
     """Give a stuck event another round of tries."""
     with operator_client(base_url, api_key, home) as client:
         client.request("POST", f"/v1/admin/payments/events/{quote(source, safe='')}/{quote(event, safe='')}/retry")
-    console.err().print(f"event {event} is tried again")
+    console.err().print(f"event {event} is tried again", markup=False)
 
 
 def _next(row: dict[str, Any]) -> str:

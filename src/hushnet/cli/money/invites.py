@@ -79,7 +79,7 @@ def list_invites(
             format_usd(invite["amount_micro_usd"]),
             used,
             _day(invite["expires_ms"]),
-            invite["note"] or "-",
+            console.plain(invite["note"] or "-"),
         )
     console.print_table(table)
 

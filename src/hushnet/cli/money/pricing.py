@@ -19,7 +19,7 @@ from hushnet.foundation.money import format_usd
 app = typer.Typer(invoke_without_command=True)
 
 _PERCENT = re.compile(r"(100|[0-9]{1,2})(?:\.([0-9]{1,2}))?%?", re.ASCII)
-_MONEY = frozenset({"input", "cached", "output", "minimum"})
+_MONEY = ("input", "cached", "output", "minimum")
 
 
 @app.callback(invoke_without_command=True)
@@ -38,10 +38,11 @@ def show(
     if as_json:
         console.print_json(pricing)
         return
-    table = console.table("model", *sorted(_MONEY), "up to less", "from", numeric=_MONEY, whole=frozenset({"model"}))
+    numeric = frozenset({*_MONEY, "discount"})
+    table = console.table("model", *_MONEY, "discount", "from", numeric=numeric, whole=frozenset({"model"}))
     for entry in pricing["data"]:
-        off = percent(entry["discount_bps_max"]) if entry["discount_bps_max"] else "-"
-        table.add_row(entry["model"], *_prices(entry["price"]), off, "now")
+        off = f"up to {percent(entry['discount_bps_max'])}" if entry["discount_bps_max"] else "-"
+        table.add_row(console.plain(entry["model"]), *_prices(entry["price"]), off, "now")
         for later in entry["announced"]:
             table.add_row("", *_prices(later["price"]), "", _moment(later["from_ms"]))
     table.add_row("[dim]any other[/]", *_prices(pricing["default"]), "", "now")
@@ -82,7 +83,9 @@ def discount(
         return
     table = console.table("model", "discount", "from", numeric=frozenset({"discount"}), whole=frozenset({"model"}))
     for row in rows:
-        table.add_row(row["model"], percent(row["bps"]), "now" if row["is_in_force"] else _moment(row["from_ms"]))
+        table.add_row(
+            console.plain(row["model"]), percent(row["bps"]), "now" if row["is_in_force"] else _moment(row["from_ms"])
+        )
     console.print_table(table)
 
 
@@ -112,7 +115,7 @@ def set_price(
         console.print_json(tariff)
         return
     since = "now" if from_ms is None else _moment(tariff["from_ms"])
-    prices = ", ".join(f"{name} {format_usd(tariff['price'][name])}" for name in sorted(_MONEY))
+    prices = ", ".join(f"{name} {format_usd(tariff['price'][name])}" for name in _MONEY)
     console.out().print(f"{tariff['model']} costs from {since}: {prices}")
 
 
@@ -132,7 +135,7 @@ def percent(bps: int) -> str:
 
 
 def _prices(price: dict[str, int]) -> list[str]:
-    return [format_usd(price[name]) for name in sorted(_MONEY)]
+    return [format_usd(price[name]) for name in _MONEY]
 
 
 def _moment(at_ms: int) -> str:

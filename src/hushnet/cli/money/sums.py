@@ -14,7 +14,7 @@ from hushnet.cli import console
 from hushnet.foundation.money import format_usd
 
 From = Annotated[
-    str | None, typer.Option("--from", help="The first day, UTC (default: 30 days).", metavar="YYYY-MM-DD")
+    str | None, typer.Option("--from", help="The first day, UTC (default: 30 days back).", metavar="YYYY-MM-DD")
 ]
 To = Annotated[str | None, typer.Option("--to", help="The last day, UTC (default: now).", metavar="YYYY-MM-DD")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV; amounts are in micro-USD.")]

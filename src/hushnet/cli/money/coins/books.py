@@ -34,7 +34,7 @@ def strays(base_url: BaseUrl = None, api_key: OperatorKey = None, home: Home = N
     table = console.table("gateway", "payment", "coins", "worth", numeric=frozenset({"worth"}))
     for row in found:
         coins = f"{row['amount']} {row['asset']} on {row['network']}"
-        table.add_row(row["gateway"], row["payment"], coins, format_usd(row["amount_micro_usd"]))
+        table.add_row(row["gateway"], console.plain(row["payment"]), coins, format_usd(row["amount_micro_usd"]))
     console.print_table(table)
 
 

@@ -56,10 +56,15 @@ def list_payouts(base_url: BaseUrl = None, api_key: ApiKey = None, home: Home = 
     if as_json:
         console.print_json(found)
         return
+    if not found:
+        console.out().print("no payouts")
+        return
     table = console.table("id", "asked", "state", "to", "gross", "fee", "net", "", numeric=_NUMERIC, whole=_WHOLE)
     for row in found:
         amounts = [format_usd(row[f"{name}_micro_usd"]) for name in ("gross", "fee", "net")]
-        table.add_row(row["id"], _time(row["created_ms"]), _state(row), _to(row), *amounts, row["reason"])
+        table.add_row(
+            row["id"], _time(row["created_ms"]), _state(row), _to(row), *amounts, console.plain(row["reason"])
+        )
     console.print_table(table)
 
 
@@ -159,7 +164,7 @@ def _show(row: dict[str, Any], *, as_json: bool) -> None:
     if row["txid"]:
         facts.append(("transaction", row["txid"]))
     if row["reason"]:
-        facts.append(("reason", row["reason"]))
+        facts.append(("reason", console.plain(row["reason"])))
     for name, text in facts:
         table.add_row(name, text)
     console.print_table(table)

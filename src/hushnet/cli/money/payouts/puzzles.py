@@ -36,7 +36,7 @@ def stuck(base_url: BaseUrl = None, api_key: OperatorKey = None, home: Home = No
     for row in found:
         words = "; ".join(f"{one['kind']}: {one['detail']}" for one in row["findings"]) or row["reason"]
         net = format_usd(row["net_micro_usd"])
-        table.add_row(row["id"], str(row["owner"]), row["state"], net, row["transfer"] or "-", words)
+        table.add_row(row["id"], str(row["owner"]), row["state"], net, row["transfer"] or "-", console.plain(words))
     console.print_table(table)
 
 
