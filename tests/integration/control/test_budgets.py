@@ -153,7 +153,7 @@ async def test_nobody_sees_or_sets_somebody_elses_budgets(tmp_path: Path) -> Non
             assert code_of(await client.get("/v1/budgets"))[1] == code
         admin = f"/v1/admin/accounts/{ann.id}/budgets"
         assert code_of(await bob.http.put(admin, json=DAY)) == (403, "wrong_scope")
-        for unknown in ("70000", "x", "9" * 40):
+        for unknown in ("70000", "x", "9" * 19, str(2**63), "9" * 40):
             answer = await net.operator.get(f"/v1/admin/accounts/{unknown}/budgets")
             assert code_of(answer) == (404, "account_not_found")
 

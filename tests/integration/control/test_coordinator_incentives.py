@@ -200,6 +200,7 @@ async def test_money_in_suspense_goes_to_its_owner_by_two_keys_above_the_limit(t
             "amount_out_of_bounds",
         )
         assert code_of(await net.operator.put(path, json={**wish, "account_id": 5})) == (404, "account_not_found")
+        assert code_of(await net.operator.put(path, json={**wish, "account_id": 2**63})) == (400, "wrong_type")
         asked = await net.operator.put(path, json=wish)
         assert (asked.status_code, asked.json()["source"], asked.json()["state"]) == (202, "suspense", "pending")
         approve = f"/v1/admin/adjustments/{UUID}/approve"
@@ -218,6 +219,9 @@ async def test_money_in_suspense_goes_to_its_owner_by_two_keys_above_the_limit(t
         ({"amount_micro_usd": 10**16}, 400),
         ({"bucket": "frozen"}, 400),
         ({"account_id": 5}, 404),
+        ({"account_id": 2**63 - 1}, 404),
+        ({"account_id": 2**63}, 400),
+        ({"account_id": -(2**63) - 1}, 400),
         ({"amount_micro_usd": -1}, 409),
     ],
 )

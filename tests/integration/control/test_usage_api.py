@@ -227,6 +227,7 @@ async def test_the_root_is_public_and_everybody_finds_their_part_in_it(shop: Sho
         ("/v1/usage/summary?by=day,day", "by"),
         ("/v1/usage/summary?by=machine", "by"),
         ("/v1/earnings?by=key", "by"),
+        ("/v1/earnings?key=abc", "key"),
         ("/v1/earnings?from=2020-01-01", "from"),
         ("/v1/statement?from=9999-01-01", "from"),
         ("/v1/statement?from=99999999999999999999", "from"),

@@ -59,6 +59,7 @@ class AccountApi:
         ]
 
     async def create_key(self, request: Request) -> Response:
+        """Make a key of scope `user` or `provider`; `budgets` bound what it may spend."""
         caller = await self._caller(request)
         wish = await read_json(request, KeyWish)
         if wish.scope is Scope.OPERATOR:
@@ -81,11 +82,13 @@ class AccountApi:
             raise
 
     async def list_keys(self, request: Request) -> Response:
+        """List the account's keys, never their secrets."""
         caller = await self._caller(request)
         keys = await self._accounts.keys_of(caller.account_id)
         return json_response({"object": "list", "data": [shown_key(key) for key in keys]})
 
     async def revoke_key(self, request: Request) -> Response:
+        """Revoke one of the account's keys at once."""
         caller = await self._caller(request)
         key_id = parse_key_id(request.path_params["key_id"])
         if key_id is None or not await self._accounts.revoke_key(key_id, account_id=caller.account_id):
@@ -93,10 +96,12 @@ class AccountApi:
         return json_response({"id": write_key_id(key_id), "revoked": True})
 
     async def balance(self, request: Request) -> Response:
+        """Show what the account has, in micro-USD."""
         caller = await self._caller(request)
         return json_response(shown_balance(await self._ledger.balance(caller.account_id)))
 
     async def generations(self, request: Request) -> Response:
+        """List the caller's finished requests, newest first; `before` is the last id of the page before."""
         caller = await self._caller(request)
         before = request.query_params.get("before")
         before_id = None if before is None else parse_request_id(before)

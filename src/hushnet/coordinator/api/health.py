@@ -83,6 +83,7 @@ class HealthApi:
         )
 
     async def metrics(self, request: Request) -> Response:
+        """Write the metrics as Prometheus text."""
         page = await self._metrics()
         return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8", headers=self._worker)
 

@@ -35,10 +35,12 @@ class ModelsApi:
         ]
 
     async def list_models(self, request: Request) -> Response:
+        """List the models on offer: price, context, features, providers."""
         models = [self._shown(model, self._fleet.serving(model)) for model in sorted(self._fleet.models())]
         return json_response({"object": "list", "data": models})
 
     async def show_model(self, request: Request) -> Response:
+        """Show one model on offer."""
         model = ModelId(request.path_params["model"])
         providers = self._fleet.serving(model)
         if not providers:

@@ -108,24 +108,29 @@ class AdminApi:
     # Accounts.
 
     async def create_account(self, request: Request) -> Response:
+        """Make an account, or find the one of that name."""
         await self._operator(request)
         wish = await read_json(request, AccountWish)
         account, is_new = await self._accounts.create_account(wish.name)
         return json_response({**_shown_account(account), "created": is_new}, status=201 if is_new else 200)
 
     async def show_account(self, request: Request) -> Response:
+        """Show an account and its balance."""
         await self._operator(request)
         account = await self._account(request)
         balance = shown_balance(await self._ledger.balance(account.id))
         return json_response({**_shown_account(account), "balance": balance})
 
     async def grant(self, request: Request) -> Response:
+        """Give an account promo credit, once for each `grant_id`."""
         operator = await self._operator(request)
         account = await self._account(request)
         wish = await read_json(request, GrantWish)
         amount = parse_usd(wish.amount_usd)
-        if amount < 1 or _GRANT_ID.fullmatch(wish.grant_id) is None:
-            raise RequestError("a grant has an amount above 0 and an id of 1 to 64 characters", code="out_of_range")
+        if amount < 1:
+            raise RequestError("a grant has an amount above 0", code="out_of_range")
+        if _GRANT_ID.fullmatch(wish.grant_id) is None:
+            raise RequestError("a grant's id is 1 to 64 of A-Z a-z 0-9 . _ : -", code="out_of_range")
         actor = f"key:{write_key_id(operator.key_id)}"
         is_new = await self._grants.grant(
             account.id, amount, grant_id=wish.grant_id, actor=actor, note=wish.note, expires_ms=wish.expires_ms
@@ -136,6 +141,7 @@ class AdminApi:
     # Keys.
 
     async def list_keys(self, request: Request) -> Response:
+        """List an account's keys, never their secrets."""
         await self._operator(request)
         account = await self._account(request)
         keys = await self._accounts.keys_of(account.id)
@@ -152,6 +158,7 @@ class AdminApi:
         return json_response(shown_new_key(made), status=201, headers={"cache-control": "no-store"})
 
     async def revoke_key(self, request: Request) -> Response:
+        """Revoke an account's key at once."""
         await self._operator(request)
         account = await self._account(request)
         key_id = parse_key_id(request.path_params["key_id"])
@@ -162,6 +169,7 @@ class AdminApi:
     # Prices.
 
     async def set_price(self, request: Request) -> Response:
+        """Set what a model costs, now or from a moment to come."""
         await self._operator(request)
         wish = await read_json(request, PriceWish)
         price = Price(input=wish.input, cached=wish.cached, output=wish.output, minimum=wish.minimum)
@@ -169,6 +177,7 @@ class AdminApi:
         return json_response(_shown_tariff(tariff))
 
     async def show_price(self, request: Request) -> Response:
+        """List every price that a model has had and is announced to have, latest first."""
         await self._operator(request)
         history = await self._catalog.history(request.path_params["model"])
         return json_response({"object": "list", "data": [_shown_tariff(tariff) for tariff in history]})
@@ -176,6 +185,7 @@ class AdminApi:
     # Providers.
 
     async def list_providers(self, request: Request) -> Response:
+        """List the providers that have registered, by id, from `after` on."""
         await self._operator(request)
         after = request.query_params.get("after", "")
         records = await self._providers.providers(after=after[:64], limit=PROVIDERS_MAX)
@@ -196,6 +206,7 @@ class AdminApi:
         return json_response({"provider_id": provider_id, "suspended": True, "was_connected": live is not None})
 
     async def restore_provider(self, request: Request) -> Response:
+        """Let a provider that was suspended serve again."""
         await self._operator(request)
         provider_id = _provider_id(request)
         if not await self._providers.restore(provider_id):

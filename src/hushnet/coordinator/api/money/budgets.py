@@ -151,7 +151,7 @@ class BudgetsApi:
     async def _account(self, request: Request) -> Subject:
         await self._accounts.authenticate(request.headers.get("authorization"), Scope.OPERATOR)
         text = request.path_params["account_id"]
-        account_id = AccountId(int(text)) if text.isascii() and text.isdigit() and len(text) <= 19 else None
+        account_id = AccountId(int(text)) if text.isascii() and text.isdigit() and len(text) <= 18 else None
         if account_id is None or await self._accounts.account(account_id) is None:
             raise RequestError("there is no such account", code="account_not_found")
         return account_id, CapScope.OPERATOR, account_id

@@ -22,6 +22,7 @@ from hushnet.foundation.errors import RequestError
 from hushnet.foundation.ids import AccountId
 
 _Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+_AccountNumber = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]  # what a database can be asked for
 
 
 class Bucket(StrEnum):
@@ -43,7 +44,7 @@ class CreditWish(msgspec.Struct, forbid_unknown_fields=True):
 class AdjustmentWish(msgspec.Struct, forbid_unknown_fields=True):
     """Into the bucket, or out of it when negative."""
 
-    account_id: int
+    account_id: _AccountNumber
     bucket: Bucket
     amount_micro_usd: int
     reason: _Reason
@@ -52,7 +53,7 @@ class AdjustmentWish(msgspec.Struct, forbid_unknown_fields=True):
 class SuspenseWish(msgspec.Struct, forbid_unknown_fields=True):
     """Out of suspense, to the account whose money it turned out to be."""
 
-    account_id: int
+    account_id: _AccountNumber
     amount_micro_usd: int
     reason: _Reason
 

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from hushnet.coordinator.accounts import Accounts, Caller, Scope
 from hushnet.coordinator.accounts.rules import write_key_id
 from hushnet.coordinator.api.account import parse_request_id, shown_balance, shown_record
-from hushnet.coordinator.api.bodies import json_response
+from hushnet.coordinator.api.bodies import FieldError, json_response
 from hushnet.coordinator.api.dispatch import route
 from hushnet.coordinator.api.money.periods import read_limit, read_parts, read_period, read_scope
 from hushnet.coordinator.ledger.books.days import day_of, day_text
@@ -90,6 +90,8 @@ class UsageApi:
         Sums by day, machine or model, or several of them.
         """
         caller = await self._earner(request)
+        if "key" in request.query_params:
+            raise FieldError("whose keys paid is told to nobody but them", param="key")
         parts = read_parts(request.query_params, (Part.DAY, Part.MACHINE, Part.MODEL), default=Part.DAY)
         scope = self._scope(request, caller, Side.PROVIDER)
         groups = await self._groups(scope, parts)

@@ -91,10 +91,10 @@ class PayPerUse:
 
     async def show_terms(self, request: Request) -> Response:
         """Tell what a model costs per use; `prompt_tokens` and `output_tokens` are bounds of the request in question."""
-        asked = request.query_params
-        model = ModelId(checked_model(asked.get("model", "")))
-        prompt = _count("prompt_tokens", asked.get("prompt_tokens", "0"))
-        output = _count("output_tokens", asked.get("output_tokens", str(self._service.limits.output_tokens_default)))
+        query = request.query_params
+        model = ModelId(checked_model(query.get("model", "")))
+        prompt = _count("prompt_tokens", query.get("prompt_tokens", "0"))
+        output = _count("output_tokens", query.get("output_tokens", str(self._service.limits.output_tokens_default)))
         price, dearest = self._tariffs.tariff_of(model).price, self._service.limits.terms.tier_bps_max(Tier.NONE)
         amount = hold_amount(price, prompt_tokens_max=prompt, output_tokens_max=output, tier_bps_max=dearest)
         document = self._offer.payment_required(amount, error="", is_upto=True) if amount else {"accepts": []}
