@@ -197,3 +197,10 @@ def test_what_a_key_may_not_do_alone_is_no_matter_of_having_another_key(tmp_path
     with pytest.raises(AccessError) as refused, operator_client(None, "hk_operator_1_x", tmp_path):
         raise refusal
     assert refused.value.hint() == "ask another operator"
+
+
+def test_that_the_account_in_question_is_closed_says_nothing_against_the_operators_key(tmp_path: Path) -> None:
+    refusal = AccessError("this account is closed", code="account_closed", hint="reopen it")
+    with pytest.raises(AccessError) as refused, operator_client(None, "hk_operator_1_x", tmp_path):
+        raise refusal
+    assert refused.value.hint() == "reopen it"

@@ -13,14 +13,13 @@ from hushnet.cli.ledger.check import print_trial, trial_totals
 from hushnet.cli.options import AsJson, Home
 from hushnet.coordinator.app.initialise import prepare_files
 from hushnet.coordinator.ledger.books.days import DayBalance, DayRow, day_text
-from hushnet.coordinator.ledger.books.keeper import BookKeeper
+from hushnet.coordinator.ledger.books.keeper import BookKeeper, not_closed
 from hushnet.coordinator.ledger.books.published import root_fields
 from hushnet.coordinator.settings import CoordinatorSettings
 from hushnet.coordinator.storage import Database
 from hushnet.coordinator.storage.books.days import SqlDayStore
 from hushnet.coordinator.storage.books.keys import load_book_keys
 from hushnet.foundation.clock import SystemClock
-from hushnet.foundation.errors import RequestError
 from hushnet.foundation.money import format_usd
 
 
@@ -86,7 +85,7 @@ async def _balances(settings: CoordinatorSettings, day: int | None) -> tuple[Day
         store = SqlDayStore(reader)
         row = await store.day(day)
         if row is None:
-            raise RequestError("that day is not closed", code="day_not_closed")
+            raise not_closed(day)
         return row, await store.inspect_days(lambda books: list(books.balances(row.day)))
 
 

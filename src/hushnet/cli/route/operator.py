@@ -23,7 +23,7 @@ ADVICE: Final = (
     "(--new-key replaces a lost one), and `hush up` keeps the one of its own network in its home"
 )
 TIMEOUT_S: Final = 60.0
-_KEY_REFUSED: Final = frozenset({"invalid_api_key", "wrong_scope", "account_closed"})
+_KEY_REFUSED: Final = frozenset({"invalid_api_key", "wrong_scope"})
 
 OperatorKey = Annotated[
     str | None,

@@ -220,7 +220,8 @@ class PayoutsApi:
 
     def _stripe(self) -> Onboarder:
         if self._onboarder is None:
-            raise MethodRefusedError("the operator does not pay out over Stripe", code="unsupported_value")
+            hint = "ask the operator which ways there are; `hush coins` lists the coins that are paid out"
+            raise MethodRefusedError("the operator does not pay out over Stripe", code="unsupported_value", hint=hint)
         return self._onboarder
 
     async def _caller(self, request: Request) -> Caller:

@@ -36,6 +36,15 @@ ASKING_MAX: Final = 32
 RETRY_S: Final = 5.0
 
 
+def not_closed(day: int | None) -> RequestError:
+    """Return what is said of a day that is not closed; None asked for the newest, and there is none."""
+    return RequestError(
+        "no day is closed yet" if day is None else "that day is not closed",
+        code="day_not_closed",
+        hint="a day is closed five minutes after it has ended (UTC); a coordinator that does not run closes none",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class BookKeys:
     """The key that signs roots, and the secret from which every day's own is derived."""
@@ -91,7 +100,7 @@ class BookKeeper:
         """Return a closed day, the newest when None; raises `RequestError` `day_not_closed`."""
         row = await self._store.day(day)
         if row is None:
-            raise RequestError("that day is not closed", code="day_not_closed")
+            raise not_closed(day)
         return row
 
     async def proofs(self, row: DayRow, owner: AccountId) -> list[OwnerProof]:

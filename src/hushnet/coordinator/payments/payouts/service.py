@@ -102,7 +102,8 @@ class Payouts:
     ) -> PayoutMethod:
         """Add an address; raises `RequestError` when it is none of that coin on that network."""
         if self._check is None or COIN not in self._terms.rails:
-            raise MethodRefusedError("the operator pays out no coins", code="unsupported_value")
+            hint = "ask the operator which ways there are; `hush coins` lists the coins that are paid out"
+            raise MethodRefusedError("the operator pays out no coins", code="unsupported_value", hint=hint)
         return await self._add(owner, self._check(asset, network, address, tag))
 
     async def add_bank_method(self, owner: AccountId) -> PayoutMethod:
