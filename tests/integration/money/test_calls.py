@@ -325,5 +325,27 @@ async def test_a_rail_that_does_not_answer_holds_up_no_other(money: OpenMoney) -
         await asyncio.gather(worker, return_exceptions=True)
 
 
+async def test_a_rail_whose_work_fails_goes_on_with_what_comes_next(money: OpenMoney) -> None:
+    failed = asyncio.Event()
+
+    def reach(point: str) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError(point)
+
+    rail = Rail(Done({}))
+    calls = calls_of(money, rail, reach)
+    await ask(money, 1)
+    worker = asyncio.create_task(calls.run())
+    try:
+        await failed.wait()
+        await ask(money, 2)
+        calls.wake()
+        await eventually(lambda: _is_done(rail))
+    finally:
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+
 async def _is_done(rail: Rail) -> bool:
     return rail.ended == ["done"]

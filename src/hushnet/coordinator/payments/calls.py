@@ -23,6 +23,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 from hushnet.coordinator.ledger.faults import CALL_AFTER_SEND, CALL_BEFORE_SEND, FaultHook, no_faults
@@ -30,6 +31,7 @@ from hushnet.coordinator.ledger.transaction import MoneyStore, Transaction
 from hushnet.coordinator.payments.model import Call, CallState, note_finding
 from hushnet.foundation.clock import Clock
 from hushnet.foundation.errors import CapacityError, StorageError
+from hushnet.foundation.tasks import keep_running
 
 _LOG = logging.getLogger(__name__)
 
@@ -175,8 +177,9 @@ class Calls:
             arrived.set()
 
     async def run(self) -> None:
-        """Make calls until cancelled, each rail's by themselves: one that does not answer holds up no other."""
-        await asyncio.gather(*(self._run(rail) for rail in sorted({rail for rail, _ in self._callers})))
+        """Make calls until cancelled, each rail's by themselves: one that fails or does not answer holds up no other."""
+        rails = sorted({rail for rail, _ in self._callers})
+        await asyncio.gather(*(keep_running(partial(self._run, rail), name=f"calls-{rail}") for rail in rails))
 
     async def _run(self, rail: str) -> None:
         arrived = self._arrived[rail]
