@@ -58,12 +58,15 @@ def test_a_valid_address_is_stored_in_one_form(pair: str, address: str, stored: 
     assert check_address(pair_named(pair), address) == Destination(stored)
 
 
-@pytest.mark.parametrize(("pair", "address", "stored"), VALID)
-def test_a_changed_character_is_refused(pair: str, address: str, stored: str) -> None:
-    if address == EVM.lower():
-        pytest.skip("lower case carries no checksum")
-    if pair.endswith(".solana"):
-        pytest.skip("Solana's addresses carry no checksum")
+def has_checksum(pair: str, address: str) -> bool:
+    """Solana's addresses carry none, nor do those of EIP-55 in lower case."""
+    return not pair.endswith(".solana") and address != EVM.lower()
+
+
+@pytest.mark.parametrize(
+    ("pair", "address"), [(pair, address) for pair, address, _ in VALID if has_checksum(pair, address)]
+)
+def test_a_changed_character_is_refused(pair: str, address: str) -> None:
     middle = len(address) // 2
     for place in (middle, len(address) - 1):
         other = next(
