@@ -50,6 +50,26 @@ async def test_a_hold_that_is_released_repays_a_debt_made_meanwhile(bench: CardB
     await money.books.held(700 * CENT)  # not frozen any more
 
 
+async def test_a_repayment_that_is_refused_holds_up_nobody_else(bench: CardBench) -> None:
+    money = bench.money
+    money.is_bare = True  # debts without the disputes that would explain them
+    for owner in (CONSUMER, PROVIDER):
+        await money.ledger.fact(Fact(f"taken:{owner}", Code.DISPUTE, (Take(owner, 5),), actor="test", owner=owner))
+        paid = Leg(operator_account(Kind.STRIPE), user_account(owner, Kind.PAID), 5)
+        await money.ledger.fact(Fact(f"paid:{owner}", Code.ADJUSTMENT, (paid,), actor="test", owner=owner))
+    first = max(CONSUMER, PROVIDER)  # debts are looked at from the newest account on
+    hour = money.clock.now_ms() // 3_600_000
+    cost = Leg(operator_account(Kind.GOODWILL_EXPENSE), operator_account(Kind.SUSPENSE), 1)
+    await money.ledger.fact(Fact(f"repay:{first}:{hour}", Code.ADJUSTMENT, (cost,), actor="test"))
+
+    assert await repay(money.store, money.clock) == 1
+
+    assert (await bench.user(first), await bench.user(min(CONSUMER, PROVIDER))) == (
+        {"paid": 5, "frozen": 5, "owed": -5},
+        {"frozen": 5},
+    )
+
+
 async def owing(bench: CardBench, *, earnings: int) -> None:
     """The consumer owes 1500 cents, is frozen, and has earned something."""
     deposit = await bench.paid(2000)

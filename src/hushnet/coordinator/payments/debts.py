@@ -79,12 +79,19 @@ async def repay_forever(store: MoneyStore, clock: Clock) -> None:
 
 
 async def repay(store: MoneyStore, clock: Clock) -> int:
-    """Repay the debts of everybody who has something to repay them with; return how many owners that were."""
+    """Repay the debts of everybody who has something to repay them with; return how many owners that were.
+
+    Whose repayment is refused holds up nobody else.
+    """
     count, below, hour = 0, (1 << 63) - 1, clock.now_ms() // 3_600_000
     while True:
         page = await store.read(partial(_owing, below=below))
         for owner in await store.read(partial(_able, accounts=page)):
-            await store.transact(partial(_repay, owner=owner, hour=hour))
+            try:
+                await store.transact(partial(_repay, owner=owner, hour=hour))
+            except PostingRefusedError as error:
+                _LOG.warning("a debt was not repaid", extra={"account_id": owner, "error": error.error_code})
+                continue
             count += 1
         if len(page) < _PAGE:
             return count
