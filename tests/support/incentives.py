@@ -30,7 +30,7 @@ async def open_account(money: OpenMoney, owner: AccountId) -> AccountId:
 
 async def close_account(money: OpenMoney, owner: AccountId) -> None:
     assert money.books.database is not None
-    assert await SqlAccountStore(money.books.database).close_account(owner, 5)
+    assert await SqlAccountStore(money.books.database).bar_account(owner, 5)
 
 
 async def spend(

@@ -67,17 +67,17 @@ async def test_many_at_once_make_one_account(accounts: SqlAccountStore) -> None:
     assert len({account.id for account in made}) == 1
 
 
-async def test_closing_and_reopening_an_account_shows_in_the_standing_of_its_keys(accounts: SqlAccountStore) -> None:
+async def test_barring_and_reopening_an_account_shows_in_the_standing_of_its_keys(accounts: SqlAccountStore) -> None:
     await accounts.add_key(key(1), live_max=10)
-    assert await accounts.close_account(ANN, 7)
+    assert await accounts.bar_account(ANN, 7)
     standing = await accounts.key(ApiKeyId(1))
     assert standing is not None
     assert standing.is_account_closed
-    assert await accounts.close_account(ANN, None)
+    assert await accounts.bar_account(ANN, None)
     standing = await accounts.key(ApiKeyId(1))
     assert standing is not None
     assert not standing.is_account_closed
-    assert not await accounts.close_account(AccountId(99_999_999), 7)
+    assert not await accounts.bar_account(AccountId(99_999_999), 7)
 
 
 async def test_a_key_reads_back_whole(accounts: SqlAccountStore) -> None:

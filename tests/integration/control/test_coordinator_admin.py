@@ -173,7 +173,7 @@ async def test_a_provider_whose_token_is_revoked_serves_no_more(tmp_path: Path, 
             assert (await net.public.get(f"/v1/models/{MODEL}")).status_code == 200
 
             if is_whole_account:
-                await accounts.close_account(AccountId(bob.id))
+                await accounts.bar_account(AccountId(bob.id))
             else:
                 await net.operator.delete(f"/v1/admin/accounts/{bob.id}/keys/{bob.key_id}")
 

@@ -98,10 +98,10 @@ class Accounts:
     async def account(self, account_id: AccountId) -> Account | None:
         return await self._store.account(account_id)
 
-    async def close_account(self, account_id: AccountId, *, is_closed: bool = True) -> bool:
-        """Bar or reopen an account; its keys stop or start working at once. False when there is none."""
-        found = await self._store.close_account(account_id, self._clock.now_ms() if is_closed else None)
-        await self._spread(account_id, is_barred=found and is_closed)
+    async def bar_account(self, account_id: AccountId) -> bool:
+        """Bar an account; its keys stop working at once. False when there is none."""
+        found = await self._store.bar_account(account_id, self._clock.now_ms())
+        await self._spread(account_id, is_barred=found)
         return found
 
     async def closed(self, account_id: AccountId) -> None:

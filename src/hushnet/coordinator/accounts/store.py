@@ -18,8 +18,8 @@ class AccountStore(Protocol):
 
     async def account(self, account_id: AccountId) -> Account | None: ...
 
-    async def close_account(self, account_id: AccountId, at_ms: int | None) -> bool:
-        """Close the account, or open it again with None; False when there is none."""
+    async def bar_account(self, account_id: AccountId, at_ms: int | None) -> bool:
+        """Bar the account, or open it again with None; False when there is none."""
         ...
 
     async def add_key(self, key: ApiKey, *, live_max: int) -> bool:

@@ -84,7 +84,7 @@ class SqlAccountStore:
         row = await self._read(lambda connection: connection.execute(statement).one_or_none())
         return None if row is None else _account(row)
 
-    async def close_account(self, account_id: AccountId, at_ms: int | None) -> bool:
+    async def bar_account(self, account_id: AccountId, at_ms: int | None) -> bool:
         statement = update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(closed_ms=at_ms)
         return await self._write(lambda connection: connection.execute(statement).rowcount) == 1
 

@@ -56,7 +56,7 @@ class ClosingApi:
         await self._operator(request)
         account_id = _account_id(request)
         await self._require_no_operators(account_id)
-        if not await self._accounts.close_account(account_id):
+        if not await self._accounts.bar_account(account_id):
             raise RequestError("there is no such account", code="account_not_found")
         return json_response({"account_id": account_id, "barred": True})
 
